@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Find the files that are not Python: the kernel module's sources and the templates.
+
+An installed wheel carries them as package data (``page_alloc_bench/data/…``); a checkout has them at
+its top level, beside ``bundle/``. Everything that needs one of them asks here, so that neither the
+packager nor a target cares which of the two it runs from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent.parent
+
+
+class ResourceError(RuntimeError):
+    """A directory that the project ships is in neither of the places it may be in."""
+
+
+def _find(name: str) -> Path:
+    """Return the directory NAME from the wheel's package data or else from the checkout."""
+    candidates = (_PACKAGE / "data" / name, _CHECKOUT / name)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    places = " nor ".join(str(candidate) for candidate in candidates)
+    raise ResourceError(
+        f"{name}/ is neither {places}: the installation is incomplete; install page-alloc-bench again"
+    )
+
+
+def kmod_dir() -> Path:
+    """Return the directory that holds the kernel module's sources."""
+    return _find("kmod")
+
+
+def templates_dir() -> Path:
+    """Return the directory that holds the jinja2 templates."""
+    return _find("templates")
