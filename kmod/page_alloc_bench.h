@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The ABI between the kernel module and user space.
+ *
+ * /dev/page_alloc_bench (mode 0600, CAP_SYS_ADMIN at open) carries one session
+ * at a time: the open file. Closing it, for whatever reason, stops the workers
+ * and gives back every page.
+ *
+ *	open -> INFO -> CONFIGURE -> START -> PROGRESS ... -> STOP -> CPU_STATS,
+ *	LATENCY -> CONFIGURE (again) or close
+ *
+ * Errors, before anything is changed: EINVAL for an unknown or out-of-range
+ * argument, EFAULT for a bad user pointer, EBADFD for a call that does not fit
+ * the session's state, ENOTTY for an unknown request; EBUSY and EPERM from
+ * open() only. CONFIGURE may also fail with ENOMEM, and then leaves the session
+ * as if it had never been configured.
+ *
+ * Mirrored in bundle/page_alloc_bench/runner/device.py.
+ */
+#ifndef PAGE_ALLOC_BENCH_H
+#define PAGE_ALLOC_BENCH_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Changes with every incompatible change of this file. */
+#define PAB_ABI_VERSION		1
+
+#define PAB_DEVICE_NAME		"page_alloc_bench"
+
+/* What a worker does. */
+enum pab_pattern_id {
+	/*
+	 * Draws a target, uniform in [held - spread, held + spread], allocates
+	 * up to it, frees down to it oldest first, and draws again.
+	 */
+	PAB_PATTERN_ANTAGONIST	= 0,
+	PAB_PATTERN_COUNT
+};
+
+/* The kinds of operation whose latency is kept apart. */
+enum pab_latency_class {
+	PAB_LATENCY_ALLOC	= 0,
+	PAB_LATENCY_FREE	= 1,
+	PAB_LATENCY_FAILURE	= 2,	/* allocations that got nothing */
+	PAB_LATENCY_CLASSES
+};
+
+enum pab_state {
+	PAB_STATE_NEW		= 0,
+	PAB_STATE_CONFIGURED	= 1,
+	PAB_STATE_RUNNING	= 2,
+	PAB_STATE_STOPPED	= 3,
+};
+
+/*
+ * Histograms are log-linear: one bucket per nanosecond below
+ * 2^PAB_HIST_SUB_BITS, then 2^PAB_HIST_SUB_BITS buckets per power of two, which
+ * keeps the relative error of a bucket below 1/16. The last bucket also takes
+ * what lasted 2^PAB_HIST_MAX_BITS ns (18 minutes) or longer.
+ */
+#define PAB_HIST_SUB_BITS	4
+#define PAB_HIST_MAX_BITS	40
+#define PAB_HIST_BUCKETS	\
+	((PAB_HIST_MAX_BITS - PAB_HIST_SUB_BITS + 1) << PAB_HIST_SUB_BITS)
+
+/* Upper bounds of what CONFIGURE takes. */
+#define PAB_MAX_HELD		(1U << 24)	/* blocks */
+#define PAB_MAX_TIME_ONE_IN	(1U << 16)	/* operations */
+#define PAB_MAX_SAMPLE		(1U << 22)	/* latencies */
+#define PAB_MAX_CPUS_SIZE	(1U << 13)	/* bytes */
+
+struct pab_info {
+	__u32 abi_version;	/* PAB_ABI_VERSION of the module */
+	__u32 page_shift;	/* log2 of the page size in bytes */
+	__u32 max_order;	/* largest order that CONFIGURE takes */
+	__u32 pattern_count;	/* PAB_PATTERN_COUNT of the module */
+	__u32 hist_buckets;	/* PAB_HIST_BUCKETS of the module */
+	__u32 hist_sub_bits;	/* PAB_HIST_SUB_BITS of the module */
+};
+
+struct pab_config {
+	__u32 pattern;		/* enum pab_pattern_id */
+	__u32 order;		/* 0 .. pab_info.max_order */
+	__u32 time_one_in;	/* 0: time nothing; 1: every operation; n: one
+				 * operation in n, chosen at random in advance
+				 */
+	__u32 sample_capacity;	/* latencies kept, per CPU and class */
+	__u64 held;		/* blocks, 1 .. PAB_MAX_HELD */
+	__u64 spread;		/* blocks, 1 .. held */
+	__u64 seed;		/* of every random choice */
+	__u64 cpus;		/* address of a bitmap: bit (n % 8) of byte
+				 * (n / 8) is CPU n; every CPU in it must be
+				 * online
+				 */
+	__u32 cpus_size;	/* bytes of that bitmap */
+	__u32 reserved;		/* 0 */
+};
+
+/* Sums over the workers, in blocks, and when they were taken. */
+struct pab_progress {
+	__u32 state;		/* enum pab_state */
+	__u32 workers;		/* one for each chosen CPU */
+	__u32 steady;		/* workers that have held `held` blocks once */
+	__u32 displaced;	/* workers that stopped because their CPU went */
+	__u64 time_ns;		/* CLOCK_MONOTONIC */
+	__u64 allocs;		/* successful allocations */
+	__u64 frees;
+	__u64 failures;		/* allocations that got nothing */
+	__u64 remote;		/* of allocs: not from the nearest node */
+};
+
+struct pab_cpu_stats {
+	__u32 cpu;		/* in: a chosen CPU */
+	__u32 node;		/* nearest node with memory, by its zonelist */
+	__u32 last_cpu;		/* where the worker last ran */
+	__u32 steady;		/* 1: has held `held` blocks once */
+	__u32 displaced;	/* 1: stopped because its CPU went offline */
+	__u32 reserved;		/* 0 */
+	__u64 allocs;
+	__u64 frees;
+	__u64 failures;
+	__u64 remote;
+	__u64 clock_cost_ps;	/* mean cost of one clock read; picoseconds */
+	__u64 clock_step_ns;	/* smallest non-zero step of the clock seen */
+};
+
+/* Readable while no worker runs. */
+struct pab_latency {
+	__u32 cpu;		/* in: a chosen CPU */
+	__u32 class;		/* in: enum pab_latency_class */
+	__u64 timed;		/* operations timed; each is in the histogram */
+	__u64 total_ns;		/* sum over them */
+	__u64 max_ns;		/* longest of them */
+	__u64 histogram;	/* in: address of __u64[PAB_HIST_BUCKETS] */
+	__u64 sample;		/* in: address of __u64[sample_size] */
+	__u32 sample_size;	/* in: room, >= sample_capacity;
+				 * out: latencies written
+				 */
+	__u32 reserved;		/* 0 */
+};
+
+#define PAB_IOC_MAGIC		0xBA
+#define PAB_IOC_INFO		_IOR(PAB_IOC_MAGIC, 0, struct pab_info)
+#define PAB_IOC_CONFIGURE	_IOW(PAB_IOC_MAGIC, 1, struct pab_config)
+#define PAB_IOC_START		_IO(PAB_IOC_MAGIC, 2)
+#define PAB_IOC_STOP		_IO(PAB_IOC_MAGIC, 3)
+#define PAB_IOC_PROGRESS	_IOR(PAB_IOC_MAGIC, 4, struct pab_progress)
+#define PAB_IOC_CPU_STATS	_IOWR(PAB_IOC_MAGIC, 5, struct pab_cpu_stats)
+#define PAB_IOC_LATENCY		_IOWR(PAB_IOC_MAGIC, 6, struct pab_latency)
+
+#endif /* PAGE_ALLOC_BENCH_H */
