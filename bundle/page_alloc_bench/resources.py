@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Find the files that are not Python: the kernel module's sources and the templates.
 
-An installed wheel carries them as package data (``page_alloc_bench/data/…``); a checkout has them at
-its top level, beside ``bundle/``. Everything that needs one of them asks here, so that neither the
-packager nor a target cares which of the two it runs from.
+An installed wheel carries them as package data (``page_alloc_bench/data/…``); a checkout has them
+at its top level, beside ``bundle/``. Everything that needs one of them asks here, so that neither
+the packager nor a target cares which of the two it runs from.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _find(name: str) -> Path:
             return candidate
     places = " nor ".join(str(candidate) for candidate in candidates)
     raise ResourceError(
-        f"{name}/ is neither {places}: the installation is incomplete; install page-alloc-bench again"
+        f"{name}/ is neither {places}: install page-alloc-bench again, this copy is incomplete"
     )
 
 

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one list of the kernels that the VM, the tests and the README stand on, and how to get them.
+
+A new kernel is one more line in KERNELS. Each is the newest build that its suites carry on the day
+it is first fetched; from then on the cached one is used, without any network.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from page_alloc_bench.targets import cache
+from page_alloc_bench.targets.apt import PrivateApt
+from page_alloc_bench.targets.process import TargetError
+
+_PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-.")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A Debian kernel that this project supports.
+
+    ``name`` is what people type; ``suites`` are searched together and the newest build wins;
+    ``make_args`` is what kbuild must be told to build a module for it with a bookworm compiler.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    flavour: str = "cloud-amd64"
+    arch: str = "amd64"
+    make_args: tuple[str, ...] = ()
+    notes: str = ""
+
+
+KERNELS = (
+    Kernel("5.10", ("bullseye-security",), make_args=("CC=gcc",), notes="the oldest supported"),
+    Kernel("6.1", ("bookworm", "bookworm-security"), notes="the default"),
+    Kernel("6.12", ("bookworm-backports",), notes="modules are compressed; TSC kept under TCG"),
+)
+DEFAULT = "6.1"
+
+
+@dataclass(frozen=True)
+class FetchedKernel:
+    """A kernel in the cache: all that is needed to boot it and to build modules for it.
+
+    ``release`` is what ``uname -r`` will say; ``modules_dir`` is its ``lib/modules/RELEASE``;
+    ``kdir`` is for ``make -C kmod KDIR=…``, together with ``kernel.make_args``.
+    """
+
+    kernel: Kernel
+    release: str
+    vmlinuz: Path
+    modules_dir: Path
+    kdir: Path
+
+
+def lookup(name: str) -> Kernel:
+    """Return the row called NAME; the error lists the names there are."""
+    for kernel in KERNELS:
+        if kernel.name == name:
+            return kernel
+    known = ", ".join(kernel.name for kernel in KERNELS)
+    raise TargetError(f"no kernel called {name!r}: there are {known}")
+
+
+def fetch(kernel: Kernel | str = DEFAULT) -> FetchedKernel:
+    """Return KERNEL (a row or its name) from the cache, fetched into it first if need be.
+
+    Raises TargetError with the cause and what to do when it cannot be fetched.
+    """
+    row = lookup(kernel) if isinstance(kernel, str) else kernel
+    key = f"{row.name}-{cache.digest(row.name, *row.suites, row.flavour, row.arch)}"
+    root = cache.entry(
+        "kernels",
+        key,
+        lambda temporary, final: _fetch(row, temporary, final),
+        f"Debian's kernel {row.name} ({row.flavour}, {', '.join(row.suites)})",
+    )
+    about = json.loads((root / "kernel.json").read_text())
+    return FetchedKernel(
+        row, about["release"], *(root / about[key] for key in ("vmlinuz", "modules_dir", "kdir"))
+    )
+
+
+def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
+    """Fill TEMPORARY, which will become FINAL, with image, headers and kbuild of KERNEL."""
+    apt_dir = temporary / "apt"
+    apt = PrivateApt(apt_dir, kernel.suites, kernel.arch)
+    apt.update()
+    # The two packages that name the newest build are empty themselves and not worth a download.
+    wanted = apt.depends(f"linux-image-{kernel.flavour}")
+    wanted += apt.depends(f"linux-headers-{kernel.flavour}")
+    wanted = [name for name in wanted if _PARTS.match(name)]
+    packages: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        packages.add(name)
+        wanted += [dep for dep in apt.depends(name) if _PARTS.match(dep) and dep not in packages]
+    apt.extract(sorted(packages), temporary)
+    shutil.rmtree(apt_dir)
+    about = _locate(temporary, kernel)
+    _relocate(temporary, final)
+    (temporary / "kernel.json").write_text(json.dumps(about, indent=1))
+
+
+def _locate(root: Path, kernel: Kernel) -> dict[str, str]:
+    """Find the parts of the one kernel under ROOT; paths in the answer are relative to ROOT."""
+    images = [path for path in root.glob("boot/vmlinu[xz]-*") if path.name.endswith(kernel.flavour)]
+    if len(images) != 1:
+        raise TargetError(
+            f"Debian's packages of kernel {kernel.name} hold {len(images)} images, not one"
+        )
+    release = images[0].name.split("-", 1)[1]
+    modules = [path for path in (root / "lib/modules", root / "usr/lib/modules") if path.is_dir()]
+    kdir = root / f"usr/src/linux-headers-{release}"
+    if not modules or not (modules[0] / release).is_dir() or not (kdir / "Makefile").is_file():
+        raise TargetError(f"Debian's packages of kernel {release} lack its modules or its headers")
+    return {
+        "release": release,
+        "vmlinuz": str(images[0].relative_to(root)),
+        "modules_dir": str((modules[0] / release).relative_to(root)),
+        "kdir": str(kdir.relative_to(root)),
+    }
+
+
+def _relocate(root: Path, final: Path) -> None:
+    """Make the headers under ROOT name FINAL where they name the places they would install to."""
+    pattern = re.compile(r"(?<![\w./])(/usr/(?:src/linux-|lib/linux-kbuild-))")
+    for headers in root.glob("usr/src/linux-headers-*"):
+        for path in [headers / "Makefile", headers / ".kernelvariables"]:
+            if path.is_file() and not path.is_symlink():
+                path.write_text(pattern.sub(rf"{final}\1", path.read_text()))
+        for link in headers.iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith("/usr/"):
+                target = f"{final}{link.readlink()}"
+                link.unlink()
+                link.symlink_to(target)
