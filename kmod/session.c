@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/cpu.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <linux/uaccess.h>
+
+#include "compat.h"
+#include "session.h"
+#include "worker.h"
+
+static const struct pab_pattern * const pab_patterns[PAB_PATTERN_COUNT] = {
+	[PAB_PATTERN_ANTAGONIST] = &pab_antagonist,
+};
+
+struct pab_session *pab_session_create(void)
+{
+	struct pab_session *session = kzalloc(sizeof(*session), GFP_KERNEL);
+
+	if (!session)
+		return NULL;
+	mutex_init(&session->lock);
+	init_waitqueue_head(&session->start);
+	session->state = PAB_STATE_NEW;
+	session->workers = kvcalloc(nr_cpu_ids, sizeof(*session->workers), GFP_KERNEL);
+	if (!session->workers)
+		goto err_workers;
+	if (!zalloc_cpumask_var(&session->cpus, GFP_KERNEL))
+		goto err_cpus;
+	if (!zalloc_cpumask_var(&session->wanted, GFP_KERNEL))
+		goto err_wanted;
+	return session;
+
+err_wanted:
+	free_cpumask_var(session->cpus);
+err_cpus:
+	kvfree(session->workers);
+err_workers:
+	kfree(session);
+	return NULL;
+}
+
+/* End every worker's thread; each gives its blocks back first, all at once. */
+static void pab_session_halt(struct pab_session *session)
+{
+	unsigned int cpu;
+
+	WRITE_ONCE(session->stopping, true);
+	for_each_cpu(cpu, session->cpus)
+		wake_up_process(session->workers[cpu]->task);
+	for_each_cpu(cpu, session->cpus)
+		kthread_stop(session->workers[cpu]->task);
+}
+
+/* Back to PAB_STATE_NEW, from any state. */
+static void pab_session_reset(struct pab_session *session)
+{
+	unsigned int cpu;
+
+	if (session->state == PAB_STATE_CONFIGURED || session->state == PAB_STATE_RUNNING)
+		pab_session_halt(session);
+	for_each_cpu(cpu, session->cpus) {
+		pab_worker_destroy(session->workers[cpu]);
+		session->workers[cpu] = NULL;
+	}
+	cpumask_clear(session->cpus);
+	session->state = PAB_STATE_NEW;
+}
+
+void pab_session_destroy(struct pab_session *session)
+{
+	pab_session_reset(session);
+	free_cpumask_var(session->wanted);
+	free_cpumask_var(session->cpus);
+	kvfree(session->workers);
+	kfree(session);
+}
+
+static bool pab_config_valid(const struct pab_config *config)
+{
+	return config->pattern < PAB_PATTERN_COUNT &&
+	       config->order <= PAB_MAX_ORDER &&
+	       config->time_one_in <= PAB_MAX_TIME_ONE_IN &&
+	       config->sample_capacity <= PAB_MAX_SAMPLE &&
+	       config->held >= 1 && config->held <= PAB_MAX_HELD &&
+	       config->spread >= 1 && config->spread <= config->held &&
+	       config->cpus_size >= 1 && config->cpus_size <= PAB_MAX_CPUS_SIZE &&
+	       !config->reserved;
+}
+
+/* Read the bitmap of CPUs into session->wanted. */
+static int pab_session_read_cpus(struct pab_session *session, const struct pab_config *config)
+{
+	const u8 __user *bitmap = u64_to_user_ptr(config->cpus);
+	unsigned int byte, bit, cpu;
+	u8 bits;
+
+	cpumask_clear(session->wanted);
+	for (byte = 0; byte < config->cpus_size; byte++) {
+		if (get_user(bits, bitmap + byte))
+			return -EFAULT;
+		for (bit = 0; bit < 8; bit++) {
+			if (!(bits & (1 << bit)))
+				continue;
+			cpu = byte * 8 + bit;
+			if (cpu >= nr_cpu_ids)
+				return -EINVAL;
+			cpumask_set_cpu(cpu, session->wanted);
+		}
+	}
+	return cpumask_empty(session->wanted) ? -EINVAL : 0;
+}
+
+/* With CPUs kept from going offline. On failure some workers may exist. */
+static int pab_session_create_workers(struct pab_session *session)
+{
+	struct pab_worker *worker;
+	unsigned int cpu;
+
+	for_each_cpu(cpu, session->wanted) {
+		worker = pab_worker_create(session, cpu);
+		if (IS_ERR(worker))
+			return PTR_ERR(worker);
+		session->workers[cpu] = worker;
+		cpumask_set_cpu(cpu, session->cpus);
+	}
+	return 0;
+}
+
+int pab_session_configure(struct pab_session *session, const struct pab_config *config)
+{
+	int err;
+
+	if (session->state == PAB_STATE_RUNNING)
+		return -EBADFD;
+	if (!pab_config_valid(config))
+		return -EINVAL;
+	err = pab_session_read_cpus(session, config);
+	if (err)
+		return err;
+
+	cpus_read_lock();
+	if (!cpumask_subset(session->wanted, cpu_online_mask)) {
+		err = -EINVAL;
+		goto unlock;
+	}
+	pab_session_reset(session);
+	session->config = *config;
+	session->pattern = pab_patterns[config->pattern];
+	session->stopping = false;
+	session->started = false;
+	session->state = PAB_STATE_CONFIGURED;
+	err = pab_session_create_workers(session);
+	if (err)
+		pab_session_reset(session);
+unlock:
+	cpus_read_unlock();
+	return err;
+}
+
+int pab_session_start(struct pab_session *session)
+{
+	if (session->state != PAB_STATE_CONFIGURED)
+		return -EBADFD;
+	session->state = PAB_STATE_RUNNING;
+	WRITE_ONCE(session->started, true);
+	wake_up_all(&session->start);
+	return 0;
+}
+
+int pab_session_stop(struct pab_session *session)
+{
+	if (session->state != PAB_STATE_RUNNING)
+		return -EBADFD;
+	pab_session_halt(session);
+	session->state = PAB_STATE_STOPPED;
+	return 0;
+}
+
+void pab_session_progress(struct pab_session *session, struct pab_progress *progress)
+{
+	const struct pab_worker *worker;
+	unsigned int cpu;
+
+	*progress = (struct pab_progress) { .state = session->state };
+	for_each_cpu(cpu, session->cpus) {
+		worker = session->workers[cpu];
+		progress->workers++;
+		progress->steady += READ_ONCE(worker->steady);
+		progress->displaced += READ_ONCE(worker->displaced);
+		/* Pairs with the worker's release: never more frees than allocs. */
+		progress->frees += smp_load_acquire(&worker->frees);
+		progress->allocs += READ_ONCE(worker->allocs);
+		progress->failures += READ_ONCE(worker->failures);
+		progress->remote += READ_ONCE(worker->remote);
+	}
+	progress->time_ns = ktime_get_ns();
+}
+
+/* The worker of a CPU, or NULL when that CPU was not chosen. */
+struct pab_worker *pab_session_worker(struct pab_session *session, unsigned int cpu)
+{
+	return cpu < nr_cpu_ids ? session->workers[cpu] : NULL;
+}
