@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot a throwaway guest in QEMU, reach it over ssh, and leave nothing of it behind.
+
+    with Guest(kernel=kernels.fetch("6.1"), cpus=4, nodes=2, memory="2G") as guest:
+        guest.copy_to(Path("bench.run"), "/home/bench/")
+        guest.run("sudo ./bench.run --iterations 1", user="bench")
+
+However the process that made it ends, QEMU ends with it and its scratch directory goes (keeper.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Optional, Union
+
+from page_alloc_bench.targets import initramfs, keeper, kernels, keys, root
+from page_alloc_bench.targets.kernels import FetchedKernel
+from page_alloc_bench.targets.machine import command_line, kernel_arguments, machine
+from page_alloc_bench.targets.process import CommandError, TargetError, describe, need, run, tail
+from page_alloc_bench.targets.root import READY, Root
+
+Argv = Union[str, Sequence[str]]
+
+_SSH_FAILED = 255  # ssh's own exit status when the connection, not the command, failed
+_POLL_S = 0.05
+
+
+class Guest:
+    """A booted guest; a context manager whose body runs once ssh answers.
+
+    ``kernel``: a fetched kernel, a name of the list, or None for the default. ``cpus``, ``nodes``:
+    4 and 2 by default. ``memory``: like "2G". ``cmdline_extra`` goes after the kernel's arguments.
+    ``icount`` counts instructions as nanoseconds, on one CPU and node. ``boot_timeout`` is in
+    seconds. ``boot_seconds`` says how long it took from starting QEMU until ssh was ready.
+
+    Every error is a TargetError; where the guest is at fault it quotes the end of the console.
+    """
+
+    def __init__(
+        self,
+        kernel: Union[FetchedKernel, str, None] = None,
+        cpus: Optional[int] = None,
+        nodes: Optional[int] = None,
+        memory: str = "2G",
+        *,
+        cmdline_extra: str = "",
+        icount: bool = False,
+        root: Union[Root, str] = root.DEFAULT,
+        boot_timeout: float = 120,
+    ):
+        self.machine = machine(cpus, nodes, memory, icount=icount)
+        if not isinstance(kernel, FetchedKernel):
+            need("qemu-system-x86_64", "qemu-system-x86")  # before a minute of downloads
+            kernel = kernels.fetch(kernel or kernels.DEFAULT)
+        self.kernel = kernel
+        self.port = 0
+        self.boot_seconds = 0.0
+        self.scratch: Optional[Path] = None
+        self._root = root
+        self._cmdline_extra = cmdline_extra
+        self._boot_timeout = boot_timeout
+        self._keeper: Optional[subprocess.Popen[bytes]] = None
+        self._masters: set[str] = set()
+        self._last_console = ""
+
+    def __enter__(self) -> Guest:
+        """Boot, and return when ssh answers."""
+        qemu = need("qemu-system-x86_64", "qemu-system-x86")
+        need("ssh", "openssh-client")
+        image = root.image(self._root)
+        initrd = initramfs.build(self.kernel)
+        self._keys = keys.get_keys()
+        self.scratch = Path(tempfile.mkdtemp(prefix="pab-guest."))
+        argv = command_line(
+            qemu,
+            self.machine,
+            scratch=self.scratch,
+            kernel=self.kernel.vmlinuz,
+            initrd=initrd,
+            root=image,
+            append=kernel_arguments(self._cmdline_extra),
+        )
+        started = time.monotonic()
+        try:
+            self._start(argv)
+            self._await_ssh(started + self._boot_timeout)
+        except BaseException:
+            self.kill()
+            raise
+        self.boot_seconds = time.monotonic() - started
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        """Remove the guest."""
+        self.kill()
+
+    def run(
+        self,
+        command: Argv,
+        user: str = "root",
+        *,
+        check: bool = True,
+        timeout: Optional[float] = None,
+        input: Optional[str] = None,  # noqa: A002 (subprocess.run's name for it)
+    ) -> subprocess.CompletedProcess[str]:
+        """Run COMMAND (words, or a line for the guest's shell) as USER and return its output.
+
+        TIMEOUT is in seconds; the command may go on in the guest after it. A failure of the
+        connection is a TargetError even without CHECK: the status 255 is only ever the command's.
+        """
+        argv = [*self._ssh(user), _line(command)]
+        try:
+            done = run(argv, check=False, timeout=timeout, stdin=input)
+        except CommandError as error:
+            self._raise_if_gone()
+            raise TargetError(f"in the guest: {_line(command)}: {_reason(error)}") from error
+        if done.returncode == _SSH_FAILED:
+            self.raise_if_unreachable(user)
+        if check and done.returncode != 0:
+            output = done.stdout + done.stderr
+            raise CommandError(
+                [_line(command)],
+                done.returncode,
+                f"{describe(done.returncode)} in the guest",
+                output,
+            )
+        return done
+
+    def popen(self, command: Argv, user: str = "root", **options: Any) -> subprocess.Popen[Any]:
+        """Start COMMAND as USER; OPTIONS are those of subprocess.Popen, stdin is nothing by default.
+
+        The command keeps running in the guest when the local process is killed, as with any ssh.
+        """
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([*self._ssh(user), _line(command)], **options)
+
+    def copy_to(self, src: Path, dst: str, user: str = "root") -> None:
+        """Copy the local file or directory SRC to DST in the guest, modes kept."""
+        self._scp(user, str(src), f"guest:{dst}")
+
+    def copy_from(self, src: str, dst: Path, user: str = "root") -> None:
+        """Copy the file or directory SRC of the guest to DST."""
+        self._scp(user, f"guest:{src}", str(dst))
+
+    def console(self) -> str:
+        """Return what the guest wrote to its serial console so far, also after its end."""
+        if self.scratch is not None:
+            path = self.scratch / "console"
+            if path.exists():
+                self._last_console = path.read_text(errors="replace")
+        return self._last_console
+
+    def dmesg(self) -> str:
+        """Return the kernel's log."""
+        return self.run(["dmesg"]).stdout
+
+    def alive(self) -> bool:
+        """Return whether QEMU still runs."""
+        if self.scratch is None or self._keeper is None:
+            return False
+        return self._keeper.poll() is None and not (self.scratch / "exit").exists()
+
+    def kill(self) -> None:
+        """End QEMU at once and remove its files; a second time does nothing."""
+        self.console()
+        for user in self._masters:
+            run([*self._ssh_options("ssh", user), "-O", "exit", "guest"], check=False, timeout=10)
+        self._masters.clear()
+        if self._keeper is not None:
+            stdin: Optional[IO[bytes]] = self._keeper.stdin
+            if stdin is not None:
+                stdin.close()
+            self._keeper.wait()
+            self._keeper = None
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch = None
+
+    def raise_if_unreachable(self, user: str) -> None:
+        """Raise TargetError unless the guest lives and USER's connection to it stands."""
+        self._raise_if_gone()
+        argv = [*self._ssh_options("ssh", user), "-O", "check", "guest"]
+        if run(argv, check=False, timeout=10).returncode != 0:
+            self._masters.discard(user)
+            raise TargetError(f"the ssh connection to the guest broke{self._quote_console()}")
+
+    def _start(self, argv: list[str]) -> None:
+        """Start QEMU under its keeper."""
+        # Isolated and without site-packages: the keeper is up in milliseconds.
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch), *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _await_ssh(self, deadline: float) -> None:
+        """Return when the guest's init has said that it is ready and ssh works as root."""
+        while READY not in self.console():
+            self._raise_if_gone()
+            if time.monotonic() > deadline:
+                raise TargetError(
+                    f"the guest did not boot within {self._boot_timeout:g} s{self._quote_console()}"
+                )
+            time.sleep(_POLL_S)
+        self.port = self._forwarded_port()
+        while True:
+            try:
+                self._ssh("root")
+                return
+            except CommandError as error:
+                self._raise_if_gone()
+                if time.monotonic() > deadline:
+                    raise TargetError(f"ssh to the guest fails: {_reason(error)}") from error
+                time.sleep(_POLL_S)
+
+    def _forwarded_port(self) -> int:
+        """Return the port of this host that QEMU chose for the guest's ssh."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(10)
+            monitor.connect(f"{self.scratch}/qmp")
+            with monitor.makefile("rw", encoding="utf-8") as stream:
+                stream.readline()  # the greeting
+                _qmp(stream, "qmp_capabilities", {})
+                text = _qmp(stream, "human-monitor-command", {"command-line": "info usernet"})
+        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
+        if match is None:
+            raise TargetError(f"QEMU forwards no port to the guest's ssh:\n{text}")
+        return int(match[1])
+
+    def _ssh(self, user: str) -> list[str]:
+        """Return the ssh command for USER, over a master connection that is there already."""
+        options = self._ssh_options("ssh", user)
+        if user not in self._masters:
+            self._raise_if_gone()
+            # -f: returns once logged in; the master stays behind until the guest is removed.
+            run([*options, "-fNM", "guest"], timeout=30)
+            self._masters.add(user)
+        return [*options, "-T", "guest"]
+
+    def _ssh_options(self, tool: str, user: str) -> list[str]:
+        settings = {
+            "User": user,
+            "HostName": "127.0.0.1",
+            "Port": self.port,
+            "HostKeyAlias": keys.HOST_ALIAS,
+            "UserKnownHostsFile": self._keys.known_hosts,
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "IdentityFile": self._keys.login,
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": 10,
+            "TCPKeepAlive": "no",
+            "KexAlgorithms": "curve25519-sha256",
+            "ControlPath": f"{self.scratch}/{user}",
+            "LogLevel": "ERROR",
+        }
+        # -F none: what the user has configured for his own hosts is not for this one.
+        words = [need(tool, "openssh-client"), "-F", "none"]
+        return words + [
+            word for key, value in settings.items() for word in ("-o", f"{key}={value}")
+        ]
+
+    def _scp(self, user: str, src: str, dst: str) -> None:
+        self._ssh(user)
+        try:
+            run([*self._ssh_options("scp", user), "-rpq", src, dst])
+        except CommandError as error:
+            self._raise_if_gone()
+            raise TargetError(f"cannot copy {src} to {dst}: {_reason(error)}") from error
+
+    def _raise_if_gone(self) -> None:
+        if self.alive():
+            return
+        if self.scratch is None:
+            raise TargetError("the guest is not running: it was removed or never started")
+        log = self.scratch / "qemu.log"
+        said = tail(log.read_text(errors="replace")) if log.exists() else ""
+        status = self.scratch / "exit"
+        how = describe(int(status.read_text())) if status.exists() else "its keeper was killed"
+        console = self.console()
+        what = "the guest's kernel panicked" if "Kernel panic" in console else "QEMU ended"
+        raise TargetError(f"{what} ({how}){': ' + said if said else ''}{self._quote_console()}")
+
+    def _quote_console(self) -> str:
+        last = tail(self.console())
+        return f"\nits console ends:\n{last}" if last else "; its console is empty"
+
+
+def _line(command: Argv) -> str:
+    """Return COMMAND as one line for the guest's shell."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _reason(error: CommandError) -> str:
+    """Return what ERROR says without the long command line of ssh."""
+    return str(error).partition(": ")[2]
+
+
+def _qmp(stream: Any, command: str, arguments: dict[str, str]) -> object:
+    """Have QEMU's monitor run COMMAND and return its answer; events in between are skipped."""
+    stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    stream.flush()
+    for text in stream:
+        message = json.loads(text)
+        if "error" in message:
+            raise TargetError(f"QEMU refuses {command}: {message['error'].get('desc')}")
+        if "return" in message:
+            return message["return"]
+    raise TargetError(f"QEMU closed its monitor instead of answering {command}")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keep one QEMU no longer than its owner lives, and leave nothing of it behind.
+
+Run as a program: ``python3 keeper.py SCRATCH QEMU ARGUMENT…``, with a pipe on stdin whose other end
+only the owner holds. When the owner closes it, or dies in whatever way, QEMU is killed and SCRATCH
+removed. QEMU dies with the keeper too. When QEMU ends by itself, its wait status is written to
+SCRATCH/exit and SCRATCH stays until the owner has looked at it.
+
+It imports only the standard library, and little of it: it starts once for every guest.
+"""
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(scratch: str, argv: list[str]) -> int:
+    """Run ARGV until it ends or stdin does; return the exit status for the shell."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(libc, keeper, scratch, argv)
+    # A terminal's Ctrl-C is the owner's business: it closes the pipe when it is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pidfd = os.pidfd_open(pid)
+    ready, _, _ = select.select([pidfd, sys.stdin.fileno()], [], [])
+    if pidfd in ready:
+        _, status = os.waitpid(pid, 0)
+        _write(scratch, "exit", str(os.waitstatus_to_exitcode(status)))
+        select.select([sys.stdin.fileno()], [], [])
+    else:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return 0
+
+
+def _become(libc: ctypes.CDLL, keeper: int, scratch: str, argv: list[str]) -> None:
+    """Turn this child into ARGV, bound to die with the keeper."""
+    try:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == keeper:
+            null = os.open(os.devnull, os.O_RDWR)
+            log = os.open(f"{scratch}/qemu.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            for source, target in ((null, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            _write(scratch, "pid", str(os.getpid()))
+            os.execvp(argv[0], argv)  # noqa: S606 (QEMU, no shell)
+    finally:
+        os._exit(127)
+
+
+def _write(scratch: str, name: str, text: str) -> None:
+    """Make SCRATCH/NAME appear whole."""
+    temporary = f"{scratch}/.{name}"
+    with open(temporary, "w") as file:
+        file.write(text)
+    os.rename(temporary, f"{scratch}/{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a guest's machine looks like, and the QEMU command line that makes it so.
+
+Everything here is emulated (TCG): a guest then runs the same on any host, with or without KVM.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from page_alloc_bench.targets.process import TargetError
+
+_MIB = 1 << 20
+_UNITS = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """CPUs, NUMA nodes and memory of a guest.
+
+    CPUs and memory are spread evenly over the nodes in contiguous runs; where there are more nodes
+    than CPUs, the last nodes have memory only. Under ``icount`` one instruction takes one
+    nanosecond of the guest's time, whatever the host does meanwhile; that needs a single CPU.
+    """
+
+    cpus: int
+    nodes: int
+    memory_mib: int
+    icount: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise TargetError for a machine that QEMU could not make."""
+        if self.cpus < 1 or self.nodes < 1:
+            raise TargetError(
+                f"a guest needs at least one CPU and one node, not {self.cpus} and {self.nodes}"
+            )
+        if self.nodes > 128 or self.cpus > 255:
+            raise TargetError("a guest has at most 255 CPUs and 128 nodes")
+        if self.memory_mib // self.nodes < 64 or self.memory_mib < 256:
+            raise TargetError(
+                f"{self.memory_mib} MiB is too little for a guest of {self.nodes} nodes: "
+                "give at least 256 MiB, and 64 MiB a node"
+            )
+        if self.icount and self.cpus != 1:
+            raise TargetError(f"instruction counting needs one CPU, not {self.cpus}")
+
+    def arguments(self) -> list[str]:
+        """Return QEMU's arguments for this machine."""
+        accel = ["-accel", "tcg" if self.icount else "tcg,thread=multi"]
+        clock = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=2026-01-01"]
+        return [
+            *("-M", "pc", *accel, "-cpu", "max,cx16=off"),
+            *(clock if self.icount else []),
+            *("-smp", self._topology(), "-m", f"{self.memory_mib}M"),
+            *self._numa(),
+        ]
+
+    def _topology(self) -> str:
+        """Return -smp's value: a socket never spans two nodes, which the kernel would warn about."""
+        groups = min(self.cpus, self.nodes)
+        sockets = groups if self.cpus % groups == 0 else self.cpus
+        return f"{self.cpus},sockets={sockets},cores={self.cpus // sockets},threads=1"
+
+    def _numa(self) -> list[str]:
+        arguments = []
+        groups = min(self.cpus, self.nodes)
+        for node in range(self.nodes):
+            size = _share(self.memory_mib, self.nodes, node)
+            numa = f"node,nodeid={node},memdev=m{node}"
+            if node < groups:
+                first = sum(_share(self.cpus, groups, n) for n in range(node))
+                last = first + _share(self.cpus, groups, node) - 1
+                numa += f",cpus={first}" if first == last else f",cpus={first}-{last}"
+            arguments += ["-object", f"memory-backend-ram,id=m{node},size={size}M", "-numa", numa]
+        return arguments
+
+
+def machine(
+    cpus: Optional[int], nodes: Optional[int], memory: str, *, icount: bool = False
+) -> Machine:
+    """Return the machine that a user described; what is None is 4 CPUs, 2 nodes (1, 1 in icount)."""
+    default_cpus, default_nodes = (1, 1) if icount else (4, 2)
+    return Machine(
+        default_cpus if cpus is None else cpus,
+        default_nodes if nodes is None else nodes,
+        parse_memory(memory),
+        icount,
+    )
+
+
+def parse_memory(text: str) -> int:
+    """Return the MiB that TEXT means: a number of MiB, or one with the suffix M, G or T."""
+    match = re.fullmatch(r"(\d+)\s*([MGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise TargetError(f"{text!r} is no amount of memory: write it like 2G or 1536M")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def command_line(
+    qemu: str, guest: Machine, *, scratch: Path, kernel: Path, initrd: Path, root: Path, append: str
+) -> list[str]:
+    """Return the whole QEMU command line; its sockets and logs lie in SCRATCH.
+
+    The port of the guest's ssh is 0: QEMU itself takes a free one, so that no two guests can race
+    for it, and is asked over the QMP socket which one it took.
+    """
+    return [
+        qemu,
+        *guest.arguments(),
+        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-serial", f"file:{scratch}/console"),
+        *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
+        *("-kernel", str(kernel), "-initrd", str(initrd), "-append", append),
+        *("-drive", f"if=none,id=d,file={root},format=raw,snapshot=on"),
+        *("-device", "virtio-blk-pci,drive=d"),
+        *("-netdev", "user,id=n,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"),
+        *("-device", "virtio-net-pci,netdev=n,romfile="),
+    ]
+
+
+def kernel_arguments(extra: str) -> str:
+    """Return the kernel's command line, with EXTRA last so that it overrides."""
+    words = [
+        "console=ttyS0",
+        # A guest that panics ends (with -no-reboot) instead of hanging.
+        "panic=-1",
+        # TCG's timer interrupt is too irregular for the IO-APIC check at boot.
+        "no_timer_check",
+        # Warnings belong on the console, where they outlive the guest; the boot's chatter does not.
+        "loglevel=5",
+        # Every OOM kill writes pages of text: keep all of a run in the kernel's log.
+        "log_buf_len=4M",
+        # Names the interface eth0 whatever the root says.
+        "net.ifnames=0",
+    ]
+    return " ".join([*words, extra]).strip()
+
+
+def _share(total: int, parts: int, index: int) -> int:
+    """Return the INDEXth of PARTS shares of TOTAL, the larger shares first."""
+    return total // parts + (1 if index < total % parts else 0)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one list of guest roots, and how they are made.
+
+A root is an ext4 image that no kernel's name stands in, so any kernel boots it. Guests use it
+through a snapshot: it never changes once made. Editing its row or its init makes a new one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from page_alloc_bench import resources
+from page_alloc_bench.targets import apt, cache
+from page_alloc_bench.targets.keys import Keys, get_keys
+from page_alloc_bench.targets.process import CommandError, TargetError, need, run
+
+INIT = "/usr/local/sbin/guest-init"
+HOSTNAME = "page-alloc-bench"
+READY = "guest: ready for ssh"  # what the root's init says on the console
+
+_PACKAGES = ("openssh-server", "sudo", "kmod", "procps", "iproute2", "python3", "numactl")
+_SSHD = """\
+# Written by page-alloc-bench.
+UsePAM no
+UseDNS no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+# Under instruction counting the guest's clock leaps while it waits: no limit of time may bite.
+LoginGraceTime 0
+TCPKeepAlive no
+# Tests run many commands at once over one connection.
+MaxSessions 64
+"""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A guest root: a Debian suite and what is installed in it.
+
+    ``size_mib`` bounds the image's file system; the image itself is sparse.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    packages: tuple[str, ...] = _PACKAGES
+    arch: str = "amd64"
+    size_mib: int = 2048
+
+
+ROOTS = (Root("bookworm", ("bookworm", "bookworm-security")),)
+DEFAULT = "bookworm"
+
+
+def lookup(name: str) -> Root:
+    """Return the row called NAME; the error lists the names there are."""
+    for root in ROOTS:
+        if root.name == name:
+            return root
+    raise TargetError(f"no root called {name!r}: there are {', '.join(r.name for r in ROOTS)}")
+
+
+def render(template: str, **values: object) -> str:
+    """Render TEMPLATE of the project's templates; a name it uses and VALUES lacks is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 (shell scripts, not HTML)
+    )
+    return environment.get_template(template).render(**values)
+
+
+def image(root: Root | str = DEFAULT) -> Path:
+    """Return the ext4 image of ROOT (a row or its name), made in the cache if need be."""
+    row = lookup(root) if isinstance(root, str) else root
+    keys = get_keys()
+    init = render("guest-init.sh.j2", hostname=HOSTNAME, marker=READY)
+    public = keys.login.with_suffix(".pub").read_text()
+    key = f"{row.name}-{cache.digest(repr(row), init, _SSHD, public, _customize(Path('/')))}"
+    directory = cache.entry(
+        "roots",
+        key,
+        lambda temporary, _final: _build(row, init, keys, temporary),
+        f"a guest root of Debian {row.name} (about a minute)",
+    )
+    return directory / "root.ext4"
+
+
+def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
+    """Make root.ext4 of ROOT in TEMPORARY."""
+    if os.geteuid() != 0:
+        raise TargetError("a guest root is made as root, once: run this command with sudo")
+    mkfs = need("mke2fs", "e2fsprogs")
+    with tempfile.TemporaryDirectory(prefix="pab-root.", dir=temporary) as scratch:
+        tree, extra = Path(scratch) / "tree", Path(scratch) / "extra"
+        extra.mkdir()
+        _write_extra(extra, init, keys)
+        _bootstrap(root, tree, extra)
+        # mke2fs copies owners and modes; no journal, because no image outlives its guest.
+        argv = [mkfs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1"]
+        run([*argv, "-d", str(tree), str(temporary / "root.ext4"), f"{root.size_mib}M"])
+        run(["rm", "-rf", "--one-file-system", str(tree)])
+
+
+def _bootstrap(root: Root, tree: Path, extra: Path) -> None:
+    """Install the packages of ROOT into TREE, then what is in EXTRA."""
+    argv = [need("mmdebstrap", "mmdebstrap"), "--mode=root", "--variant=minbase", "--quiet"]
+    argv += [f"--architectures={root.arch}", f"--include={','.join(root.packages)}"]
+    argv += ['--aptopt=Acquire::Check-Valid-Until "false"', "--aptopt=Acquire::Retries 3"]
+    for path in ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"):
+        argv.append(f"--dpkgopt=path-exclude={path}")
+    argv += [f"--customize-hook={_customize(extra)}", root.suites[0], str(tree)]
+    try:
+        run([*argv, *apt.source_lines(root.suites, apt.find_mirrors())])
+    except CommandError as error:
+        raise TargetError(
+            f"mmdebstrap could not make the guest root {root.name}: check the network, the mirrors "
+            f"of this host's apt sources and the space in {tree.parent}\n{error}"
+        ) from error
+
+
+def _write_extra(extra: Path, init: str, keys: Keys) -> None:
+    """Write the files that the hook of mmdebstrap puts in place."""
+    (extra / "init").write_text(init)
+    (extra / "sshd.conf").write_text(_SSHD)
+    (extra / "authorized_keys").write_text(keys.login.with_suffix(".pub").read_text())
+    (extra / "host").write_text(keys.host.read_text())
+    (extra / "host.pub").write_text(keys.host.with_suffix(".pub").read_text())
+
+
+def _customize(extra: Path) -> str:
+    """Return the shell words that turn the bootstrapped tree ("$1") into a guest."""
+    return f"""set -e
+install -m 755 {extra}/init "$1"{INIT}
+rm -f "$1"/etc/ssh/ssh_host_*
+install -m 600 {extra}/host "$1"/etc/ssh/ssh_host_ed25519_key
+install -m 644 {extra}/host.pub "$1"/etc/ssh/ssh_host_ed25519_key.pub
+install -m 644 {extra}/sshd.conf "$1"/etc/ssh/sshd_config.d/guest.conf
+# With no PAM sshd turns locked accounts ("!") away: "*" has no password either but is not locked.
+chroot "$1" useradd --create-home --shell /bin/bash --password "*" bench
+echo 'bench ALL=(ALL) NOPASSWD: ALL' >"$1"/etc/sudoers.d/bench
+chmod 440 "$1"/etc/sudoers.d/bench
+install -d -m 700 "$1"/root/.ssh
+install -m 600 {extra}/authorized_keys "$1"/root/.ssh/authorized_keys
+install -d -m 700 "$1"/home/bench/.ssh
+install -m 600 {extra}/authorized_keys "$1"/home/bench/.ssh/authorized_keys
+chroot "$1" chown -R bench:bench /home/bench/.ssh
+echo {HOSTNAME} >"$1"/etc/hostname
+echo '127.0.0.1 localhost {HOSTNAME}' >"$1"/etc/hosts
+"""
