@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Put a bundle together: the shell stub, padded to whole blocks, and the zip after it.
+
+The stub holds the size of the file and the digest of the zip; the zip's manifest holds the digest
+of the stub with those two blanked. So each half vouches for the other, and no byte is left over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import jinja2
+
+import page_alloc_bench
+from page_alloc_bench import resources
+from page_alloc_bench.packager import manifest, zipapp
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.kbuild import BuiltModule
+from page_alloc_bench.packager.zipapp import Member, Members
+
+BLOCK = 4096
+_SIZE_BLANK = "0" * 12
+_DIGEST_BLANK = "0" * 64
+_PYTHONS = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
+
+
+def assemble(modules: Sequence[BuiltModule], members: Members, kmod: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of a bundle made of ``modules``, shiv's ``members`` and our own files.
+
+    ``kmod`` is the source of the modules, for its digest.
+    """
+    releases = ", ".join(f"{module.info.release} ({module.info.machine})" for module in modules)
+    stub = _padded(_render(releases, bundle=True))
+    members = dict(members)
+    for module in modules:
+        members[manifest.module_name(module)] = Member(module.data)
+    members["run.sh"] = Member(_render(releases, bundle=False).encode(), executable=True)
+    members["__main__.py"] = Member(zipapp.launcher())
+    members["stub.crc32"] = Member(f"{zlib.crc32(stub):08x}\n".encode())
+    members.update(_licenses())
+    members["manifest.json"] = Member(
+        manifest.make(
+            modules=modules,
+            members=members,
+            kmod=kmod,
+            runner=zipapp.runner_sources(),
+            stub={"size": len(stub), "sha256": manifest.sha256(stub)},
+        )
+    )
+    return _filled_in(zipapp.pack(stub, members), len(stub))
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write an executable file whole or not at all, with the mode that the umask allows."""
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), 0o777 & ~umask)
+            os.replace(scratch, path)
+        except BaseException:
+            os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise PackagerError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _render(releases: str, *, bundle: bool, blocks: int = 1) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - a shell script, not a web page
+    )
+    text = environment.get_template("run.sh.j2").render(
+        bundle=bundle,
+        version=page_alloc_bench.__version__,
+        releases=releases,
+        pythons=_PYTHONS,
+        stub_blocks=blocks,
+        file_size=_SIZE_BLANK,
+        payload_sha256=_DIGEST_BLANK,
+    )
+    if bundle and _blocks(text) != blocks:
+        return _render(releases, bundle=True, blocks=_blocks(text))
+    return text
+
+
+def _blocks(text: str) -> int:
+    return -(-len(text.encode()) // BLOCK)
+
+
+def _padded(text: str) -> bytes:
+    """Fill ``text`` up to whole blocks with newlines, which every shell and pager takes."""
+    data = text.encode()
+    return data + b"\n" * (-len(data) % BLOCK)
+
+
+def _filled_in(data: bytes, stub_size: int) -> bytes:
+    """Put the size of the file and the digest of the zip into their places in the stub."""
+    stub, payload = data[:stub_size], data[stub_size:]
+    for name, blank, value in (
+        (b"file_size", _SIZE_BLANK, f"{len(data):012d}"),
+        (b"payload_sha256", _DIGEST_BLANK, manifest.sha256(payload)),
+    ):
+        pattern = b"(?m)^" + name + b"=" + blank.encode() + b"$"
+        stub, count = re.subn(pattern, name + b"=" + value.encode(), stub)
+        if count != 1:
+            raise PackagerError(f"the stub's template must set {name.decode()} once")
+    return stub + payload
+
+
+def _licenses() -> Members:
+    """Return the licence of this project and shiv's, whose start-up code travels along."""
+    found: Members = {}
+    checkout = Path(page_alloc_bench.__file__).parents[2] / "LICENSES/GPL-2.0-only.txt"
+    if checkout.exists():
+        found["licenses/GPL-2.0-only.txt"] = Member(checkout.read_bytes())
+    for package, suffix, name in (
+        ("page-alloc-bench", "GPL-2.0-only.txt", "licenses/GPL-2.0-only.txt"),
+        ("shiv", "LICENSE", "licenses/shiv.txt"),
+    ):
+        for file in metadata.files(package) or []:
+            if name not in found and file.name == suffix:
+                found[name] = Member(Path(str(file.locate())).read_bytes())
+        if name not in found:
+            raise PackagerError(
+                f"the licence of {package} is not installed", f"install {package} again"
+            )
+    return found

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Compile the kernel module against a tree, away from the sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from page_alloc_bench.packager import module_info, process
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.tree import Toolchain, Tree
+
+Progress = Callable[[str], None]
+
+MODULE = "page_alloc_bench"
+_DROPPINGS = shutil.ignore_patterns(
+    "*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", ".*", "Module.symvers", "modules.order",
+    "compile_commands.json", "__pycache__",
+)  # fmt: skip
+# Set for the kernel or by an outer make, these would change what is built or where.
+_KBUILD_VARIABLES = (
+    "ARCH", "CC", "CROSS_COMPILE", "KBUILD_EXTMOD", "KBUILD_OUTPUT", "KCFLAGS", "KDIR", "LLVM", "M",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
+)  # fmt: skip
+_LINES_SHOWN = 60
+# What make and the compiler say, and what helps.
+_ADVICE = (
+    (
+        r"(?:/bin/sh: \d+: |make.*?: |sh: )([\w./+-]*(?:gcc|clang|ld|ld\.lld|objcopy)[\w.-]*):"
+        r" (?:not found|command not found|No such file)",
+        "install {0}, or name another with --cc, --cross-compile or --llvm",
+    ),
+    (
+        r"[Mm]akefile:\d+: (\S+): No such file or directory",
+        "the tree refers to {0}, which does not exist: install the rest of its headers "
+        "(linux-headers-VERSION-common on Debian)",
+    ),
+    (
+        r"fatal error: (\S+): No such file or directory",
+        "the header {0} is missing: if it is the kernel's own, the tree is incomplete; "
+        "run make modules_prepare in it, or install its headers package anew",
+    ),
+    (
+        r"version `(GLIBC_[\d.]+)' not found",
+        "the tree's own build tools need a newer C library ({0}) than this host has: build on the "
+        "distribution that the headers come from",
+    ),
+    (
+        r"unrecognized command[- ]line option|unknown argument|plugin",
+        "the compiler does not know an option that the kernel was built with: use the compiler "
+        "that built the kernel ({compiler})",
+    ),
+    (r"No space left on device", "make room in the temporary directory, or set TMPDIR"),
+    (
+        r'modpost: "([^"]+)" .*undefined',
+        "this kernel does not export {0}; please report its release ({release}) to the project",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BuiltModule:
+    """A stripped module, and what it says about itself."""
+
+    info: module_info.ModuleInfo
+    data: bytes
+
+
+def copy_sources(kmod: Path, scratch: Path) -> Path:
+    """Copy the module's sources under ``scratch``, without what an earlier build left."""
+    target = scratch / "kmod"
+    shutil.copytree(kmod, target, ignore=_DROPPINGS)
+    return target
+
+
+def build(
+    tree: Tree,
+    tools: Toolchain,
+    sources: Path,
+    *,
+    jobs: int,
+    verbose: bool,
+    progress: Progress,
+) -> BuiltModule:
+    """Build the module in ``sources``, a directory of its own; raise PackagerError if it fails."""
+    command = make_command(tree, tools, sources, jobs)
+    if verbose:
+        progress(shlex.join(command))
+    finished = process.run(command, env=_environment())
+    if verbose:
+        for line in finished.stdout.splitlines():
+            progress(line)
+    module = sources / f"{MODULE}.ko"
+    if finished.status != 0 or not module.exists():
+        raise _failure(tree, sources, finished)
+    for line in finished.stderr.splitlines():
+        if "warning" in line.lower():
+            progress(line.replace(f"{sources}/", "kmod/"))
+    _strip(module, tools)
+    data = module.read_bytes()
+    return BuiltModule(module_info.read(data), data)
+
+
+def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:
+    """Return the make command line.
+
+    The prefix map keeps the scratch directory out of the module, so that two builds agree. BTF is
+    switched off because it needs pahole and the tree's vmlinux, and nothing reads it here.
+    """
+    kcflags = f"{tools.kcflags or ''} -ffile-prefix-map={sources}=kmod".strip()
+    command = ["make", "-C", str(tree.path), f"-j{jobs}", f"M={sources}", f"KCFLAGS={kcflags}"]
+    for name, value in (
+        ("LLVM", tools.llvm),
+        ("ARCH", tools.arch),
+        ("CROSS_COMPILE", tools.cross_compile),
+        ("CC", tools.cc),
+    ):
+        if value:
+            command.append(f"{name}={value}")
+    if not tree.symvers:
+        command.append("KBUILD_MODPOST_WARN=1")
+    return [*command, "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
+
+
+def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
+    """Return compile_commands.json for clangd, as if the module had been built in ``kmod``.
+
+    Read from the .cmd files that kbuild leaves beside each object, since headers packages rarely
+    carry the kernel's own generator.
+    """
+    commands = []
+    for path in sorted(sources.rglob(".*.o.cmd")):
+        found = re.match(r"(?:saved)?cmd_\S+ := (.*)", path.read_text(errors="replace"))
+        source = found and re.search(r"(\S+\.c)\s*(?:;|$)", found[1])
+        if not found or not source or source[1].endswith(".mod.c"):
+            continue
+        commands.append(
+            {
+                "directory": str(tree.path.resolve()),
+                "command": found[1].partition(" ; ")[0].replace(str(sources), str(kmod)),
+                "file": source[1].replace(str(sources), str(kmod)),
+            }
+        )
+    return json.dumps(commands, indent=2) + "\n"
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without what would steer kbuild behind the caller's back."""
+    environment = {k: v for k, v in os.environ.items() if k not in _KBUILD_VARIABLES}
+    return {**environment, "LC_ALL": "C"}
+
+
+def _strip(module: Path, tools: Toolchain) -> None:
+    """Drop the debug information, which is nine tenths of a module."""
+    finished = process.run([tools.strip, "--strip-debug", str(module)])
+    if finished.status != 0:
+        raise PackagerError(
+            f"{tools.strip} failed: {finished.stderr.strip()}",
+            "is it the strip of the compiler's own toolchain? See --cross-compile and --llvm",
+        )
+
+
+def _failure(tree: Tree, sources: Path, finished: process.Finished) -> PackagerError:
+    """Return the compiler's own words as an error, with what usually helps."""
+    words = finished.stderr.replace(f"{sources}/", "kmod/").rstrip()
+    lines = words.splitlines() or finished.stdout.splitlines()
+    shown = lines[:_LINES_SHOWN]
+    if len(lines) > len(shown):
+        shown.append(f"… and {len(lines) - len(shown)} more lines (--verbose shows all)")
+    advice = f"see the messages above; does make -C {tree.path} modules_prepare help?"
+    for pattern, text in _ADVICE:
+        found = re.search(pattern, finished.stderr)
+        if found:
+            advice = text.format(*found.groups(), compiler=tree.compiler, release=tree.release)
+            break
+    return PackagerError(
+        "\n".join([f"the module does not build against {tree.path} ({tree.release}):", *shown]),
+        advice,
+    )

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel tree says about itself, and whether a module can be built against it.
+
+A tree is whatever ``make -C KDIR M=…`` accepts: a distribution's headers, a built source tree, the
+``O=`` directory of one, or a tree with no more than ``make modules_prepare``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+
+Which = Callable[[str], Optional[str]]
+
+# What kbuild calls the processors that uname -m and the configuration name otherwise.
+KBUILD_ARCH = {
+    "x86_64": "x86",
+    "i386": "x86",
+    "i686": "x86",
+    "aarch64": "arm64",
+    "riscv64": "riscv",
+    "ppc64le": "powerpc",
+    "s390x": "s390",
+    "loongarch64": "loongarch",
+}
+CROSS_PREFIX = {
+    "x86": "x86_64-linux-gnu-",
+    "arm64": "aarch64-linux-gnu-",
+    "riscv": "riscv64-linux-gnu-",
+    "powerpc": "powerpc64le-linux-gnu-",
+    "s390": "s390x-linux-gnu-",
+}
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """How the caller wants to compile, in kbuild's own terms; None is kbuild's default."""
+
+    llvm: str | None = None
+    arch: str | None = None
+    cross_compile: str | None = None
+    cc: str | None = None
+    kcflags: str | None = None
+
+    def llvm_tool(self, name: str) -> str:
+        """Return how ``LLVM=1``, ``LLVM=-15`` and ``LLVM=/usr/lib/llvm-15/bin/`` call a tool."""
+        llvm = self.llvm or ""
+        if llvm.endswith("/"):
+            return llvm + name
+        return name + llvm if llvm.startswith("-") else name
+
+    @property
+    def strip(self) -> str:
+        """The strip that understands what the compiler made."""
+        return self.llvm_tool("llvm-strip") if self.llvm else (self.cross_compile or "") + "strip"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A kernel tree that is ready to build modules.
+
+    ``release`` is the release in its headers, ``arch`` kbuild's name of the architecture,
+    ``compiler`` the words its compiler described itself with. ``modversions`` and ``symvers`` tell
+    whether modules carry symbol versions and whether the tree still has them.
+    """
+
+    path: Path
+    release: str
+    arch: str
+    compiler: str
+    modversions: bool
+    symvers: bool
+
+    @property
+    def clang(self) -> bool:
+        """Whether clang built this kernel."""
+        return "clang" in self.compiler
+
+    def warnings(self) -> list[str]:
+        """Return what the user should know about a module of this tree, a sentence each."""
+        if self.symvers:
+            return []
+        lost = (
+            "this kernel checks symbol versions and will refuse the module"
+            if self.modversions
+            else "a symbol that the kernel lacks shows only when the module is loaded"
+        )
+        return [
+            f"{self.path} has no Module.symvers, so symbols are not checked: {lost}; "
+            "a full build of the kernel makes that file"
+        ]
+
+
+def probe(kdir: Path) -> Tree:
+    """Read the tree at ``kdir``; raise PackagerError when no module can be built against it."""
+    _require_tree(kdir)
+    _require_prepared(kdir)
+    config = _config(kdir / "include/config/auto.conf")
+    if config.get("CONFIG_MODULES") != "y":
+        raise PackagerError(
+            f"the kernel of {kdir} has no loadable modules",
+            "set CONFIG_MODULES=y and CONFIG_MODULE_UNLOAD=y and build it again",
+            NOT_FIT,
+        )
+    return Tree(
+        path=kdir,
+        release=_release(kdir),
+        arch=_arch(kdir),
+        compiler=config.get("CONFIG_CC_VERSION_TEXT", "").strip('"'),
+        modversions=config.get("CONFIG_MODVERSIONS") == "y",
+        symvers=(kdir / "Module.symvers").exists(),
+    )
+
+
+def complete_toolchain(tree: Tree, asked: Toolchain, which: Which = shutil.which) -> Toolchain:
+    """Return ``asked`` with the architecture filled in where the tree is not the host's own.
+
+    Raises PackagerError when the compiler that kbuild would start is missing, is of the wrong
+    family, or cannot make code for the tree's architecture.
+    """
+    host = KBUILD_ARCH.get(platform.machine(), platform.machine())
+    arch = asked.arch
+    foreign = _common_arch(arch or tree.arch) not in (host, "um")
+    if foreign and not (asked.cross_compile or asked.llvm or asked.cc):
+        prefix = CROSS_PREFIX.get(_common_arch(arch or tree.arch), "PREFIX-")
+        raise PackagerError(
+            f"{tree.path} is a kernel for {arch or tree.arch}, and the compiler makes {host}",
+            f"name a cross compiler with --cross-compile {prefix}, or use --llvm 1",
+            NOT_FIT,
+        )
+    if arch is None and (foreign or tree.arch == "um"):
+        arch = tree.arch
+    complete = Toolchain(asked.llvm, arch, asked.cross_compile, asked.cc, asked.kcflags)
+    _require_compiler(tree, complete, which)
+    return complete
+
+
+def compiler_of(tree: Tree, tools: Toolchain) -> str:
+    """Return the compiler that kbuild will start, as a command."""
+    if tools.cc:
+        return tools.cc
+    named = _compiler_in_kernelvariables(tree.path)
+    if named:
+        return (tools.cross_compile or "") + named
+    if tools.llvm:
+        return tools.llvm_tool("clang")
+    return (tools.cross_compile or "") + "gcc"
+
+
+def _require_tree(kdir: Path) -> None:
+    if not kdir.exists():
+        dangling = f" (it points to {os.readlink(kdir)})" if kdir.is_symlink() else ""
+        raise PackagerError(
+            f"there is no kernel tree at {kdir}{dangling}",
+            "give one with --kdir, or install the headers of the running kernel: "
+            f"linux-headers-{platform.release()} on Debian and Ubuntu, kernel-devel on Fedora",
+            NOT_FIT,
+        )
+    if not (kdir / "Makefile").is_file():
+        raise PackagerError(
+            f"{kdir} is not a kernel tree: it has no Makefile",
+            "give the directory that you would give to make -C",
+            NOT_FIT,
+        )
+
+
+def _require_prepared(kdir: Path) -> None:
+    scripts = kdir / "scripts"
+    if scripts.is_symlink() and not scripts.exists():
+        raise PackagerError(
+            f"{kdir} lacks its build tools: scripts points to {os.readlink(scripts)}",
+            "install the package that holds them (linux-kbuild-VERSION on Debian)",
+            NOT_FIT,
+        )
+    needed = (
+        "include/config/auto.conf",
+        "include/generated/autoconf.h",
+        "include/generated/utsrelease.h",
+        "scripts/mod/modpost",
+    )
+    missing = [name for name in needed if not (kdir / name).exists()]
+    if not missing:
+        return
+    if (kdir / ".config").exists():
+        advice = f"run: make -C {kdir} modules_prepare"
+    else:
+        advice = (
+            "give the O= directory if the kernel was built in one; else configure the tree and "
+            f"run: make -C {kdir} olddefconfig modules_prepare"
+        )
+    raise PackagerError(
+        f"{kdir} is not prepared for modules: {missing[0]} is missing", advice, NOT_FIT
+    )
+
+
+def _config(path: Path) -> dict[str, str]:
+    """Return the CONFIG_ settings of ``path``, values as they stand there."""
+    pairs = (line.partition("=") for line in path.read_text(errors="replace").splitlines())
+    return {name: value for name, sign, value in pairs if sign and name.startswith("CONFIG_")}
+
+
+def _release(kdir: Path) -> str:
+    """Return the release that modules of this tree are stamped with.
+
+    utsrelease.h is what becomes the vermagic; include/config/kernel.release differs from it in
+    Debian's headers.
+    """
+    text = (kdir / "include/generated/utsrelease.h").read_text()
+    found = re.search(r'UTS_RELEASE\s+"([^"]+)"', text)
+    if not found:
+        raise PackagerError(f"{kdir} does not name its release in include/generated/utsrelease.h")
+    return found[1]
+
+
+def _arch(kdir: Path) -> str:
+    """Return the ARCH that the tree was configured with, or "" when it does not say."""
+    for name in ("include/config/auto.conf", "include/generated/autoconf.h", ".config"):
+        path = kdir / name
+        if path.exists():
+            found = re.search(r"Linux/(\w+) \S+ Kernel Configuration", path.read_text()[:4096])
+            if found:
+                return found[1]
+    return ""
+
+
+def _common_arch(arch: str) -> str:
+    return KBUILD_ARCH.get(arch, arch) or KBUILD_ARCH.get(platform.machine(), "")
+
+
+def _compiler_in_kernelvariables(kdir: Path) -> str | None:
+    """Return the gcc that Debian's headers insist on, without its cross prefix."""
+    path = kdir / ".kernelvariables"
+    if not path.exists():
+        return None
+    found = re.search(r"^CC\s*[:?]?=.*?([\w.-]*gcc[\w.-]*)\s*$", path.read_text(), re.MULTILINE)
+    return found[1] if found else None
+
+
+def _require_compiler(tree: Tree, tools: Toolchain, which: Which) -> None:
+    command = compiler_of(tree, tools)
+    if tree.clang and "clang" not in command:
+        raise PackagerError(
+            f"{tree.path} was built with clang ({tree.compiler}), and {command} would be used",
+            "add --llvm 1, as you did for the kernel",
+            NOT_FIT,
+        )
+    words = command.split()
+    program = words[-1] if words[0].endswith("ccache") else words[0]
+    if not which(program):
+        raise PackagerError(
+            f"the compiler {program} is not installed (the tree was built with "
+            f"{tree.compiler or 'an unknown one'})",
+            f"install {program}, or name another compiler with --cc",
+            NOT_FIT,
+        )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The zip of a bundle: shiv's zipapp of the runner, repacked so that equal inputs give equal bytes.
+
+A zip is handled as a mapping from a name to a Member throughout.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import page_alloc_bench
+from page_alloc_bench.packager import process
+from page_alloc_bench.packager.errors import PackagerError
+
+ENTRY_POINT = "page_alloc_bench.runner.__main__:main"
+_PACKAGE = Path(page_alloc_bench.__file__).parent
+# psutil's modules for Linux; the rest of the wheel is other systems and packaging.
+_PSUTIL = (
+    "__init__.py", "_common.py", "_ntuples.py", "_pslinux.py", "_psposix.py",
+    "_psutil_linux.abi3.so",
+)  # fmt: skip
+# The earliest time that a zip can state.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_DEFLATE_LEVEL = 9
+_UNIX = 3
+_REGULAR_FILE = 0o100000
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of the zip."""
+
+    data: bytes
+    executable: bool = False
+
+
+Members = dict[str, Member]
+
+
+def runner_sources() -> dict[str, bytes]:
+    """Return what travels of this package: its top and the runner, by name under its parent."""
+    paths = [_PACKAGE / "__init__.py", *sorted((_PACKAGE / "runner").rglob("*"))]
+    typed = _PACKAGE / "py.typed"
+    if typed.exists():
+        paths.append(typed)
+    return {
+        path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes()
+        for path in paths
+        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+    }
+
+
+def launcher() -> bytes:
+    """Return what Python runs first; it stands in for the three lines that shiv puts there."""
+    return (_PACKAGE / "runner" / "launch.py").read_bytes()
+
+
+def make_members(wheel: Path, scratch: Path) -> Members:
+    """Return shiv's zipapp of the runner and of psutil out of ``wheel``.
+
+    ``scratch`` is an existing directory for what is in between.
+    """
+    site_packages = scratch / "site-packages"
+    for name, data in runner_sources().items():
+        target = site_packages / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    _unpack_psutil(wheel, site_packages)
+    _same_modes(site_packages)
+    members = _shiv(site_packages, scratch / "runner.pyz")
+    members["licenses/psutil.txt"] = Member(_license_of(wheel))
+    return members
+
+
+def pack(prefix: bytes, members: Mapping[str, Member]) -> bytes:
+    """Return ``prefix`` and after it a zip of ``members``, its offsets counted from the prefix on.
+
+    Counting from the start of the file is what unzip and Python's own reader expect of a zip that
+    has something in front.
+    """
+    buffer = io.BytesIO(prefix)
+    buffer.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as target:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system = _UNIX
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            mode = 0o755 if members[name].executable else 0o644
+            entry.external_attr = (_REGULAR_FILE | mode) << 16
+            target.writestr(entry, members[name].data, compresslevel=_DEFLATE_LEVEL)
+    return buffer.getvalue()
+
+
+def _unpack_psutil(wheel: Path, site_packages: Path) -> None:
+    with zipfile.ZipFile(wheel) as source:
+        names = set(source.namelist())
+        for name in (f"psutil/{module}" for module in _PSUTIL):
+            if name in names:
+                target = site_packages / name
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(source.read(name))
+
+
+def _license_of(wheel: Path) -> bytes:
+    with zipfile.ZipFile(wheel) as source:
+        for name in source.namelist():
+            if name.endswith(("/LICENSE", "/LICENSE.txt")):
+                return source.read(name)
+    raise PackagerError(f"{wheel} carries no licence text", "delete it; it is downloaded again")
+
+
+def _same_modes(top: Path) -> None:
+    """Give every file the same mode, since shiv's build id depends on more than content."""
+    for path in top.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _shiv(site_packages: Path, output: Path) -> Members:
+    environment = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
+    finished = process.run(
+        [
+            sys.executable, "-W", "ignore", "-m", "shiv", "--reproducible", "--site-packages",
+            str(site_packages), "--entry-point", ENTRY_POINT, "--output-file", str(output),
+        ],
+        env=environment,
+    )  # fmt: skip
+    if finished.status != 0 or not output.exists():
+        raise PackagerError(
+            f"shiv failed:\n{(finished.stderr or finished.stdout).strip()}",
+            "is shiv installed beside page-alloc-bench? Install page-alloc-bench anew",
+        )
+    with zipfile.ZipFile(output) as archive:
+        members = {
+            entry.filename: Member(archive.read(entry), entry.filename.endswith(".so"))
+            for entry in archive.infolist()
+            if not entry.is_dir()
+        }
+    shutil.rmtree(site_packages)
+    return members

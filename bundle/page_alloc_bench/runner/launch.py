@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The first Python to run on a target: it stands in a bundle as ``__main__.py``.
+
+It runs from the zip of a bundle, however that was started (``./bench.run``, ``python3 bench.run``),
+and from an extracted directory. It makes the private scratch directory that shiv unpacks into,
+tells the runner about both places, and takes the directory away again when the runner returns,
+raises, or is ended by a signal that nobody else handles.
+
+What the runner finds in its environment:
+
+``PAGE_ALLOC_BENCH_BUNDLE``
+    the absolute path of the bundle, or of the directory it was extracted to;
+``PAGE_ALLOC_BENCH_SCRATCH``
+    the scratch directory, absent when none is needed. It stays when ``--keep`` is among the
+    arguments; telling the user so is the runner's part.
+
+The scratch directory is made here and not by the shell, because a signal between a shell's mktemp
+and the first line of Python would leave it behind. Few imports, and syntax that a Python too old
+for the runner still understands, so that it can say so.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import NoReturn, Optional
+
+NAME = "page-alloc-bench"
+OLDEST_PYTHON = (3, 9)
+# Room for what is unpacked: the runner and psutil.
+NEEDED_BYTES = 2 << 20
+# Answered from within the zip, so that they work on a host with no place to unpack to.
+WITHOUT_SCRATCH = ("-h", "--help", "--version", "--list", "--check", "--info", "--extract")
+FAILED = 1
+NOT_FIT = 3
+# Larger than any stub.
+_STUB_LIMIT = 1 << 16
+
+
+def _fail(status: int, message: str) -> "NoReturn":
+    sys.stderr.write(f"{NAME}: {message}\n")
+    sys.exit(status)
+
+
+def _scrub_environment() -> None:
+    """Drop what could steer shiv, or the Python of a child, away from what we packed."""
+    for name in list(os.environ):
+        if name.startswith(("PYTHON", "SHIV_")) or name == "PAGE_ALLOC_BENCH_SCRATCH":
+            del os.environ[name]
+
+
+def _check_stub(bundle: str) -> None:
+    """Refuse to run from a stub that was altered: who knows what it did to the arguments."""
+    import re  # an extracted tree does without
+    import zlib
+
+    with open(bundle, "rb") as file:
+        stub = file.read(_STUB_LIMIT)
+    stub = stub[: stub.find(b"PK\x03\x04")]
+    stub = re.sub(
+        rb"(?m)^(file_size|payload_sha256)=([0-9a-f]+)$",
+        lambda match: match.group(1) + b"=" + b"0" * len(match.group(2)),
+        stub,
+    )
+    promised = globals()["__loader__"].get_data(os.path.join(bundle, "stub.crc32"))
+    if zlib.crc32(stub) != int(promised, 16):
+        _fail(FAILED, f"{bundle} is damaged (the shell script at its start): copy it again")
+
+
+def _candidates() -> "Iterator[Optional[str]]":
+    """Yield where a scratch directory might go: memory first, for a test host's disk is slow."""
+    yield os.environ.get("PAGE_ALLOC_BENCH_TMPDIR")
+    yield "/dev/shm"  # noqa: S108 - the directory made there is private and unpredictable
+    yield os.environ.get("TMPDIR")
+    yield "/var/tmp"  # noqa: S108
+    yield "/tmp"  # noqa: S108
+    yield "/run"
+    yield "."
+
+
+class Scratch:
+    """A private directory on a file system that lets code run."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.path = ""
+
+    def make(self) -> None:
+        """Create it in the first place that serves, or end the program saying why none does."""
+        reasons = []
+        for candidate in filter(None, _candidates()):
+            reason = self._make_in(candidate)
+            if not reason:
+                return
+            reasons.append(f"{candidate}: {reason}")
+            self.remove()
+        _fail(
+            NOT_FIT,
+            "no directory to unpack to, one with room and not mounted noexec; name one in "
+            f"PAGE_ALLOC_BENCH_TMPDIR ({'; '.join(reasons)})",
+        )
+
+    def _make_in(self, parent: str) -> str:
+        """Try one place; return what is wrong with it, or nothing."""
+        try:
+            # Known before it exists, so that a signal in between finds what to remove.
+            self.path = os.path.join(os.path.abspath(parent), f"{NAME}.{os.urandom(8).hex()}")
+            os.mkdir(self.path, 0o700)
+            _require_exec(self.path)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def remove(self) -> None:
+        """Take it away, unless it is to be kept or belongs to another process.
+
+        Not by shutil, which a signal may find half imported.
+        """
+        if not self.path or os.getpid() != self.owner or "--keep" in sys.argv[1:]:
+            return
+        for top, directories, files in os.walk(self.path, topdown=False):
+            for name in files:
+                _unless_gone(os.unlink, os.path.join(top, name))
+            for name in directories:
+                _unless_gone(os.rmdir, os.path.join(top, name))
+        _unless_gone(os.rmdir, self.path)
+
+    def remove_and_die(self, number: int, _frame: "Optional[FrameType]") -> None:
+        """Handle a signal: end as it ends a program that does not handle it."""
+        import signal  # loaded long since, or we would not be here
+
+        self.remove()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+
+def _unless_gone(remove: "Callable[[str], None]", path: str) -> None:
+    try:  # noqa: SIM105 - contextlib takes long to import
+        remove(path)
+    except OSError:
+        pass  # the runner or its watcher was faster
+
+
+def _require_exec(path: str) -> None:
+    """Raise OSError unless files in ``path`` can be mapped as code and there is room for ours.
+
+    Mapping is what loading a shared object does, and a file system mounted noexec refuses it.
+    """
+    import mmap  # not every start comes here
+
+    name = os.path.join(path, "probe")
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o700)
+    try:
+        os.posix_fallocate(descriptor, 0, NEEDED_BYTES)
+        mmap.mmap(descriptor, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC).close()
+    finally:
+        os.close(descriptor)
+        os.unlink(name)
+
+
+def _run_from(site_packages: str) -> "NoReturn":
+    """Run the runner from where it lies, be that inside the zip."""
+    sys.path.insert(0, site_packages)
+    from page_alloc_bench.runner.__main__ import main  # found there only
+
+    sys.exit(main())
+
+
+def _run_unpacked() -> None:
+    """Let shiv unpack the runner into a scratch directory and run it there."""
+    import signal  # not every start comes here
+
+    scratch = Scratch()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+            signal.signal(number, scratch.remove_and_die)
+    try:
+        scratch.make()
+        os.environ["PAGE_ALLOC_BENCH_SCRATCH"] = scratch.path
+        os.environ["SHIV_ROOT"] = scratch.path
+        import _bootstrap  # type: ignore[import-not-found]  # shiv's, in the zip
+
+        _bootstrap.bootstrap()
+    finally:
+        scratch.remove()
+
+
+def launch() -> None:
+    """Run what this file came with."""
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        _fail(NOT_FIT, f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed")
+    bundle = os.path.dirname(os.path.abspath(__file__))
+    _scrub_environment()
+    os.environ["PAGE_ALLOC_BENCH_BUNDLE"] = bundle
+    if os.path.isdir(bundle):
+        _run_from(os.path.join(bundle, "site-packages"))
+    _check_stub(bundle)
+    if sys.argv[1:] and sys.argv[1].partition("=")[0] in WITHOUT_SCRATCH:
+        _run_from(os.path.join(bundle, "site-packages"))
+    _run_unpacked()
+
+
+if __name__ == "__main__":
+    launch()

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a bundle can do besides running: ``--list --check --info --extract DIR``.
+
+Results go to stdout, everything else to stderr. ``--info`` is text for a person on a terminal, and
+the manifest's own JSON when stdout goes anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.runner.archive import MANIFEST, Archive, ArchiveError
+
+OK = 0
+FAILED = 1
+
+# Of no use outside a bundle file.
+_BUNDLE_ONLY = ("_bootstrap/", "environment.json", "stub.crc32")
+
+
+def run_verb(name: str, archive: Archive, argument: str | None = None) -> int:
+    """Carry out the verb ``name`` ("list", "check", "info" or "extract"); return the exit code.
+
+    ``argument`` is the directory of "extract".
+    """
+    try:
+        if name == "list":
+            return list_parts(archive)
+        if name == "check":
+            return check(archive)
+        if name == "info":
+            return info(archive)
+        if name == "extract":
+            return extract(archive, Path(argument or ""))
+    except ArchiveError as error:
+        _say(str(error))
+        return FAILED
+    except OSError as error:
+        _say(f"{error.filename or archive.path}: {error.strerror}")
+        return FAILED
+    raise ValueError(f"unknown verb {name}")
+
+
+def list_parts(archive: Archive) -> int:
+    """Print the size and the name of every part."""
+    for name in archive.names():
+        print(f"{len(archive.read(name)):>9,}  {name}")
+    return OK
+
+
+def check(archive: Archive) -> int:
+    """Compare every byte of the bundle with what it promises."""
+    problems = archive.problems()
+    for problem in problems:
+        _say(f"{archive.path}: {problem}")
+    if problems:
+        _say(f"{archive.path} is damaged: copy it again")
+        return FAILED
+    _say(f"{archive.path}: all {len(archive.names())} parts are as they were built")
+    return OK
+
+
+def info(archive: Archive) -> int:
+    """Print what the bundle is made of."""
+    manifest = archive.manifest()
+    if sys.stdout.isatty():
+        print(describe(manifest))
+    else:
+        print(json.dumps(manifest, indent=2))
+    return OK
+
+
+def describe(manifest: dict[str, Any]) -> str:
+    """Return the manifest as text for a person."""
+    tool, source = manifest["tool"], manifest["source"]
+    lines = [
+        f"{tool['name']} {tool['version']}",
+        f"source of the module  {source['kmod']}",
+        f"source of the runner  {source['runner']}",
+    ]
+    for module in manifest["modules"]:
+        lines += [
+            "",
+            f"Linux {module['release']} ({module['machine']})",
+            f"  vermagic    {module['vermagic']}",
+            f"  compiler    {module['compiler']}",
+            f"  srcversion  {module['srcversion'] or 'not recorded'}",
+            f"  size        {module['size']:,} bytes",
+            f"  sha256      {module['sha256']}",
+        ]
+    return "\n".join(lines)
+
+
+def extract(archive: Archive, target: Path) -> int:
+    """Lay the parts out under ``target`` as plain files, ``run.sh`` runs them.
+
+    ``target`` is made if need be and must be empty. The bundle is checked first.
+    """
+    if archive.extracted:
+        _say(f"{archive.path} is extracted already")
+        return FAILED
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        _say(f"{target} exists and is not an empty directory")
+        return FAILED
+    problems = archive.problems()
+    if problems:
+        _say(f"{archive.path} is damaged: {problems[0]}")
+        return FAILED
+    for name in archive.names():
+        if not name.startswith(_BUNDLE_ONLY):
+            _lay_out(archive, name, target)
+    _say(f"start {target / 'run.sh'} as you would start the bundle")
+    return OK
+
+
+def _lay_out(archive: Archive, name: str, target: Path) -> None:
+    if os.path.isabs(name) or ".." in Path(name).parts:
+        raise ArchiveError(f"{archive.path} holds a part outside of itself: {name}")
+    path = target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = archive.read(name)
+    if name == MANIFEST:
+        data = _extracted_manifest(archive)
+    path.write_bytes(data)
+    if archive.is_executable(name):
+        path.chmod(path.stat().st_mode | 0o111)
+
+
+def _extracted_manifest(archive: Archive) -> bytes:
+    """Return the manifest without the parts that are not laid out."""
+    manifest = archive.manifest()
+    manifest["parts"] = [
+        part for part in manifest["parts"] if not part["name"].startswith(_BUNDLE_ONLY)
+    ]
+    return (json.dumps(manifest, indent=2) + "\n").encode()
+
+
+def _say(text: str) -> None:
+    print(f"page-alloc-bench: {text}", file=sys.stderr)
