@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a run can end other than well, and the exit code of each."""
+
+from __future__ import annotations
+
+EXIT_COMPLETE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_HOST_UNFIT = 3
+EXIT_TIMEOUT = 124
+EXIT_SIGNAL_BASE = 128
+
+
+class RunnerError(Exception):
+    """The run cannot go on; the message is one line that says why and what to do."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(RunnerError):
+    """The options ask for what cannot be."""
+
+    exit_code = EXIT_USAGE
+
+
+class HostUnfitError(RunnerError):
+    """The host is in no state to be measured; nothing has been changed on it."""
+
+    exit_code = EXIT_HOST_UNFIT
+
+
+class Stop(BaseException):
+    """Somebody wants the run to end now.
+
+    Not an Exception, so that no handler of ordinary failures takes it for one.
+    """
+
+    exit_code = EXIT_FAILED
+
+
+class Interrupted(Stop):
+    """A signal asks the run to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+        self.exit_code = EXIT_SIGNAL_BASE + signum
+
+    def __str__(self) -> str:
+        import signal
+
+        return f"stopped by {signal.Signals(self.signum).name}"
+
+
+class TimedOut(Stop):
+    """The time that --timeout-s allows is over."""
+
+    exit_code = EXIT_TIMEOUT
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"not finished within --timeout-s={self.seconds:g}"
+
+
+class NobodyListens(Stop):
+    """The reader of our output went away: the pipe or connection is closed."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"{self.stream} was closed by its reader"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Load and unload the kernel module, and explain it when that fails."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import time
+
+from . import procfs
+from .errors import HostUnfitError, RunnerError
+
+NAME = "page_alloc_bench"
+_O_NONBLOCK = os.O_NONBLOCK  # delete_module never waits for users since v3.13; say so anyway
+_POLL_S = 0.05
+_LOG_LINES = 5
+
+
+class KernelLog:
+    """What the kernel logs from now on."""
+
+    def __init__(self) -> None:
+        try:
+            self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError:
+            self._fd = -1  # no such device in some containers
+
+    def lines(self) -> list[str]:
+        """Return the messages since the last call, without their prefixes."""
+        messages: list[str] = []
+        while self._fd >= 0:
+            try:
+                record = os.read(self._fd, 8192)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                continue  # the kernel has overwritten what we had not read; go on behind it
+            text = record.decode("utf-8", "replace").partition(";")[2]
+            messages.append(text.partition("\n")[0])
+        return messages
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def load(image: bytes) -> list[str]:
+    """Load the module from its ELF image; return warnings.
+
+    A module of the same name that nobody uses, left by a run that was killed along with its
+    watchdog, is replaced. Raises HostUnfitError, with the reason that the kernel gives.
+    """
+    warnings: list[str] = []
+    log = KernelLog()
+    try:
+        error = _init_module(image)
+        if error == errno.EEXIST:
+            _remove_stale()
+            warnings.append(f"a module {NAME} was loaded already, unused: it has been replaced")
+            error = _init_module(image)
+        if error:
+            raise HostUnfitError(_explain(error, log.lines()))
+    finally:
+        log.close()
+    return warnings
+
+
+def unload(name: str, deadline: float) -> None:
+    """Unload the module, trying until deadline (time.monotonic()) while something uses it.
+
+    Gone already is fine. Raises RunnerError if it is still loaded then.
+    """
+    while True:
+        error = _delete_module(name)
+        if error in (0, errno.ENOENT):
+            break
+        if error not in (errno.EAGAIN, errno.EBUSY) or time.monotonic() >= deadline:
+            raise RunnerError(
+                f"cannot unload the module {name}: {os.strerror(error)}; "
+                f"find who uses it (fuser {device_path()}) and run: rmmod {name}"
+            )
+        time.sleep(_POLL_S)
+    if is_loaded(name):
+        raise RunnerError(f"the module {name} is still in /proc/modules after unloading it")
+
+
+def is_loaded(name: str = NAME) -> bool:
+    """Return whether /proc/modules lists the module."""
+    lines = procfs.read("/proc/modules").splitlines()
+    return any(line.split(" ", 1)[0] == name for line in lines)
+
+
+def device_path() -> str:
+    """Return the path of the module's device."""
+    return f"/dev/{NAME}"
+
+
+def make_device_node() -> bool:
+    """Make the device's node if /dev is not kept by the kernel or udev.
+
+    Returns whether a node was made; it can be unlinked as soon as the device is open.
+    Raises OSError.
+    """
+    path = device_path()
+    if os.path.lexists(path):
+        return False
+    major, minor = procfs.read(f"/sys/class/misc/{NAME}/dev").strip().split(":")
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(int(major), int(minor)))
+    return True
+
+
+def _libc() -> ctypes.CDLL:
+    """Return the C library that Python itself uses; glibc and musl export both calls."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _init_module(image: bytes) -> int:
+    """Call init_module(2); return 0 or the errno."""
+    size = ctypes.c_ulong(len(image))
+    return ctypes.get_errno() if _libc().init_module(image, size, b"") else 0
+
+
+def _delete_module(name: str) -> int:
+    """Call delete_module(2); return 0 or the errno."""
+    flags = ctypes.c_uint(_O_NONBLOCK)
+    return ctypes.get_errno() if _libc().delete_module(name.encode(), flags) else 0
+
+
+def _remove_stale() -> None:
+    error = _delete_module(NAME)
+    if error in (errno.EAGAIN, errno.EBUSY):
+        raise HostUnfitError(
+            f"a module {NAME} is loaded and in use; wait for its user to end "
+            f"(fuser {device_path()} names it)"
+        )
+    if error not in (0, errno.ENOENT):
+        raise HostUnfitError(
+            f"a module {NAME} is loaded and cannot be removed: {os.strerror(error)}"
+        )
+
+
+def _explain(error: int, log: list[str]) -> str:
+    """Return in one line why the kernel did not take the module, and what can be done."""
+    reasons = {
+        errno.ENOEXEC: "it was built for another kernel; build a bundle for this one",
+        errno.EKEYREJECTED: "this kernel takes signed modules only (module.sig_enforce); "
+        "sign the module with a key that it trusts",
+        errno.ENOKEY: "this kernel takes signed modules only; sign the module with a trusted key",
+        errno.ENOSYS: "this kernel is built without loadable modules",
+        errno.ENOMEM: "there is not enough memory",
+    }
+    reason = _explain_eperm() if error == errno.EPERM else reasons.get(error)
+    words = f"the kernel refuses the module: {os.strerror(error)} ({errno.errorcode.get(error)})"
+    if reason:
+        words += f": {reason}"
+    if log:
+        words += "; the kernel log says: " + " | ".join(log[-_LOG_LINES:])
+    return words
+
+
+def _explain_eperm() -> str:
+    """EPERM has three causes; tell them apart."""
+    if procfs.read_or_none("/proc/sys/kernel/modules_disabled") == "1":
+        return "loading modules is disabled until the next boot (kernel.modules_disabled=1)"
+    lockdown = procfs.read_or_none("/sys/kernel/security/lockdown") or ""
+    if lockdown and "[none]" not in lockdown:
+        return (
+            "the kernel is locked down, as secure boot does; sign the module with a key that it "
+            "trusts, or boot without lockdown"
+        )
+    return "this process lacks CAP_SYS_MODULE; is this a container?"

@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The runner's command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from page_alloc_bench import __version__
+
+from . import procfs
+from .errors import EXIT_USAGE, UsageError
+
+PROGRAM = "page-alloc-bench"
+
+# The ancestor's options, which Go's flag package also takes with one dash.
+_GO_OPTIONS = (
+    "output-path",
+    "iterations",
+    "alloc-orders",
+    "timeout-s",
+    "latencies",
+    "findlimit-mmap-size-gib",
+)
+_GO_FORM = re.compile(r"-(?:{})(?:=.*)?".format("|".join(_GO_OPTIONS)), re.DOTALL)
+
+# Go's strconv.ParseBool.
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+_MAX_ORDER = 63
+_MAX_HELD = 1 << 24  # PAB_MAX_HELD in kmod/page_alloc_bench.h
+_MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE
+
+_DESCRIPTION = """\
+Measure the page allocator of the running kernel: how much memory a process can get, how fast
+pages are allocated and freed, and how much memory is lost while an antagonist does so.
+
+For each order, the run does this:
+  idle         a child process takes memory until the OOM killer ends it, --iterations times
+  antagonized  the same while a kernel thread on each CPU allocates and frees blocks of that order
+Latencies and counts come from the antagonist."""
+
+_EPILOG = """\
+what it does to the host:
+  It loads a kernel module, which taints the kernel, drives the host out of memory on purpose
+  again and again, and keeps every chosen CPU busy. The OOM killer is steered at the benchmark's
+  own child, but caches are dropped and other programs will stall. Do not run it on a host
+  that others need. At the end, however it comes (Ctrl-C, kill -9 and a dropped connection too), the
+  workers stop, their pages go back, the module is unloaded and nothing stays on disk.
+
+output:
+  The result is one JSON object, described by result.schema.json. It goes to --output-path, or
+  to stdout if that is not a terminal. Progress and the summary go to stderr.
+
+exit codes:
+  0      complete
+  1      failed; what was measured so far is written, marked "complete": false
+  2      usage: wrong options, an order or a CPU that this host does not have, no place for output
+  3      the host is not fit: no root, no module for its kernel, another copy runs, ...
+  124    --timeout-s is over; 128+n  stopped by signal n (130 is Ctrl-C); both write what they have
+
+examples:
+  sudo ./bench.run --output-path result.json
+  ssh root@host ./bench.run --iterations 10 --alloc-orders 0,9 > result.json
+"""
+
+
+class Options(argparse.Namespace):
+    """What the command line asks for.
+
+    timeout_s: seconds, 0 for none. findlimit_mmap_size_gib: 0 for automatic. cpus: None for all
+    that this process may use. held, spread: blocks. sample_size: latencies per metric and order.
+    verb: one of VERBS without the dashes, or None; verb_argument: the directory of --extract.
+    """
+
+    output_path: str | None
+    iterations: int
+    alloc_orders: list[int]
+    timeout_s: float
+    latencies: str
+    findlimit_mmap_size_gib: int
+    cpus: list[int] | None
+    held: int
+    spread: int
+    seed: int
+    sample_size: int
+    thp: str
+    quiet: bool
+    verbose: bool
+    list: bool
+    check: bool
+    info: bool
+    extract: str | None
+    keep: bool
+
+    @property
+    def verb(self) -> str | None:
+        """Return which verb about the bundle itself is asked for, if one is."""
+        if self.extract is not None:
+            return "extract"
+        for name in ("list", "check", "info"):
+            if getattr(self, name):
+                return name
+        return None
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser that complains in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(EXIT_USAGE, f"{PROGRAM}: error: {message} (--help explains every option)\n")
+
+
+def parse(arguments: list[str]) -> Options:
+    """Return what the arguments ask for; exits 0 for --help and --version, 2 on bad usage."""
+    parser = _parser()
+    options = parser.parse_args([_modern(word) for word in arguments], namespace=Options())
+    if options.spread > options.held:
+        parser.error(f"--spread={options.spread} must not exceed --held={options.held}")
+    if options.quiet and options.verbose:
+        parser.error("--quiet and --verbose exclude each other")
+    return options
+
+
+def _modern(word: str) -> str:
+    """Return Go's -iterations=3 as --iterations=3, and any other word as it is."""
+    return f"-{word}" if _GO_FORM.fullmatch(word) else word
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        usage="bench.run [OPTION]...",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    _add_run_options(parser.add_argument_group("the run"))
+    _add_antagonist_options(parser.add_argument_group("the antagonist"))
+    _add_output_options(parser.add_argument_group("output"))
+    _add_verbs(parser.add_argument_group("the bundle itself (no root needed)"))
+    return parser
+
+
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--iterations",
+        type=_integer(1, 1_000_000),
+        default=5,
+        metavar="N",
+        help="how often available memory is measured in each phase (default: 5)",
+    )
+    group.add_argument(
+        "--alloc-orders",
+        type=_orders,
+        default=[0, 4],
+        metavar="LIST",
+        help="orders to measure one after the other; a block is 2^order pages (default: 0,4)",
+    )
+    group.add_argument(
+        "--timeout-s",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="give up after this time; 0 never does (default: 0)",
+    )
+    group.add_argument(
+        "--cpus",
+        type=_cpus,
+        metavar="LIST",
+        help="CPUs to use, like 0-3,8 (default: all that this process may use)",
+    )
+    group.add_argument(
+        "--findlimit-mmap-size-gib",
+        type=_integer(0, 1 << 20),
+        default=0,
+        metavar="GIB",
+        help="size of the mappings that the child fills, in GiB; 0 adapts it to the machine "
+        "(default: 0)",
+    )
+    group.add_argument(
+        "--thp",
+        choices=("inherit", "always", "never"),
+        default="inherit",
+        help="transparent huge pages for the child's memory; inherit leaves it to the host "
+        "(default: inherit)",
+    )
+
+
+def _add_antagonist_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--held",
+        type=_integer(1, _MAX_HELD),
+        default=1000,
+        metavar="BLOCKS",
+        help="blocks that a worker holds on average (default: 1000)",
+    )
+    group.add_argument(
+        "--spread",
+        type=_integer(1, _MAX_HELD),
+        default=1000,
+        metavar="BLOCKS",
+        help="how far it strays from that, 1 to --held: its targets are uniform in "
+        "held-spread..held+spread (default: 1000)",
+    )
+    group.add_argument(
+        "--seed",
+        type=_integer(0, 2**64 - 1),
+        default=1,
+        metavar="N",
+        help="of every random choice; the same seed repeats a run's sequence (default: 1)",
+    )
+    group.add_argument(
+        "--latencies",
+        type=_latencies,
+        nargs="?",
+        const="sampled",
+        default="sampled",
+        metavar="{sampled,all,none}",
+        help="operations to time: sampled is one in 64, chosen at random in advance, so that the "
+        "clock does not swamp what it measures; all gives exact tails and costs throughput; true "
+        "and false mean sampled and none (default: sampled)",
+    )
+    group.add_argument(
+        "--sample-size",
+        type=_integer(1, _MAX_SAMPLE),
+        default=50_000,
+        metavar="N",
+        help="latencies kept per metric and order, over all CPUs together (default: 50000)",
+    )
+
+
+def _add_output_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--output-path",
+        metavar="FILE",
+        help="where the JSON goes (default: stdout, unless that is a terminal)",
+    )
+    group.add_argument(
+        "--quiet", action="store_true", help="only warnings and errors on stderr: no summary"
+    )
+    group.add_argument("--verbose", action="store_true", help="say what is done and found")
+    group.add_argument(
+        "--version", action="version", version=f"{PROGRAM} {__version__}", help="print it and exit"
+    )
+    group.add_argument("--help", "-h", action="help", help="print this and exit")
+
+
+def _add_verbs(group: argparse._ArgumentGroup) -> None:
+    verbs = group.add_mutually_exclusive_group()
+    verbs.add_argument("--list", action="store_true", help="list the files in the bundle")
+    verbs.add_argument("--check", action="store_true", help="verify every byte of the bundle")
+    verbs.add_argument("--info", action="store_true", help="tell which kernels it has modules for")
+    verbs.add_argument(
+        "--extract", metavar="DIR", help="lay out its content in DIR; DIR/run.sh runs it"
+    )
+    group.add_argument(
+        "--keep", action="store_true", help="do not remove the scratch directory, and name it"
+    )
+
+
+class _integer:  # noqa: N801 - a converter of argparse, named as int is
+    """Convert to an int between low and high."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        if not re.fullmatch(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number from {self._low} to {self._high}"
+            )
+        return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return float(text)
+
+
+def _orders(text: str) -> list[int]:
+    orders = text.split(",")
+    if not all(re.fullmatch(r"[0-9]{1,2}", order) for order in orders):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of orders like 0,4")
+    numbers = [int(order) for order in orders]
+    if len(set(numbers)) != len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} names an order twice")
+    if max(numbers) > _MAX_ORDER:
+        raise argparse.ArgumentTypeError(f"order {max(numbers)} exceeds what any kernel has")
+    return numbers
+
+
+def _cpus(text: str) -> list[int]:
+    if re.search(r"[0-9]{6}", text):  # no machine has as many; do not build such a list
+        raise argparse.ArgumentTypeError(f"{text!r} names CPUs that no kernel supports")
+    try:
+        cpus = procfs.parse_list(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; CPUs are given like 0-3,8") from error
+    if not cpus:
+        raise argparse.ArgumentTypeError("names no CPU; CPUs are given like 0-3,8")
+    return cpus
+
+
+def _latencies(text: str) -> str:
+    if text in _TRUE:
+        return "sampled"
+    if text in _FALSE:
+        return "none"
+    if text in ("sampled", "all", "none"):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is none of sampled, all, none, true, false")
+
+
+def check_orders(orders: list[int], max_order: int) -> None:
+    """Raise UsageError for an order that the loaded module does not take."""
+    if max(orders) > max_order:
+        raise UsageError(
+            f"order {max(orders)} is too large: this kernel's largest is {max_order} "
+            "(--alloc-orders)"
+        )
+
+
+def check_cpus(wanted: list[int] | None, allowed: set[int]) -> list[int]:
+    """Return the CPUs to use, sorted; allowed: those of this process's affinity mask.
+
+    Raises UsageError for a CPU that does not exist, is offline or is not allowed.
+    """
+    if wanted is None:
+        return sorted(allowed)
+    for problem, usable in (
+        ("does not exist", procfs.present_cpus()),
+        ("is offline", procfs.online_cpus()),
+        ("is not allowed for this process (by its affinity or cpuset)", sorted(allowed)),
+    ):
+        missing = sorted(set(wanted) - set(usable))
+        if missing:
+            raise UsageError(
+                f"CPU {procfs.format_list(missing)} {problem}; "
+                f"--cpus may name {procfs.format_list(usable)}"
+            )
+    return sorted(wanted)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the result goes: proven writable before anything is measured."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+
+from .errors import RunnerError, UsageError
+
+_STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+class Output:
+    """The one place that the result is written to."""
+
+    to_stdout = False
+    wanted = True
+
+    def write(self, chunks: Iterable[str]) -> None:
+        """Write the whole result. Raises RunnerError if not all of it could be."""
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Leave nothing behind if the result has not been written."""
+
+
+class NoOutput(Output):
+    """The result has nowhere to go: stdout is a terminal, and no path is given."""
+
+    wanted = False
+
+    def write(self, chunks: Iterable[str]) -> None:
+        """Write nothing."""
+
+
+class DescriptorOutput(Output):
+    """Stdout, a pipe or a device."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self._name = name
+        self.to_stdout = fd == 1
+
+    def write(self, chunks: Iterable[str]) -> None:
+        """Write to the descriptor."""
+        try:
+            _write_all(self._fd, chunks)
+        except OSError as error:
+            raise RunnerError(
+                f"cannot write the result to {self._name}: {error.strerror}"
+            ) from error
+
+
+class FileOutput(Output):
+    """A file that appears under its name only when it is whole.
+
+    Until then it has a random name in the same directory, made exclusively, so that no link that
+    a stranger put there is followed; the final rename replaces such a link.
+    """
+
+    def __init__(self, path: str, expect: Callable[[str], object]) -> None:
+        """expect: called with the path of the temporary file before it is made.
+
+        Raises UsageError where no file can be made.
+        """
+        self._path = path
+        directory, name = os.path.split(path)
+        self.temporary = os.path.join(directory, f".{name}.{os.urandom(6).hex()}")
+        expect(self.temporary)
+        try:
+            self._fd = os.open(
+                self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+            )
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def write(self, chunks: Iterable[str]) -> None:
+        """Write the file, and give it its name once it is safe on disk."""
+        try:
+            _write_all(self._fd, chunks)
+            os.fsync(self._fd)
+            os.rename(self.temporary, self._path)
+        except OSError as error:
+            raise RunnerError(f"cannot write {self._path}: {error.strerror}") from error
+        os.close(self._fd)
+        self._fd = -1
+
+    def discard(self) -> None:
+        """Remove the temporary file unless it has become the result."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            os.unlink(self.temporary)
+
+
+def open_output(path: str | None, expect: Callable[[str], object]) -> Output:
+    """Return where the result goes; expect is told of a temporary file before it is made.
+
+    Raises UsageError if nothing can be written there.
+    """
+    if path is None and os.isatty(1):
+        return NoOutput()
+    if path is None or path in _STDOUT_NAMES:
+        return _open_stdout()
+    path = os.path.abspath(path)
+    if "\n" in path:
+        raise UsageError("--output-path must not contain a line break")
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+        return FileOutput(path, expect)
+    return _open_special(path)
+
+
+def _open_stdout() -> Output:
+    try:
+        os.fstat(1)
+    except OSError as error:
+        raise UsageError("stdout is closed; say where the result goes: --output-path") from error
+    return DescriptorOutput(1, "stdout")
+
+
+def _open_special(path: str) -> Output:
+    """Open a pipe or a device; a pipe must have its reader."""
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_NONBLOCK)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    os.set_blocking(fd, True)
+    return DescriptorOutput(fd, path)
+
+
+def _unwritable(path: str, error: OSError) -> UsageError:
+    return UsageError(f"cannot write to --output-path={path}: {error.strerror}")
+
+
+def _write_all(fd: int, chunks: Iterable[str]) -> None:
+    with open(fd, "w", encoding="utf-8", closefd=False) as stream:
+        for chunk in chunks:
+            stream.write(chunk)

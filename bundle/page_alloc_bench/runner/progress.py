@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tell people on stderr what the run does."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from .errors import NobodyListens
+from .options import PROGRAM
+
+_UPDATE_S = 0.25  # of the line on a terminal
+_GIB = 1 << 30
+_ERASE_LINE = "\r\x1b[K"
+
+
+class Reporter:
+    """Messages, and a line of progress that a terminal sees updated.
+
+    Without a terminal each phase and each finished iteration gets a line of its own. Only progress
+    raises NobodyListens; messages to a stream that nobody reads any more are dropped, so that
+    they can be given while cleaning up.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, watch_stdout: bool = False):
+        """watch_stdout: the result is to go to stdout, so that its reader is needed too."""
+        self._quiet = quiet
+        self._verbose = verbose
+        self._terminal = os.isatty(2) and not quiet
+        self._line_shown = False
+        self._updated = 0.0
+        self._start = time.monotonic()
+        self._phase = ""
+        self._streams = _Streams(stdout=watch_stdout, stderr=not quiet)
+
+    def phase(self, text: str) -> None:
+        """Begin a phase, such as "order 0, idle"."""
+        self._streams.check()
+        self._phase = text
+        self._updated = 0.0
+        if self._terminal:
+            self._update(text)
+        elif not self._quiet:
+            self._print(f"{self._elapsed()} {text}")
+
+    def tick(self, text: str = "", size_bytes: int | None = None) -> None:
+        """Show how far the phase has come; cheap enough to be called many times a second."""
+        self._streams.check()
+        if self._terminal and time.monotonic() - self._updated >= _UPDATE_S:
+            size = "" if size_bytes is None else f": {size_bytes / _GIB:.2f} GiB"
+            self._update(f"{self._phase}{text}{size}")
+
+    def finished(self, text: str) -> None:
+        """Report one finished step of the phase, such as an iteration with its value."""
+        if not self._quiet:
+            self._print(f"{self._elapsed()} {self._phase}{text}")
+
+    def note(self, text: str) -> None:
+        """Say what matters to somebody who asked for more."""
+        if self._verbose:
+            self._print(f"{PROGRAM}: {text}")
+
+    def hint(self, text: str) -> None:
+        """Say something useful that is no problem."""
+        if not self._quiet:
+            self._print(f"{PROGRAM}: {text}")
+
+    def warning(self, text: str) -> None:
+        """Say what makes the result or the host less than it should be."""
+        self._print(f"{PROGRAM}: warning: {text}")
+
+    def error(self, text: str) -> None:
+        """Say why the run did not succeed."""
+        self._print(f"{PROGRAM}: error: {text}")
+
+    def table(self, text: str) -> None:
+        """Print the summary."""
+        if not self._quiet:
+            self._print(text)
+
+    def _elapsed(self) -> str:
+        return f"[{time.monotonic() - self._start:7.1f} s]"
+
+    def _update(self, text: str) -> None:
+        self._updated = time.monotonic()
+        line = f"{self._elapsed()} {text}"
+        self._write(_ERASE_LINE + line[: _columns() - 1])
+        self._line_shown = True
+
+    def _print(self, text: str) -> None:
+        erase = _ERASE_LINE if self._line_shown else ""
+        self._line_shown = False
+        self._write(f"{erase}{text}\n")
+
+    def _write(self, text: str) -> None:
+        if self._streams.stderr_gone:
+            return
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            self._streams.stderr_gone = True
+
+
+class _Streams:
+    """Notice that the readers of our pipes have gone, without writing to them."""
+
+    def __init__(self, *, stdout: bool, stderr: bool) -> None:
+        self.stderr_gone = False
+        self._watch_stderr = stderr
+        self._names = {1: "stdout"} if stdout else {}
+        if stderr:
+            self._names[2] = "stderr"
+        self._poll = select.poll()
+        for fd in self._names:
+            self._poll.register(fd, 0)  # POLLERR and POLLHUP are always reported
+
+    def check(self) -> None:
+        """Raise NobodyListens once a stream that is needed has no reader."""
+        if self.stderr_gone and self._watch_stderr:
+            raise NobodyListens("stderr")
+        for fd, event in self._poll.poll(0):
+            if event & (select.POLLERR | select.POLLHUP):
+                self.stderr_gone |= fd == 2
+                raise NobodyListens(self._names[fd])
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80

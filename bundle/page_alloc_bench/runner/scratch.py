@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The private directory that the stub of the bundle made for this run."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+VARIABLE = "PAGE_ALLOC_BENCH_SCRATCH"
+NAME_PREFIX = "page-alloc-bench."
+
+
+class Scratch:
+    """The scratch directory, or none when the runner was not started by a bundle.
+
+    path is None too where the directory is not one that the stub could have made: what root
+    removes recursively must be root's alone, whatever the environment says.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.keep = False
+
+    @classmethod
+    def from_environment(cls) -> Scratch:
+        """Return the directory that the environment names, if it can be trusted."""
+        path = os.environ.get(VARIABLE)
+        return cls(path if path and _is_private(path) else None)
+
+    def remove(self) -> None:
+        """Remove the directory and everything in it, unless it is to be kept.
+
+        Nothing of the runner can be imported afterwards. Raises OSError.
+        """
+        if self.path and not self.keep:
+            remove_tree(self.path)
+            self.path = None
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and everything in it; gone already is fine. Raises OSError."""
+    import shutil
+
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise
+
+
+def _is_private(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return (
+        os.path.isabs(path)
+        and os.path.basename(path).startswith(NAME_PREFIX)
+        and stat.S_ISDIR(status.st_mode)
+        and stat.S_IMODE(status.st_mode) == 0o700
+        and status.st_uid == os.geteuid()
+    )
