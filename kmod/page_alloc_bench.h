@@ -65,10 +65,10 @@ enum pab_state {
 	((PAB_HIST_MAX_BITS - PAB_HIST_SUB_BITS + 1) << PAB_HIST_SUB_BITS)
 
 /* Upper bounds of what CONFIGURE takes. */
-#define PAB_MAX_HELD		(1U << 24)	/* blocks */
-#define PAB_MAX_TIME_ONE_IN	(1U << 16)	/* operations */
-#define PAB_MAX_SAMPLE		(1U << 22)	/* latencies */
-#define PAB_MAX_CPUS_SIZE	(1U << 13)	/* bytes */
+#define PAB_MAX_HELD		0x1000000	/* blocks */
+#define PAB_MAX_TIME_ONE_IN	0x10000		/* operations */
+#define PAB_MAX_SAMPLE		0x400000	/* latencies */
+#define PAB_MAX_CPUS_SIZE	0x2000		/* bytes */
 
 struct pab_info {
 	__u32 abi_version;	/* PAB_ABI_VERSION of the module */

@@ -119,7 +119,7 @@ static void pab_give_back(struct pab_worker *worker)
 {
 	while (pab_held(worker)) {
 		__free_pages(worker->ring[worker->frees & worker->ring_mask], worker->order);
-		smp_store_release(&worker->frees, worker->frees + 1);
+		pab_count_free(worker);
 		cond_resched();
 	}
 }

@@ -28,8 +28,7 @@ struct pab_worker {
 	/*
 	 * Written by the worker at every operation, read by others at any time.
 	 * The blocks held are ring[frees .. allocs), modulo the ring's size:
-	 * the counters are its two ends. frees is stored with release, so that
-	 * who reads it first never sees more frees than allocs.
+	 * the counters are its two ends.
 	 */
 	u64			allocs;
 	u64			frees;
@@ -104,6 +103,12 @@ static __always_inline bool pab_alloc_block(struct pab_worker *worker)
 	return true;
 }
 
+static __always_inline void pab_count_free(struct pab_worker *worker)
+{
+	/* Who acquires frees before it reads allocs never sees fewer allocs. */
+	smp_store_release(&worker->frees, worker->frees + 1);
+}
+
 /* Free the block that has been held longest. The caller holds at least one. */
 static __always_inline void pab_free_block(struct pab_worker *worker)
 {
@@ -113,7 +118,7 @@ static __always_inline void pab_free_block(struct pab_worker *worker)
 		__free_pages(page, worker->order);
 	else
 		pab_free_timed(worker, page);
-	smp_store_release(&worker->frees, worker->frees + 1);
+	pab_count_free(worker);
 }
 
 #endif /* PAB_WORKER_H */
