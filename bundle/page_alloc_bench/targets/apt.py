@@ -13,14 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_SUITES = frozenset(
-    "bullseye bookworm trixie forky sid stable oldstable oldoldstable testing unstable".split()
-)
+_CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "sid")
+_ALIASES = ("oldoldstable", "oldstable", "stable", "testing", "unstable")
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def host_sources(etc: Path = Path("/etc/apt")) -> list[Source]:
     return found
 
 
-def find_mirrors(sources: Optional[Iterable[Source]] = None) -> Mirrors:
+def find_mirrors(sources: Iterable[Source] | None = None) -> Mirrors:
     """Return the mirrors of the environment, or else those of SOURCES (default: the host's).
 
     Raises TargetError when neither names a Debian archive.
@@ -115,7 +113,7 @@ def _first(sources: Iterable[Source], suffix: str) -> str:
 
     Third-party archives have suites of their own names and are passed over.
     """
-    wanted = {name + suffix for name in _SUITES}
+    wanted = {name + suffix for name in (*_CODENAMES, *_ALIASES)}
     for source in sources:
         if wanted.intersection(suite.rstrip("/") for suite in source.suites):
             for uri in source.uris:
@@ -171,8 +169,8 @@ class PrivateApt:
             self._apt("apt-get", "update", "-qq")
         except CommandError as error:
             raise TargetError(
-                f"cannot fetch the package lists of {', '.join(self.suites)}: check the network and "
-                f"the mirrors of this host's apt sources, or set PAGE_ALLOC_BENCH_MIRROR and "
+                f"cannot fetch the package lists of {', '.join(self.suites)}: check the network "
+                "and the mirrors of this host's apt sources, or set PAGE_ALLOC_BENCH_MIRROR and "
                 f"PAGE_ALLOC_BENCH_SECURITY_MIRROR\n{error}"
             ) from error
 
@@ -182,7 +180,8 @@ class PrivateApt:
             text = self._apt("apt-cache", "show", "--no-all-versions", package)
         except CommandError as error:
             raise TargetError(
-                f"{', '.join(self.suites)} has no package {package}: the mirror may have dropped it\n{error}"
+                f"{', '.join(self.suites)} has no package {package}: the mirror may have dropped "
+                f"it, or PAGE_ALLOC_BENCH_MIRROR names one without this suite\n{error}"
             ) from error
         depends = _fields(text.split("\n\n")[0]).get("depends", "")
         names = (alternatives.split("|")[0].split() for alternatives in depends.split(","))
@@ -195,11 +194,12 @@ class PrivateApt:
             self._apt("apt-get", "download", "-qq", *packages, cwd=debs)
         except CommandError as error:
             raise TargetError(
-                f"cannot download {' '.join(packages)}: check the network and the space in {debs}\n{error}"
+                f"cannot download {' '.join(packages)}: try again (a mirror in the middle of an "
+                f"update lacks files), check the network and the space in {debs}\n{error}"
             ) from error
         for deb in sorted(debs.glob("*.deb")):
             run([need("dpkg-deb", "dpkg"), "-x", str(deb), str(destination)])
 
-    def _apt(self, tool: str, *arguments: str, cwd: Optional[Path] = None) -> str:
+    def _apt(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
         argv = [need(tool, "apt"), f"--config-file={self._config}", *arguments]
         return run(argv, cwd=cwd, env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout

@@ -18,11 +18,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Optional, Union
+from typing import IO, Any, Union
 
 from page_alloc_bench.targets import initramfs, keeper, kernels, keys, root
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -49,15 +50,15 @@ class Guest:
 
     def __init__(
         self,
-        kernel: Union[FetchedKernel, str, None] = None,
-        cpus: Optional[int] = None,
-        nodes: Optional[int] = None,
+        kernel: FetchedKernel | str | None = None,
+        cpus: int | None = None,
+        nodes: int | None = None,
         memory: str = "2G",
         *,
         cmdline_extra: str = "",
         icount: bool = False,
-        root: Union[Root, str] = root.DEFAULT,
-        boot_timeout: float = 120,
+        root: Root | str = root.DEFAULT,
+        boot_timeout: float = 180,
     ):
         self.machine = machine(cpus, nodes, memory, icount=icount)
         if not isinstance(kernel, FetchedKernel):
@@ -66,12 +67,13 @@ class Guest:
         self.kernel = kernel
         self.port = 0
         self.boot_seconds = 0.0
-        self.scratch: Optional[Path] = None
+        self.scratch: Path | None = None
         self._root = root
         self._cmdline_extra = cmdline_extra
         self._boot_timeout = boot_timeout
-        self._keeper: Optional[subprocess.Popen[bytes]] = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._masters: set[str] = set()
+        self._lock = threading.Lock()
         self._last_console = ""
 
     def __enter__(self) -> Guest:
@@ -81,7 +83,7 @@ class Guest:
         image = root.image(self._root)
         initrd = initramfs.build(self.kernel)
         self._keys = keys.get_keys()
-        self.scratch = Path(tempfile.mkdtemp(prefix="pab-guest."))
+        self.scratch = _make_scratch()
         argv = command_line(
             qemu,
             self.machine,
@@ -103,9 +105,9 @@ class Guest:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Remove the guest."""
         self.kill()
@@ -116,8 +118,8 @@ class Guest:
         user: str = "root",
         *,
         check: bool = True,
-        timeout: Optional[float] = None,
-        input: Optional[str] = None,  # noqa: A002 (subprocess.run's name for it)
+        timeout: float | None = None,
+        input: str | None = None,  # noqa: A002 (subprocess.run's name for it)
     ) -> subprocess.CompletedProcess[str]:
         """Run COMMAND (words, or a line for the guest's shell) as USER and return its output.
 
@@ -143,7 +145,7 @@ class Guest:
         return done
 
     def popen(self, command: Argv, user: str = "root", **options: Any) -> subprocess.Popen[Any]:
-        """Start COMMAND as USER; OPTIONS are those of subprocess.Popen, stdin is nothing by default.
+        """Start COMMAND as USER; OPTIONS are subprocess.Popen's, stdin is nothing by default.
 
         The command keeps running in the guest when the local process is killed, as with any ssh.
         """
@@ -183,7 +185,7 @@ class Guest:
             run([*self._ssh_options("ssh", user), "-O", "exit", "guest"], check=False, timeout=10)
         self._masters.clear()
         if self._keeper is not None:
-            stdin: Optional[IO[bytes]] = self._keeper.stdin
+            stdin: IO[bytes] | None = self._keeper.stdin
             if stdin is not None:
                 stdin.close()
             self._keeper.wait()
@@ -198,6 +200,9 @@ class Guest:
         argv = [*self._ssh_options("ssh", user), "-O", "check", "guest"]
         if run(argv, check=False, timeout=10).returncode != 0:
             self._masters.discard(user)
+            # A QEMU that has just died closes its sockets a moment before its keeper knows.
+            time.sleep(0.5)
+            self._raise_if_gone()
             raise TargetError(f"the ssh connection to the guest broke{self._quote_console()}")
 
     def _start(self, argv: list[str]) -> None:
@@ -220,15 +225,20 @@ class Guest:
                 )
             time.sleep(_POLL_S)
         self.port = self._forwarded_port()
-        while True:
-            try:
-                self._ssh("root")
-                return
-            except CommandError as error:
-                self._raise_if_gone()
-                if time.monotonic() > deadline:
-                    raise TargetError(f"ssh to the guest fails: {_reason(error)}") from error
-                time.sleep(_POLL_S)
+        # The init speaks a moment before sshd listens.
+        while not self._try_ssh(deadline):
+            time.sleep(_POLL_S)
+
+    def _try_ssh(self, deadline: float) -> bool:
+        """Return whether a root login works; raise when it does not by DEADLINE."""
+        try:
+            self._ssh("root")
+        except CommandError as error:
+            self._raise_if_gone()
+            if time.monotonic() > deadline:
+                raise TargetError(f"ssh to the guest fails: {_reason(error)}") from error
+            return False
+        return True
 
     def _forwarded_port(self) -> int:
         """Return the port of this host that QEMU chose for the guest's ssh."""
@@ -247,11 +257,12 @@ class Guest:
     def _ssh(self, user: str) -> list[str]:
         """Return the ssh command for USER, over a master connection that is there already."""
         options = self._ssh_options("ssh", user)
-        if user not in self._masters:
-            self._raise_if_gone()
-            # -f: returns once logged in; the master stays behind until the guest is removed.
-            run([*options, "-fNM", "guest"], timeout=30)
-            self._masters.add(user)
+        with self._lock:
+            if user not in self._masters:
+                self._raise_if_gone()
+                # -f: returns once logged in; the master stays until the guest is removed.
+                run([*options, "-fNM", "guest"], timeout=60)
+                self._masters.add(user)
         return [*options, "-T", "guest"]
 
     def _ssh_options(self, tool: str, user: str) -> list[str]:
@@ -295,13 +306,20 @@ class Guest:
         said = tail(log.read_text(errors="replace")) if log.exists() else ""
         status = self.scratch / "exit"
         how = describe(int(status.read_text())) if status.exists() else "its keeper was killed"
-        console = self.console()
-        what = "the guest's kernel panicked" if "Kernel panic" in console else "QEMU ended"
+        # The line that says why scrolls out of a panic's last lines.
+        why = next((line for line in self.console().splitlines() if "Kernel panic" in line), "")
+        what = f"the guest's kernel panicked: {why}" if why else "QEMU ended"
         raise TargetError(f"{what} ({how}){': ' + said if said else ''}{self._quote_console()}")
 
     def _quote_console(self) -> str:
         last = tail(self.console())
         return f"\nits console ends:\n{last}" if last else "; its console is empty"
+
+
+def _make_scratch() -> Path:
+    """Return a new directory whose path leaves room for the name of a socket (108 bytes)."""
+    parent = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent if len(parent) < 60 else "/tmp"))  # noqa: S108
 
 
 def _line(command: Argv) -> str:

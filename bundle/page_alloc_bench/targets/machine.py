@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from page_alloc_bench.targets.process import TargetError
 
@@ -59,7 +58,7 @@ class Machine:
         ]
 
     def _topology(self) -> str:
-        """Return -smp's value: a socket never spans two nodes, which the kernel would warn about."""
+        """Return -smp's value: a socket never spans two nodes, which the kernel warns about."""
         groups = min(self.cpus, self.nodes)
         sockets = groups if self.cpus % groups == 0 else self.cpus
         return f"{self.cpus},sockets={sockets},cores={self.cpus // sockets},threads=1"
@@ -78,10 +77,8 @@ class Machine:
         return arguments
 
 
-def machine(
-    cpus: Optional[int], nodes: Optional[int], memory: str, *, icount: bool = False
-) -> Machine:
-    """Return the machine that a user described; what is None is 4 CPUs, 2 nodes (1, 1 in icount)."""
+def machine(cpus: int | None, nodes: int | None, memory: str, *, icount: bool = False) -> Machine:
+    """Return the machine that a user described; None is 4 CPUs and 2 nodes (1 and 1 in icount)."""
     default_cpus, default_nodes = (1, 1) if icount else (4, 2)
     return Machine(
         default_cpus if cpus is None else cpus,
@@ -100,7 +97,14 @@ def parse_memory(text: str) -> int:
 
 
 def command_line(
-    qemu: str, guest: Machine, *, scratch: Path, kernel: Path, initrd: Path, root: Path, append: str
+    qemu: str,
+    guest: Machine,
+    *,
+    scratch: Path,
+    kernel: Path,
+    initrd: Path,
+    root: Path,
+    append: str,
 ) -> list[str]:
     """Return the whole QEMU command line; its sockets and logs lie in SCRATCH.
 

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 _TAIL_LINES = 20
 
@@ -26,7 +25,7 @@ class CommandError(TargetError):
     ``returncode`` is the program's exit status, negative for a signal, None if it never ended.
     """
 
-    def __init__(self, argv: Sequence[str], returncode: Optional[int], why: str, output: str):
+    def __init__(self, argv: Sequence[str], returncode: int | None, why: str, output: str):
         self.argv = list(argv)
         self.returncode = returncode
         self.output = output
@@ -52,10 +51,10 @@ def run(
     argv: Sequence[str],
     *,
     check: bool = True,
-    timeout: Optional[float] = None,
-    stdin: Optional[str] = None,
-    cwd: Optional[Path] = None,
-    env: Optional[Mapping[str, str]] = None,
+    timeout: float | None = None,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run ARGV to its end and return its captured text; STDIN is given to it, or nothing is.
 

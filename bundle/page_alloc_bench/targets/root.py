@@ -104,7 +104,9 @@ def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
         _bootstrap(root, tree, extra)
         # mke2fs copies owners and modes; no journal, because no image outlives its guest.
         argv = [mkfs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1"]
-        run([*argv, "-d", str(tree), str(temporary / "root.ext4"), f"{root.size_mib}M"])
+        path = temporary / "root.ext4"
+        run([*argv, "-d", str(tree), str(path), f"{root.size_mib}M"])
+        path.chmod(0o600)  # it holds the key that proves a guest to be one
         run(["rm", "-rf", "--one-file-system", str(tree)])
 
 

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run a bundle in a throwaway guest, over the same scp, ssh and sudo as on a real host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.guest import Guest
+from page_alloc_bench.targets.process import TargetError
+
+_USER = "bench"
+_REMOTE = "/home/bench/bench.run"
+_PIDFILE = "/tmp/bench.pid"  # noqa: S108 (in the guest)
+_GRACE_S = 60.0  # for a run that was told to stop to write what it has
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TROUBLE = ("WARNING:", "BUG:", "Oops", "general protection fault")
+
+
+class UsageError(TargetError):
+    """What the user asked for makes no sense; the command's exit status is 2."""
+
+
+class Interrupted(BaseException):
+    """A signal asked this process to end; not an Exception, so that nothing else handles it."""
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum = signum
+
+
+def run_bundle(
+    bundle: Path,
+    bench_args: Sequence[str],
+    *,
+    kernel: str = kernels.DEFAULT,
+    cpus: int | None = None,
+    nodes: int | None = None,
+    memory: str = "2G",
+    output: Path | None = None,
+    console: Path | None = None,
+    cmdline_extra: str = "",
+    icount: bool = False,
+) -> int:
+    """Run BUNDLE with BENCH_ARGS in a new guest and return its exit status.
+
+    The JSON goes to OUTPUT, or to this process's stdout; progress and summary go to stderr as they
+    come. OUTPUT appears whole or not at all, and not when the run wrote nothing. CONSOLE gets the
+    guest's serial log, however the run ended. The other parameters are those of Guest.
+
+    A signal is passed on to the run, whose partial result is still brought back; the exit status
+    is then 128 + the signal. Raises UsageError for arguments that cannot work, TargetError when
+    the guest or the connection, not the benchmark, failed.
+    """
+    _check(bundle, bench_args)
+    try:
+        with _signals_raised(), _result_file(output) as stdout:
+            guest = Guest(kernel, cpus, nodes, memory, cmdline_extra=cmdline_extra, icount=icount)
+            note(f"booting {guest.kernel.release} in QEMU")
+            try:
+                with guest:
+                    note(f"the guest was ready after {guest.boot_seconds:.1f} s")
+                    return _run(guest, bundle, bench_args, stdout)
+            finally:
+                _save_console(guest, console)
+    except Interrupted as interrupted:
+        return 128 + interrupted.signum
+
+
+def _check(bundle: Path, bench_args: Sequence[str]) -> None:
+    """Raise UsageError for what would fail only after the boot."""
+    if not bundle.is_file():
+        raise UsageError(f"{bundle}: no such bundle; make one with: page-alloc-bench build")
+    for word in bench_args:
+        # Go's flags, which the runner accepts, have one dash or two.
+        name = word.split("=", 1)[0]
+        if name in ("--output-path", "-output-path"):
+            raise UsageError(
+                f"{name} is a path in the guest, which is removed after the run: "
+                "use page-alloc-bench vm -o FILE"
+            )
+
+
+def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> int:
+    """Copy BUNDLE into GUEST, run it, and return its exit status."""
+    guest.copy_to(bundle, _REMOTE, user=_USER)
+    words = shlex.join(["sudo", "./bench.run", *bench_args])
+    # No terminal: with one, the guest would mix the JSON and the progress.
+    process = guest.popen(
+        f"chmod +x {_REMOTE} && echo $$ >{_PIDFILE} && exec {words}",
+        user=_USER,
+        stdout=stdout,
+        # The terminal's Ctrl-C must not take the connection away before the result is here.
+        start_new_session=True,
+    )
+    try:
+        status = process.wait()
+    except Interrupted as interrupted:
+        _stop(guest, process, interrupted.signum)
+        raise
+    if status == 255:
+        guest.raise_if_unreachable(_USER)
+    _report_trouble(guest)
+    return status
+
+
+def _stop(guest: Guest, process: subprocess.Popen[bytes], signum: int) -> None:
+    """Pass SIGNUM on to the run and wait for it to write what it has; a second signal gives up."""
+    name = signal.Signals(signum).name
+    note(f"{name}: asking the run in the guest to stop (again to give up)")
+    try:
+        # To sudo, which passes it on.
+        stop = f"kill -s {name.removeprefix('SIG')} $(cat {_PIDFILE})"
+        guest.run(stop, check=False, timeout=_GRACE_S)
+        process.wait(_GRACE_S)
+    except (Interrupted, TargetError, subprocess.TimeoutExpired) as error:
+        note(f"the run did not stop in order: {error or 'given up'}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _report_trouble(guest: Guest) -> None:
+    """Show what the guest's kernel complained about: a benchmark must not cause any of it."""
+    lines = [line for line in guest.dmesg().splitlines() if any(word in line for word in _TROUBLE)]
+    if lines:
+        note("the guest's kernel complained:\n" + "\n".join(lines[:10]))
+
+
+def _save_console(guest: Guest, console: Path | None) -> None:
+    if console is not None:
+        console.write_text(guest.console())
+
+
+@contextlib.contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Turn the signals that end a process into Interrupted, so that the guest is removed in order.
+
+    Only the main thread can set handlers; elsewhere signals keep doing what they did.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(signum: int, _frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)
+
+
+@contextlib.contextmanager
+def _result_file(output: Path | None) -> Iterator[int]:
+    """Yield the file descriptor that takes the run's stdout; see run_bundle about OUTPUT."""
+    if output is None:
+        if sys.stdout.isatty():
+            note("no -o FILE: the result is printed at the end")
+        sys.stdout.flush()
+        yield sys.stdout.fileno()
+        return
+    file, temporary = _open_beside(output)
+    try:
+        with file:
+            yield file.fileno()
+    finally:
+        if temporary.stat().st_size:
+            # As open() would have made it; mkstemp's files are the owner's only.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(output)
+        else:
+            temporary.unlink()
+
+
+def _open_beside(output: Path) -> tuple[IO[bytes], Path]:
+    """Open a new file in OUTPUT's directory, which shows before the boot that it can be written."""
+    try:
+        if output.is_dir():
+            raise UsageError(f"{output} is a directory: give the name of a file")
+        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from error
+    return os.fdopen(descriptor, "wb"), Path(name)
