@@ -53,8 +53,8 @@ _ADVICE = (
     ),
     (
         r"unrecognized command[- ]line option|unknown argument|plugin",
-        "the compiler does not know an option that the kernel was built with: use the compiler "
-        "that built the kernel ({compiler})",
+        "the compiler does not know an option that the kernel or KCFLAGS asks for: use the "
+        "compiler that built the kernel ({compiler})",
     ),
     (r"No space left on device", "make room in the temporary directory, or set TMPDIR"),
     (
@@ -101,7 +101,7 @@ def build(
         raise _failure(tree, sources, finished)
     for line in finished.stderr.splitlines():
         if "warning" in line.lower():
-            progress(line.replace(f"{sources}/", "kmod/"))
+            progress(line.replace(str(sources), "kmod"))
     _strip(module, tools)
     data = module.read_bytes()
     return BuiltModule(module_info.read(data), data)
@@ -168,7 +168,7 @@ def _strip(module: Path, tools: Toolchain) -> None:
 
 def _failure(tree: Tree, sources: Path, finished: process.Finished) -> PackagerError:
     """Return the compiler's own words as an error, with what usually helps."""
-    words = finished.stderr.replace(f"{sources}/", "kmod/").rstrip()
+    words = finished.stderr.replace(str(sources), "kmod").rstrip()
     lines = words.splitlines() or finished.stdout.splitlines()
     shown = lines[:_LINES_SHOWN]
     if len(lines) > len(shown):

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ``page-alloc-bench`` command: one thin function a subcommand.
+
+Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
+usage, 3 the host or the kernel tree is not fit; ``run`` and ``vm`` end as the benchmark did.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import page_alloc_bench
+from page_alloc_bench.packager import build as packager
+from page_alloc_bench.packager import process
+from page_alloc_bench.packager.errors import PackagerError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Reporter:
+    """Progress on stderr: a line a step, with the seconds since the start."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._start = time.monotonic()
+        self._quiet = quiet
+
+    def __call__(self, message: str) -> None:
+        """Print ``message``; a warning always, anything else unless quiet."""
+        if message.startswith("warning:"):
+            click.secho(message, fg="yellow", err=True)
+        elif not self._quiet:
+            click.echo(f"[{time.monotonic() - self._start:5.1f}s] {message}", err=True)
+
+
+def _default_kdir() -> Path:
+    return Path("/lib/modules") / platform.release() / "build"
+
+
+def _build_options(function: Function) -> Function:
+    """Add what ``build`` and ``run`` have in common: kbuild's own conventions."""
+    path = click.Path(path_type=Path)
+    for option in reversed(
+        (
+            click.option(
+                "--kdir",
+                type=path,
+                default=_default_kdir,
+                show_default="/lib/modules/$(uname -r)/build",
+                help="The kernel tree, as make -C takes it: a distribution's headers, a built "
+                "tree, an O= directory, or a tree with make modules_prepare.",
+            ),
+            click.option(
+                "--llvm",
+                envvar="LLVM",
+                show_envvar=True,
+                metavar="1|-VERSION|DIR/",
+                help="Build with clang and the LLVM tools, as LLVM= does for the kernel.",
+            ),
+            click.option(
+                "--arch", envvar="ARCH", show_envvar=True, help="The tree's architecture."
+            ),
+            click.option(
+                "--cross-compile",
+                envvar="CROSS_COMPILE",
+                show_envvar=True,
+                metavar="PREFIX",
+                help="The prefix of the tools, such as aarch64-linux-gnu-.",
+            ),
+            click.option("--cc", envvar="CC", show_envvar=True, help="The compiler."),
+            click.option(
+                "--kcflags",
+                envvar="KCFLAGS",
+                show_envvar=True,
+                metavar="FLAGS",
+                help="More flags for the compiler.",
+            ),
+            click.option(
+                "-j",
+                "--jobs",
+                type=click.IntRange(min=1),
+                help="Compilers at once.  [default: one a CPU]",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only."),
+            click.option("-v", "--verbose", is_flag=True, help="Show what make says."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(page_alloc_bench.__version__, prog_name="page-alloc-bench")
+def main() -> None:
+    """Benchmark the Linux kernel's page allocator.
+
+    Build one file for a kernel, copy it to a host that runs this kernel, and run it there as root:
+
+    \b
+        page-alloc-bench build --kdir TREE -o bench.run
+        scp bench.run HOST:
+        ssh HOST sudo ./bench.run > result.json
+
+    The benchmark drives that host out of memory on purpose. Use a test machine, or see `vm`.
+    """
+
+
+@main.command(context_settings=_CONTEXT)
+@_build_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("bench.run"),
+    show_default=True,
+    help="The bundle to write. A bundle in its place is replaced at once, when all is done.",
+)
+@click.option(
+    "--compile-commands",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write compile_commands.json for clangd too.",
+)
+def build(quiet: bool, **options: Any) -> None:
+    """Build the bundle for one kernel: one file that runs the benchmark there.
+
+    Prints what it made, a `name: value` line each.
+    """
+    result = _build(packager.BuildRequest(**options), quiet=quiet)
+    for name, value in (
+        ("path", result.path),
+        ("size", f"{result.size:,} bytes"),
+        ("kernel", f"{result.release} ({result.machine})"),
+        ("compiler", result.compiler),
+        ("module", f"{result.module_size:,} bytes, sha256 {result.module_sha256}"),
+        ("sha256", result.sha256),
+    ):
+        click.echo(f"{name + ':':<10}{value}")
+
+
+@main.command(context_settings=_CONTEXT)
+@_build_options
+@click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
+def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
+    """Build for the running kernel and run the benchmark right here.
+
+    This host runs out of memory, several times. BENCH_OPTIONS follow a `--`:
+
+    \b
+        sudo page-alloc-bench run -- --iterations 3 --output-path result.json
+    """
+    with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
+        request = packager.BuildRequest(output=Path(scratch) / "bench.run", **options)
+        result = _build(request, quiet=quiet)
+        status = process.run_in_foreground(["sh", str(result.path), *bench_options])
+    sys.exit(status)
+
+
+@main.command(context_settings=_CONTEXT)
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--kernel", help="The kernel to boot, by its name in the list of kernels.")
+@click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--nodes", type=click.IntRange(min=1), default=2, show_default=True, help="NUMA nodes."
+)
+@click.option(
+    "--mem", "memory", default="2G", show_default=True, help="Memory, shared out to the nodes."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Where to put the result as JSON."
+)
+@click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
+def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
+    """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
+
+    BENCH_OPTIONS follow a `--`. The machine's CPUs are emulated: fine for trying, not for figures.
+    """
+    # Only this command needs QEMU and what drives it.
+    from page_alloc_bench.targets import vm as target  # noqa: PLC0415
+    from page_alloc_bench.targets.process import TargetError  # noqa: PLC0415
+
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        status = target.run_bundle(bundle, list(bench_options), **given)
+    except target.UsageError as error:
+        raise click.UsageError(str(error)) from error
+    except TargetError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(status)
+
+
+def _build(request: packager.BuildRequest, *, quiet: bool) -> packager.BuildResult:
+    try:
+        return packager.build(request, _Reporter(quiet=quiet))
+    except PackagerError as error:
+        _explain(error)
+        sys.exit(error.exit_code)
+
+
+def _explain(error: PackagerError) -> None:
+    """Print what went wrong and, below it, what to do."""
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(error.message, err=True)
+    if error.advice:
+        click.secho("  try: ", bold=True, nl=False, err=True)
+        click.echo(error.advice, err=True)
+
+
+if __name__ == "__main__":
+    main()
