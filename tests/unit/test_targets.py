@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the throwaway VM decides without booting anything."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench.targets import apt, cache, initramfs, kernels, machine, process, root, vm
+from page_alloc_bench.targets.process import CommandError, TargetError
+
+DEB822 = """\
+# The archive
+Types: deb deb-src
+URIs: http://mirror.example/debian
+Suites: bookworm
+ bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://off.example/debian
+Suites: bookworm
+Enabled: no
+
+Types: deb-src
+URIs: http://src.example/debian
+Suites: bookworm
+
+Types: deb
+URIs: http://security.example/debian-security/
+Suites: bookworm-security
+Components: main
+"""
+
+ONE_LINE = """\
+# deb http://comment.example/debian bookworm main
+deb cdrom:[Debian 12]/ bookworm main
+deb https://third.example/apt cloud-sdk-bookworm main
+deb-src http://src.example/debian bookworm main
+deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian/ bookworm main contrib
+deb http://security.example/debian-security bookworm-security main
+"""
+
+
+@pytest.fixture(autouse=True)
+def private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's cache and overrides out of these tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("PAGE_ALLOC_BENCH_MIRROR", raising=False)
+    monkeypatch.delenv("PAGE_ALLOC_BENCH_SECURITY_MIRROR", raising=False)
+
+
+@pytest.mark.parametrize(
+    "sources", [apt.parse_deb822(DEB822), apt.parse_one_line(ONE_LINE)], ids=["deb822", "one-line"]
+)
+def test_mirrors_come_from_the_hosts_sources(sources: list[apt.Source]) -> None:
+    mirrors = apt.find_mirrors(sources)
+    assert mirrors.main == "http://mirror.example/debian"
+    assert mirrors.security == "http://security.example/debian-security"
+
+
+def test_sources_of_both_formats_are_found(tmp_path: Path) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text("deb http://one.example/debian sid main\n")
+    (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
+    (tmp_path / "sources.list.d/ignored.txt").write_text("deb http://no.example/debian sid main\n")
+    uris = [uri for source in apt.host_sources(tmp_path) for uri in source.uris]
+    assert uris == [
+        "http://one.example/debian",
+        "http://mirror.example/debian",
+        "http://security.example/debian-security/",
+    ]
+
+
+def test_mirrors_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGE_ALLOC_BENCH_MIRROR", "http://mine.example/d")
+    mirrors = apt.find_mirrors(apt.parse_deb822(DEB822))
+    assert mirrors.main == "http://mine.example/d"
+    assert mirrors.security == "http://security.example/debian-security"
+
+
+def test_a_missing_mirror_names_the_variable() -> None:
+    with pytest.raises(TargetError, match="set PAGE_ALLOC_BENCH_MIRROR"):
+        apt.find_mirrors([apt.Source(("http://ubuntu.example/ubuntu",), ("jammy",))])
+    with pytest.raises(TargetError, match="set PAGE_ALLOC_BENCH_SECURITY_MIRROR"):
+        apt.find_mirrors([apt.Source(("http://mirror.example/debian",), ("bookworm",))])
+
+
+def test_suites_come_from_their_own_mirror_and_keyring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring = tmp_path / "keyring.gpg"
+    monkeypatch.setattr(apt, "KEYRING", keyring)
+    mirrors = apt.Mirrors("http://main.example", "http://security.example")
+    with pytest.raises(TargetError, match="apt-get install debian-archive-keyring"):
+        apt.source_lines(["sid"], mirrors)
+    keyring.touch()
+    assert apt.source_lines(["bookworm-backports", "bookworm-security"], mirrors) == [
+        f"deb [signed-by={keyring}] http://main.example bookworm-backports main",
+        f"deb [signed-by={keyring}] http://security.example bookworm-security main",
+    ]
+
+
+def test_kernel_names_are_unique_and_the_default_exists() -> None:
+    names = [kernel.name for kernel in kernels.KERNELS]
+    assert len(set(names)) == len(names)
+    assert kernels.lookup(kernels.DEFAULT).name == "6.1"
+
+
+def test_an_unknown_kernel_lists_those_there_are() -> None:
+    with pytest.raises(TargetError, match=r"no kernel called '4\.4': there are 5\.10, 6\.1, 6\.12"):
+        kernels.fetch("4.4")
+
+
+def test_an_unreachable_mirror_is_explained_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("PAGE_ALLOC_BENCH_MIRROR", "PAGE_ALLOC_BENCH_SECURITY_MIRROR"):
+        monkeypatch.setenv(variable, "file:/nowhere")
+    with pytest.raises(TargetError, match=r"(?s)package lists of bookworm.*set PAGE_ALLOC_BENCH_M"):
+        kernels.fetch("6.1")
+    left = [path for path in (cache.cache_dir() / "kernels").iterdir() if path.suffix != ".lock"]
+    assert left == []
+
+
+def test_a_cached_kernel_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def fake(kernel: kernels.Kernel, temporary: Path, final: Path) -> None:
+        built.append(kernel.name)
+        about = {"release": "6.1.0-1", "vmlinuz": "boot/v", "modules_dir": "m", "kdir": "k"}
+        (temporary / "kernel.json").write_text(json.dumps(about))
+
+    monkeypatch.setattr(kernels, "_fetch", fake)
+    first = kernels.fetch("6.1")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert kernels.fetch("6.1") == first
+    assert built == ["6.1"]
+    assert first.vmlinuz.parent.parent.parent == cache.cache_dir() / "kernels"
+
+
+def test_headers_are_made_to_work_where_they_lie(tmp_path: Path) -> None:
+    headers = tmp_path / "usr/src/linux-headers-6.1.0-1-cloud-amd64"
+    headers.mkdir(parents=True)
+    (headers / "Makefile").write_text("include /usr/src/linux-headers-6.1.0-1-common/Makefile\n")
+    (headers / "scripts").symlink_to("/usr/lib/linux-kbuild-6.1/scripts")
+    (headers / "tools").symlink_to("../../lib/linux-kbuild-6.1/tools")
+    for _ in range(2):
+        kernels._relocate(tmp_path, Path("/final"))
+    makefile = "include /final/usr/src/linux-headers-6.1.0-1-common/Makefile\n"
+    assert (headers / "Makefile").read_text() == makefile
+    assert str((headers / "scripts").readlink()) == "/final/usr/lib/linux-kbuild-6.1/scripts"
+    assert str((headers / "tools").readlink()) == "../../lib/linux-kbuild-6.1/tools"
+
+
+def test_an_entry_is_built_once_by_many_and_never_half() -> None:
+    built = []
+    start = threading.Barrier(4)
+
+    def build(temporary: Path, final: Path) -> None:
+        assert not final.exists()
+        built.append(temporary)
+        (temporary / "content").write_text("whole")
+
+    def work() -> None:
+        start.wait()
+        assert (cache.entry("kind", "key", build, "a test") / "content").read_text() == "whole"
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 1
+
+
+def test_an_entry_that_fails_can_be_tried_again() -> None:
+    def broken(temporary: Path, final: Path) -> None:
+        (temporary / "half").touch()
+        raise TargetError("no")
+
+    with pytest.raises(TargetError):
+        cache.entry("kind", "key", broken, "a test")
+    assert not (cache.cache_dir() / "kind/key").exists()
+    path = cache.entry("kind", "key", lambda *_directories: None, "a test")
+    assert list(path.iterdir()) == []
+
+
+def test_a_relative_cache_home_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.cache_dir() == tmp_path / ".cache/page-alloc-bench"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "nodes", "memory", "smp", "numa"),
+    [
+        (4, 2, "2G", "4,sockets=2,cores=2", [("0-1", 1024), ("2-3", 1024)]),
+        (2, 2, "1G", "2,sockets=2,cores=1", [("0", 512), ("1", 512)]),
+        (1, 1, "512M", "1,sockets=1,cores=1", [("0", 512)]),
+        (3, 2, "1025M", "3,sockets=3,cores=1", [("0-1", 513), ("2", 512)]),
+        (2, 3, "768", "2,sockets=2,cores=1", [("0", 256), ("1", 256), (None, 256)]),
+    ],
+)
+def test_cpus_and_memory_are_spread_over_the_nodes(
+    cpus: int, nodes: int, memory: str, smp: str, numa: list[tuple[str | None, int]]
+) -> None:
+    arguments = machine.machine(cpus, nodes, memory).arguments()
+    assert arguments[arguments.index("-smp") + 1] == f"{smp},threads=1"
+    wanted = []
+    for node, (range_, size) in enumerate(numa):
+        part = f",cpus={range_}" if range_ else ""
+        wanted += [
+            *("-object", f"memory-backend-ram,id=m{node},size={size}M"),
+            *("-numa", f"node,nodeid={node},memdev=m{node}{part}"),
+        ]
+    assert arguments[-len(wanted) :] == wanted
+    total = f"{sum(size for _, size in numa)}M"
+    assert arguments[arguments.index("-m") + 1] == total
+
+
+def test_defaults_and_instruction_counting() -> None:
+    assert machine.machine(None, None, "2G") == machine.Machine(4, 2, 2048)
+    counting = machine.machine(None, None, "2G", icount=True)
+    assert counting == machine.Machine(1, 1, 2048, icount=True)
+    line = " ".join(counting.arguments())
+    assert "-icount shift=0,sleep=off -rtc clock=vm,base=2026-01-01" in line
+    assert "thread=multi" not in line
+    assert "icount" not in " ".join(machine.machine(4, 2, "2G").arguments())
+
+
+@pytest.mark.parametrize(
+    ("cpus", "nodes", "memory", "icount", "why"),
+    [
+        (0, 1, "1G", False, "at least one CPU"),
+        (1, 0, "1G", False, "at least one CPU"),
+        (256, 1, "1G", False, "at most 255"),
+        (4, 2, "100M", False, "too little"),
+        (4, 8, "500M", False, "64 MiB a node"),
+        (2, 1, "1G", True, "needs one CPU"),
+        (2, 1, "much", False, "no amount of memory"),
+    ],
+)
+def test_impossible_machines(cpus: int, nodes: int, memory: str, icount: bool, why: str) -> None:
+    with pytest.raises(TargetError, match=why):
+        machine.machine(cpus, nodes, memory, icount=icount)
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"), [("2G", 2048), ("1536M", 1536), ("512", 512), ("1GiB", 1024), ("1t", 1 << 20)]
+)
+def test_amounts_of_memory(text: str, mib: int) -> None:
+    assert machine.parse_memory(text) == mib
+
+
+def test_the_users_kernel_arguments_come_last() -> None:
+    arguments = machine.kernel_arguments("init_on_alloc=0 loglevel=7").split()
+    assert arguments[-2:] == ["init_on_alloc=0", "loglevel=7"]
+    assert "quiet" not in arguments
+
+
+def test_the_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
+    archive = initramfs.Archive()
+    archive.directory("dir")
+    archive.file("dir/file", b"content", 0o755)
+    archive.link("link", "dir/file")
+    archive.device("console", 5, 1)
+    listed = subprocess.run(
+        ["cpio", "-itvn", "--quiet"], input=archive.finish(), capture_output=True, check=True
+    )
+    lines = [line.split() for line in listed.stdout.decode().splitlines()]
+    assert [(words[0], words[2], words[3]) for words in lines] == [
+        ("drwxr-xr-x", "0", "0"),
+        ("-rwxr-xr-x", "0", "0"),
+        ("lrwxrwxrwx", "0", "0"),
+        ("crw-------", "0", "0"),
+    ]
+    assert lines[1][4] == "7"
+    assert lines[2][-3:] == ["link", "->", "dir/file"]
+    assert lines[3][4:6] == ["5,", "1"]
+
+
+@pytest.mark.parametrize("name", ["guest-init.sh.j2", "guest-initramfs.sh.j2"])
+def test_guest_scripts_are_clean_shell(name: str) -> None:
+    values = {"hostname": "h", "marker": root.READY, "modules": ["a.ko", "b.ko"]}
+    values |= {"address": "10.0.2.15", "gateway": "10.0.2.2", "init": root.INIT}
+    text = root.render(name, **values)
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+    if "initramfs" in name:
+        assert text.index("/modules/a.ko") < text.index("/modules/b.ko")
+
+
+def test_an_unknown_root_lists_those_there_are() -> None:
+    with pytest.raises(TargetError, match="no root called 'slackware': there are bookworm"):
+        root.image("slackware")
+
+
+def test_a_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TargetError, match="no-such-tool is not installed: apt-get install pkg"):
+        process.need("no-such-tool", "pkg")
+
+
+def test_failures_say_how_and_quote_the_end() -> None:
+    script = "import sys; print('\\n'.join(map(str, range(100)))); sys.exit(3)"
+    with pytest.raises(CommandError, match=r"(?s)exit status 3\n80\n.*\n99$") as caught:
+        process.run([sys.executable, "-c", script])
+    assert caught.value.returncode == 3
+    with pytest.raises(CommandError, match="killed by signal 9"):
+        process.run(["sh", "-c", "kill -9 $$"])
+    with pytest.raises(CommandError, match=r"no end after 0\.2 s\nso far"):
+        process.run(["sh", "-c", "echo so far; exec sleep 5"], timeout=0.2)
+    with pytest.raises(CommandError, match="cannot start: No such file"):
+        process.run(["/nowhere/tool"])
+
+
+@pytest.mark.parametrize("option", ["--output-path=x", "--output-path", "-output-path=x"])
+def test_vm_refuses_a_path_in_the_guest(tmp_path: Path, option: str) -> None:
+    bundle = tmp_path / "bench.run"
+    bundle.touch()
+    with pytest.raises(vm.UsageError, match="use page-alloc-bench vm -o FILE"):
+        vm.run_bundle(bundle, [option, "x"])
+
+
+def test_vm_finds_what_cannot_work_before_the_boot(tmp_path: Path) -> None:
+    bundle = tmp_path / "bench.run"
+    with pytest.raises(vm.UsageError, match="no such bundle"):
+        vm.run_bundle(bundle, [])
+    bundle.touch()
+    with pytest.raises(vm.UsageError, match="cannot write"):
+        vm.run_bundle(bundle, [], output=tmp_path / "no/result.json")
+    with pytest.raises(vm.UsageError, match="is a directory"):
+        vm.run_bundle(bundle, [], output=tmp_path)
+    with pytest.raises(TargetError, match="no kernel called"):
+        vm.run_bundle(bundle, [], kernel="1.0", output=tmp_path / "result.json")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bench.run"]
+
+
+def test_vm_result_gets_the_mode_that_open_gives(tmp_path: Path) -> None:
+    output, other = tmp_path / "result.json", tmp_path / "other"
+    other.touch()
+    with vm._result_file(output) as descriptor:
+        subprocess.run(["echo", "{}"], stdout=descriptor, check=True)
+        assert not output.exists()
+    assert output.read_text() == "{}\n"
+    assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The throwaway guest itself: what tests may rely on, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from page_alloc_bench.targets import kernels, vm
+from page_alloc_bench.targets.guest import Guest
+from page_alloc_bench.targets.process import CommandError, TargetError
+
+
+def processes_naming(text: str) -> list[str]:
+    """Return the command lines of the living processes that have TEXT in them."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if text in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(line)
+    return found
+
+
+def await_gone(text: str, seconds: float = 10) -> list[str]:
+    """Return the processes with TEXT in their command lines that are still there after SECONDS."""
+    end = time.monotonic() + seconds
+    while processes_naming(text) and time.monotonic() < end:
+        time.sleep(0.05)
+    return processes_naming(text)
+
+
+def test_machine_is_as_asked(guest: Guest) -> None:
+    assert guest.run("uname -r").stdout.strip() == guest.kernel.release
+    assert guest.run(["nproc"]).stdout.strip() == "4"
+    nodes = guest.run("cat /sys/devices/system/node/online").stdout.strip()
+    cpus = guest.run("cat /sys/devices/system/node/node*/cpulist").stdout.split()
+    assert (nodes, cpus) == ("0-1", ["0-1", "2-3"])
+    totals = guest.run("grep -h MemTotal /sys/devices/system/node/node*/meminfo").stdout
+    kib = [int(line.split()[3]) for line in totals.splitlines()]
+    assert all(0.85 * 1048576 < size <= 1048576 for size in kib), kib
+
+
+def test_kernel_log_is_readable_and_clean(guest: Guest) -> None:
+    log = guest.dmesg()
+    assert "Linux version " + guest.kernel.release in log
+    assert "WARNING" not in log
+    assert "BUG" not in log
+
+
+def test_messages_of_warning_level_reach_log_and_console(guest: Guest) -> None:
+    guest.run("echo '<4>page-alloc-bench probe of level 4' >/dev/kmsg")
+    assert "page-alloc-bench probe of level 4" in guest.dmesg()
+    assert "page-alloc-bench probe of level 4" in guest.console()
+
+
+def test_bench_is_a_normal_user_that_can_sudo(guest: Guest) -> None:
+    assert guest.run("id -u", user="bench").stdout == "1000\n"
+    assert guest.run("sudo -n id -u", user="bench").stdout == "0\n"
+    assert guest.run("cat /etc/shadow", user="bench", check=False).returncode != 0
+
+
+def test_python_has_what_a_bundle_needs(guest: Guest) -> None:
+    guest.run(["python3", "-c", "import ctypes, json, mmap, zipfile, argparse, resource"])
+
+
+def test_memory_cgroup_can_be_made(guest: Guest) -> None:
+    made = "mkdir /sys/fs/cgroup/probe && cat /sys/fs/cgroup/probe/memory.max"
+    try:
+        assert guest.run(made).stdout == "max\n"
+    finally:
+        guest.run("rmdir /sys/fs/cgroup/probe")
+
+
+def test_words_arrive_unchanged(guest: Guest) -> None:
+    words = ["a b", "it's", "$HOME", '"', "*", "", "é\n"]
+    out = guest.run(["python3", "-c", "import sys; print(sys.argv[1:])", *words]).stdout
+    assert out.strip() == str(words)
+
+
+def test_input_output_and_status(guest: Guest) -> None:
+    done = guest.run("cat; echo error >&2; exit 7", check=False, input="given")
+    assert (done.stdout, done.stderr, done.returncode) == ("given", "error\n", 7)
+    with pytest.raises(CommandError, match=r"(?s)exit status 7.*told") as caught:
+        guest.run("echo told >&2; exit 7")
+    assert caught.value.returncode == 7
+
+
+def test_status_255_is_the_commands_own(guest: Guest) -> None:
+    assert guest.run("exit 255", check=False).returncode == 255
+
+
+def test_timeout_is_an_error_and_the_guest_lives(guest: Guest) -> None:
+    with pytest.raises(TargetError, match=r"no end after 0\.5 s"):
+        guest.run("sleep 5", timeout=0.5)
+    assert guest.run("echo on").stdout == "on\n"
+
+
+def test_popen_streams(guest: Guest) -> None:
+    process = guest.popen("echo first; sleep 30", stdout=subprocess.PIPE, text=True)
+    try:
+        started = time.monotonic()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
+        assert time.monotonic() - started < 15
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_commands_run_side_by_side(guest: Guest) -> None:
+    results: list[str] = []
+
+    def work(number: int) -> None:
+        results.append(guest.run(f"echo {number}", user="bench").stdout.strip())
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [str(number) for number in range(8)]
+
+
+def test_copies_both_ways_keep_bytes_and_modes(guest: Guest, tmp_path: Path) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    there.write_bytes(os.urandom(3_000_000))
+    there.chmod(0o750)
+    guest.copy_to(there, "/home/bench/copied", user="bench")
+    assert guest.run("stat -c '%U %a' /home/bench/copied").stdout == "bench 750\n"
+    guest.copy_from("/home/bench/copied", back)
+    guest.run("rm /home/bench/copied")
+    assert back.read_bytes() == there.read_bytes()
+    assert back.stat().st_mode & 0o777 == 0o750
+    with pytest.raises(TargetError, match="No such file"):
+        guest.copy_from("/nowhere", back)
+
+
+@pytest.mark.parametrize("kernel", [kernel.name for kernel in kernels.KERNELS])
+def test_every_kernel_boots_and_leaves_nothing(kernel: str) -> None:
+    with Guest(kernel=kernel, cpus=2, nodes=3, memory="1G") as guest:
+        assert guest.run("uname -r").stdout.strip() == guest.kernel.release
+        assert guest.run("cat /sys/devices/system/node/has_memory").stdout.strip() == "0-2"
+        assert guest.run("cat /sys/devices/system/node/has_cpu").stdout.strip() == "0-1"
+        assert "WARNING" not in guest.dmesg()
+        scratch = guest.scratch
+        assert scratch is not None
+        # QEMU, its keeper and the ssh master.
+        assert len(processes_naming(str(scratch))) == 3
+    assert not scratch.exists()
+    assert processes_naming(str(scratch)) == []
+    assert "guest: ready" in guest.console()
+    with pytest.raises(TargetError, match="not running"):
+        guest.run("true")
+
+
+OWNER = """
+import sys
+from page_alloc_bench.targets.guest import Guest
+with Guest(cpus=1, nodes=1, memory="512M") as guest:
+    guest.run("true", user="bench")
+    print(guest.scratch, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_outlives_an_owner_that_is_killed() -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    scratch = Path(owner.stdout.readline().strip())
+    assert scratch.is_dir()
+    assert any("qemu-system" in line for line in processes_naming(str(scratch)))
+    owner.kill()
+    owner.communicate()
+    assert await_gone(str(scratch)) == []
+    assert not scratch.exists()
+
+
+def test_a_killed_keeper_takes_qemu_along() -> None:
+    with Guest(cpus=1, nodes=1, memory="512M") as guest:
+        assert guest.scratch is not None
+        qemu = int((guest.scratch / "pid").read_text())
+        psutil.Process(qemu).parent().kill()  # type: ignore[union-attr]
+        end = time.monotonic() + 10
+        while psutil.pid_exists(qemu) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not psutil.pid_exists(qemu)
+        with pytest.raises(TargetError, match="keeper was killed"):
+            guest.run("true")
+
+
+def test_a_panic_is_quoted() -> None:
+    with Guest(cpus=1, nodes=1, memory="512M") as guest:
+        with pytest.raises(TargetError, match=r"panicked: .*sysrq triggered crash"):
+            guest.run("echo c >/proc/sysrq-trigger; sleep 60")
+        assert "sysrq triggered crash" in guest.console()
+
+
+def test_a_boot_that_fails_says_why_and_leaves_nothing() -> None:
+    guest = Guest(cpus=1, nodes=1, memory="512M", cmdline_extra="rdinit=/nowhere init=/nowhere")
+    with pytest.raises(TargetError, match=r"(?s)panicked.*its console ends"), guest:
+        pass
+    assert guest.scratch is None
+    assert not guest.alive()
+
+
+def test_instruction_counting_repeats() -> None:
+    spin = (
+        "import time; t = time.monotonic_ns(); sum(range(300000)); print(time.monotonic_ns() - t)"
+    )
+    times = []
+    for _ in range(2):
+        with Guest(icount=True, memory="512M") as guest:
+            assert guest.run(["nproc"]).stdout == "1\n"
+            runs = [int(guest.run(["python3", "-S", "-c", spin]).stdout) for _ in range(5)]
+            times.append(min(runs))
+    assert times[0] == pytest.approx(times[1], rel=0.01)
+
+
+BUNDLE = """\
+#!/bin/sh
+echo "args: $*" >&2
+trap 'echo "{\\"complete\\": false}"; exit 130' INT TERM
+case $1 in
+wait) echo waiting >&2; n=0; while [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done ;;
+exit) exit "$2" ;;
+esac
+printf '{"uid": %s, "name": "%s"}\\n' "$(id -u)" "$SUDO_USER"
+"""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A stand-in for a bundle; not executable, as after a download."""
+    path = tmp_path / "bench.run"
+    path.write_text(BUNDLE)
+    return path
+
+
+def test_vm_brings_result_progress_and_status(
+    bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result, console = tmp_path / "result.json", tmp_path / "console"
+    run = functools.partial(vm.run_bundle, bundle, cpus=1, nodes=1, memory="512M")
+    words = ["--seed", "a b"]
+    assert run(words, output=result, console=console) == 0
+    assert result.read_text() == '{"uid": 0, "name": "bench"}\n'
+    assert "guest: ready" in console.read_text()
+    assert "args: --seed a b" in capfd.readouterr().err
+    none = tmp_path / "none.json"
+    assert run(["exit", "3"], output=none) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bench.run",
+        "console",
+        "result.json",
+    ]
+    capfd.readouterr()
+    assert run(["exit", "255"]) == 255
+    assert run([]) == 0
+    assert capfd.readouterr().out == '{"uid": 0, "name": "bench"}\n'
+
+
+RUN = """
+import sys
+from pathlib import Path
+from page_alloc_bench.targets import vm
+sys.exit(vm.run_bundle(Path(sys.argv[1]), ["wait"], cpus=1, nodes=1, memory="512M",
+                       output=Path(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_vm_interrupted_brings_the_partial_result(
+    bundle: Path, tmp_path: Path, signum: signal.Signals
+) -> None:
+    result = tmp_path / "result.json"
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN, bundle, result], stderr=subprocess.PIPE, text=True
+    )
+    assert run.stderr is not None
+    seen = []
+    for line in run.stderr:
+        seen.append(line)
+        if line == "waiting\n":
+            run.send_signal(signum)
+    assert run.wait() == 128 + signum, seen
+    assert result.read_text() == '{"complete": false}\n'
