@@ -47,6 +47,11 @@ class Signals:
         self._raised = True
         signal.setitimer(signal.ITIMER_REAL, 0)
 
+    def rearm(self) -> None:
+        """Raise a Stop again for a signal that comes from now on, after finish()."""
+        self._stop = None
+        self._raised = False
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Let the body run to its end before a Stop is raised."""

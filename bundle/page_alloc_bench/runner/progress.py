@@ -24,8 +24,7 @@ class Reporter:
     they can be given while cleaning up.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, watch_stdout: bool = False):
-        """watch_stdout: the result is to go to stdout, so that its reader is needed too."""
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._terminal = os.isatty(2) and not quiet
@@ -33,7 +32,12 @@ class Reporter:
         self._updated = 0.0
         self._start = time.monotonic()
         self._phase = ""
-        self._streams = _Streams(stdout=watch_stdout, stderr=not quiet)
+        self._streams = _Streams(stderr=not quiet)
+
+    def watch_stdout(self, *, needed: bool) -> None:
+        """Have progress raise NobodyListens if stdout is needed and has no reader any more."""
+        if needed:
+            self._streams.watch(1, "stdout")
 
     def phase(self, text: str) -> None:
         """Begin a phase, such as "order 0, idle"."""
@@ -107,19 +111,21 @@ class Reporter:
 class _Streams:
     """Notice that the readers of our pipes have gone, without writing to them."""
 
-    def __init__(self, *, stdout: bool, stderr: bool) -> None:
+    def __init__(self, *, stderr: bool) -> None:
         self.stderr_gone = False
-        self._watch_stderr = stderr
-        self._names = {1: "stdout"} if stdout else {}
-        if stderr:
-            self._names[2] = "stderr"
+        self._names: dict[int, str] = {}
         self._poll = select.poll()
-        for fd in self._names:
-            self._poll.register(fd, 0)  # POLLERR and POLLHUP are always reported
+        if stderr:
+            self.watch(2, "stderr")
+
+    def watch(self, fd: int, name: str) -> None:
+        """Look at this stream too."""
+        self._names[fd] = name
+        self._poll.register(fd, 0)  # POLLERR and POLLHUP are always reported
 
     def check(self) -> None:
         """Raise NobodyListens once a stream that is needed has no reader."""
-        if self.stderr_gone and self._watch_stderr:
+        if self.stderr_gone and 2 in self._names:
             raise NobodyListens("stderr")
         for fd, event in self._poll.poll(0):
             if event & (select.POLLERR | select.POLLHUP):

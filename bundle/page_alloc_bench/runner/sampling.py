@@ -16,7 +16,7 @@ import random
 from array import array
 from collections.abc import Sequence
 
-TIME_ONE_IN_SAMPLED = 64  # two clock reads cost up to half an allocation: 1/64 keeps it below 1 %
+ONE_IN = 64  # two clock reads cost up to half an allocation: 1/64 keeps it below 1 %
 
 _LEAST_CAPACITY = 1024
 _HEADROOM = 4  # how far above its share of the operations a CPU may be before the sample shrinks

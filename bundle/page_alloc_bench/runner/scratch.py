@@ -7,6 +7,7 @@ import os
 import stat
 
 VARIABLE = "PAGE_ALLOC_BENCH_SCRATCH"
+KEEP_VARIABLE = "PAGE_ALLOC_BENCH_KEEP"
 NAME_PREFIX = "page-alloc-bench."
 
 
@@ -26,6 +27,11 @@ class Scratch:
         """Return the directory that the environment names, if it can be trusted."""
         path = os.environ.get(VARIABLE)
         return cls(path if path and _is_private(path) else None)
+
+    def keep_it(self) -> None:
+        """Leave the directory where it is, and have the launcher of the bundle do so too."""
+        self.keep = True
+        os.environ[KEEP_VARIABLE] = "1"
 
     def remove(self) -> None:
         """Remove the directory and everything in it, unless it is to be kept.

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the runner starts."""
+
+from __future__ import annotations
+
+import sys
+
+from . import options as command_line
+from .errors import EXIT_FAILED, Stop
+from .lifecycle import Signals
+from .scratch import Scratch
+
+
+def main() -> int:
+    """Do what the command line asks for and return the exit code."""
+    signals = Signals()
+    signals.install()
+    scratch = Scratch.from_environment()
+    try:
+        return _dispatch(command_line.parse(sys.argv[1:]), signals, scratch)
+    except Stop as stop:
+        print(f"{command_line.PROGRAM}: error: {stop}", file=sys.stderr)
+        return stop.exit_code
+    finally:
+        signals.finish()
+        scratch.remove()
+
+
+def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch) -> int:
+    if options.keep and scratch.path:
+        scratch.keep_it()
+        print(f"{command_line.PROGRAM}: keeping {scratch.path}", file=sys.stderr)
+    if options.verb is not None:
+        return _run_verb(options)
+    from . import session
+
+    return session.run(options, signals, scratch)
+
+
+def _run_verb(options: command_line.Options) -> int:
+    from . import archive, verbs
+
+    assert options.verb is not None
+    try:
+        bundle = archive.open_archive()
+    except archive.ArchiveError as error:
+        print(f"{command_line.PROGRAM}: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return verbs.run_verb(options.verb, bundle, options.extract)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

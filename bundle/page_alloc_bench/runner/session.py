@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One run from the first check to the last trace removed."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from page_alloc_bench import __version__
+
+from . import kernel_module, output, protect, single, watchdog
+from .errors import (
+    EXIT_COMPLETE,
+    EXIT_FAILED,
+    EXIT_HOST_UNFIT,
+    EXIT_USAGE,
+    HostUnfitError,
+    RunnerError,
+    Stop,
+)
+from .lifecycle import Signals
+from .options import Options, check_cpus, check_orders
+from .progress import Reporter
+from .scratch import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .archive import Archive
+    from .device import Device
+    from .result import Document
+
+_UNLOAD_S = 30.0
+
+
+def run(options: Options, signals: Signals, scratch: Scratch) -> int:
+    """Measure, write the result, clean up, and return the exit code."""
+    reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
+    with ExitStack() as stack:
+        try:
+            session = _prepare(stack, options, signals, scratch, reporter)
+        except (RunnerError, Stop, OSError) as error:
+            with signals.deferred():
+                signals.finish()
+                reporter.error(describe(error))
+                return exit_code(error)
+        return session.run()
+    raise AssertionError("the stack swallows nothing")
+
+
+def _prepare(
+    stack: ExitStack, options: Options, signals: Signals, scratch: Scratch, reporter: Reporter
+) -> Session:
+    """Check what can be checked before anything is changed, and set up what cleans up."""
+    if os.geteuid() != 0:
+        raise HostUnfitError("only root can load a kernel module; run it with sudo")
+    cpus = check_cpus(options.cpus, os.sched_getaffinity(0))
+    with signals.deferred():
+        claim = stack.enter_context(single.claim())
+        stack.enter_context(protect.from_oom_killer())
+        dog = watchdog.Watchdog([claim.fileno()])
+        stack.callback(dog.dismiss)
+        if scratch.path and not scratch.keep:
+            dog.expect(watchdog.TREE, scratch.path)
+            stack.callback(scratch.remove)
+        out = output.open_output(options.output_path, lambda path: dog.expect(watchdog.FILE, path))
+        stack.callback(out.discard)
+    reporter.watch_stdout(needed=out.to_stdout)
+    return Session(options=options, signals=signals, reporter=reporter, dog=dog, out=out, cpus=cpus)
+
+
+class Session:
+    """A run that has been prepared."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        signals: Signals,
+        reporter: Reporter,
+        dog: watchdog.Watchdog,
+        out: output.Output,
+        cpus: list[int],
+    ) -> None:
+        self._options = options
+        self._signals = signals
+        self._reporter = reporter
+        self._dog = dog
+        self._out = out
+        self._cpus = cpus
+        self._document: Document | None = None
+        self._cleanup_failed = False
+
+    def run(self) -> int:
+        """Measure and write the result; return the exit code. The host is clean afterwards."""
+        self._signals.set_timeout(self._options.timeout_s)
+        ending = self._measure_and_clean()
+        code = EXIT_COMPLETE if ending is None else exit_code(ending)
+        if ending is not None:
+            self._reporter.error(describe(ending))
+        if code == EXIT_COMPLETE and self._cleanup_failed:
+            code = EXIT_FAILED
+        if self._document is not None and code not in (EXIT_USAGE, EXIT_HOST_UNFIT):
+            code = self._deliver(self._document, ending, code)
+        self._signals.finish()
+        return code
+
+    def _measure_and_clean(self) -> BaseException | None:
+        """Measure and leave the host as it was; return what ended the measurement early.
+
+        Of the two try blocks the outer one catches a Stop that arrives between the end of the
+        measurement and finish(); there can be but one.
+        """
+        host = ExitStack()
+        ending: BaseException | None = None
+        try:
+            try:
+                self._measure(host)
+            finally:
+                self._signals.finish()
+        except (RunnerError, Stop, OSError) as error:
+            ending = error
+        finally:
+            host.close()
+        return ending
+
+    def _measure(self, host: ExitStack) -> None:
+        from . import archive, workload
+
+        bundle = _open_bundle(archive)
+        with self._signals.deferred():
+            device = self._load(host, bundle)
+        check_orders(self._options.alloc_orders, device.info.max_order)
+        self._document = self._begin_document(bundle)
+        workload.Workload(
+            options=self._options,
+            cpus=self._cpus,
+            device=device,
+            document=self._document,
+            reporter=self._reporter,
+            signals=self._signals,
+        ).run()
+
+    def _load(self, host: ExitStack, bundle: Archive) -> Device:
+        """Load the module for this kernel and open its device; host undoes both."""
+        from . import archive
+        from .device import AbiMismatchError, Device
+
+        uname = os.uname()
+        try:
+            image, entry = bundle.module(uname.release, uname.machine)
+        except archive.NoModuleError as error:
+            raise HostUnfitError(str(error)) from error
+        except archive.ArchiveError as error:
+            raise RunnerError(str(error)) from error
+        self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
+        self._dog.expect(watchdog.MODULE, kernel_module.NAME)
+        self._warnings = kernel_module.load(image)
+        host.callback(self._unload)
+        for warning in self._warnings:
+            self._reporter.warning(warning)
+        node_made = kernel_module.make_device_node()
+        try:
+            return host.enter_context(Device())
+        except AbiMismatchError as error:
+            raise RunnerError(f"{error}; the bundle is not of one piece: build it again") from error
+        except OSError as error:
+            raise HostUnfitError(
+                f"cannot open {kernel_module.device_path()}: {error.strerror}"
+            ) from error
+        finally:
+            if node_made:
+                os.unlink(kernel_module.device_path())
+
+    def _unload(self) -> None:
+        """Unload the module; a failure is told, and does not keep the rest from being cleaned."""
+        try:
+            kernel_module.unload(kernel_module.NAME, time.monotonic() + _UNLOAD_S)
+        except RunnerError as error:
+            self._cleanup_failed = True
+            self._warn(str(error))
+        else:
+            self._dog.forget(watchdog.MODULE, kernel_module.NAME)
+
+    def _begin_document(self, bundle: Archive) -> Document:
+        """Return a document that holds every fact of the run, and no measurement yet."""
+        from . import facts
+        from .result import Document
+
+        return Document(
+            {
+                "tool_version": __version__,
+                "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "bundle": bundle.manifest(),
+                "kernel": facts.kernel(),
+                "machine": facts.machine(self._cpus),
+                "cpus": self._cpus,
+                "seed": self._options.seed,
+                "parameters": _parameters(self._options),
+                "warnings": list(self._warnings),
+            }
+        )
+
+    def _deliver(self, document: Document, ending: BaseException | None, code: int) -> int:
+        """Write the result and the summary; return the exit code.
+
+        A signal may cut this short: the reader of a pipe can keep us waiting forever.
+        """
+        reason = None if ending is None else describe(ending)
+        document.end(complete=ending is None, reason=reason, exit_code=code)
+        self._signals.rearm()
+        try:
+            self._out.write(document.chunks())
+            if not self._options.quiet:
+                from . import summary
+
+                self._reporter.table(summary.render(document))
+            if not self._out.wanted:
+                self._reporter.hint("to keep the result, give --output-path FILE")
+        except (RunnerError, Stop) as error:
+            self._reporter.error(describe(error))
+            return code or exit_code(error)
+        return code
+
+    def _warn(self, text: str) -> None:
+        self._reporter.warning(text)
+        if self._document is not None:
+            self._document.warn(text)
+
+
+def _open_bundle(archive: Any) -> Archive:
+    try:
+        bundle: Archive = archive.open_archive()
+    except archive.ArchiveError as error:
+        raise RunnerError(str(error)) from error
+    return bundle
+
+
+def _parameters(options: Options) -> dict[str, Any]:
+    """Return the options that shape the measurement."""
+    names = (
+        "iterations",
+        "alloc_orders",
+        "timeout_s",
+        "latencies",
+        "findlimit_mmap_size_gib",
+        "held",
+        "spread",
+        "seed",
+        "sample_size",
+        "thp",
+    )
+    from .workload import TIME_ONE_IN
+
+    return {
+        **{name: getattr(options, name) for name in names},
+        "time_one_in": TIME_ONE_IN[options.latencies],
+    }
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a run that error ended."""
+    code = getattr(error, "exit_code", EXIT_FAILED)
+    assert isinstance(code, int)
+    return code
+
+
+def describe(error: BaseException) -> str:
+    """Return error in one line."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

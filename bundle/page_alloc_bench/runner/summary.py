@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The table at the end of a run, for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .result import Document, split_key
+
+WIDTH = 100
+
+# Rows of the table, in its order, and what they are called there.
+_ROWS = (
+    ("idle_available_bytes", "idle available"),
+    ("antagonized_available_bytes", "antagonized available"),
+    ("antagonist_held_bytes", "held by antagonist"),
+    ("kernel_page_alloc_latencies_ns", "allocation"),
+    ("kernel_page_free_latencies_ns", "free"),
+    ("kernel_alloc_failure_latencies_ns", "failed allocation"),
+)
+_HEADER = ("samples", "min", "mean", "median", "p95", "p99", "p99.9", "max")
+
+# Units from small to large: name, size in the metric's own unit, decimals.
+_UNITS = {
+    "bytes": (("KiB", 1 << 10, 1), ("MiB", 1 << 20, 1), ("GiB", 1 << 30, 2), ("TiB", 1 << 40, 3)),
+    "ns": (("ns", 1, 0), ("us", 1000, 2), ("ms", 1_000_000, 3), ("s", 1_000_000_000, 3)),
+}
+_LARGEST_SHOWN = 10_000_000  # what gets longer than 9,999,999 goes to the next unit
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is told of one metric, in its own unit."""
+
+    samples: int
+    least: float
+    mean: float
+    median: float
+    p95: float
+    p99: float
+    p999: float
+    largest: float
+
+
+def statistics(values: Sequence[int], largest: int | None = None) -> Statistics:
+    """Return the statistics of values; largest: the known maximum, if values are but a sample.
+
+    Raises ValueError if there are no values.
+    """
+    if not values:
+        raise ValueError("no values, no statistics")
+    ordered = sorted(values)
+    return Statistics(
+        samples=len(ordered),
+        least=ordered[0],
+        mean=sum(ordered) / len(ordered),
+        median=(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2,
+        p95=percentile(ordered, 95),
+        p99=percentile(ordered, 99),
+        p999=percentile(ordered, 99.9),
+        largest=ordered[-1] if largest is None else largest,
+    )
+
+
+def percentile(ordered: Sequence[int], percent: float) -> int:
+    """Return the smallest of the ordered values that percent of them do not exceed."""
+    rank = math.ceil(round(len(ordered) * percent / 100, 6))
+    return ordered[max(rank, 1) - 1]
+
+
+def render(document: Document) -> str:
+    """Return the summary of a run, at most WIDTH columns wide: table, rates, warnings."""
+    run = document.run
+    orders = sorted({split_key(name)[1] for name in document.metrics})
+    lines = _heading(run)
+    for order in orders:
+        lines += ["", f"order {order} ({_block(run, order)} a block)"]
+        lines += _table(document, order)
+        lines += _remarks(document, order)
+    if run["warnings"]:
+        lines += ["", *_warnings(run["warnings"])]
+    if not run["complete"]:
+        lines += ["", *_wrap(f"NOT COMPLETE: {run['ended']['reason']}", "  ")]
+    return "\n".join(lines)
+
+
+def _heading(run: dict[str, Any]) -> list[str]:
+    kernel, machine = run["kernel"], run["machine"]
+    return [
+        "",
+        f"kernel {kernel['release']}, CPUs {_short(machine['cpus_used'])}, "
+        f"{len(machine['nodes'])} node(s), {machine['memory_bytes'] / (1 << 30):,.2f} GiB",
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 30 else text[:27] + "..."
+
+
+def _block(run: dict[str, Any], order: int) -> str:
+    return f"{(run['kernel']['page_size_bytes'] << order) >> 10:,} KiB"
+
+
+def _table(document: Document, order: int) -> list[str]:
+    """Return the table of one order, its columns as wide as they need to be."""
+    rows: list[tuple[str, ...]] = [("", *_HEADER)]
+    for name, label in _ROWS:
+        values = document.get(name, order)
+        if values:
+            rows.append(_row(name, label, statistics(values, _maximum(document, name, order))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + row[0].ljust(widths[0])
+        + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
+        for row in rows
+    ]
+
+
+def _maximum(document: Document, name: str, order: int) -> int | None:
+    """Return the exact maximum over all timed operations; the sample may not contain it."""
+    exact = document.get(name.replace("latencies_ns", "latency_max_ns"), order)
+    return exact[0] if name.endswith("latencies_ns") and exact else None
+
+
+def _row(name: str, label: str, stats: Statistics) -> tuple[str, ...]:
+    unit, size, decimals = _unit(name.rsplit("_", 1)[1], stats.largest)
+    numbers = (
+        stats.least,
+        stats.mean,
+        stats.median,
+        stats.p95,
+        stats.p99,
+        stats.p999,
+        stats.largest,
+    )
+    cells = [f"{number / size:,.{decimals}f}" for number in numbers]
+    return (f"{label}, {unit}", f"{stats.samples:,}", *cells)
+
+
+def _unit(base: str, largest: float) -> tuple[str, int, int]:
+    """Return the smallest unit in which the largest number stays short."""
+    for unit in _UNITS[base]:
+        _name, size, decimals = unit
+        if largest / size * 10**decimals < _LARGEST_SHOWN:
+            return unit
+    return _UNITS[base][-1]
+
+
+def _remarks(document: Document, order: int) -> list[str]:
+    """Return what the table cannot say: rates, counts, and the memory that is unaccounted for."""
+    lines = [
+        _loss(document, order),
+        _rate(document, order),
+        _failures(document, order),
+        _timing(document, order),
+    ]
+    return [f"  {line}" for line in lines if line]
+
+
+def _loss(document: Document, order: int) -> str:
+    """Return idle - antagonized - held, of the means."""
+    means = [
+        statistics(values).mean for name, _ in _ROWS[:3] if (values := document.get(name, order))
+    ]
+    if len(means) < 3:
+        return ""
+    difference = (means[0] - means[1] - means[2]) / (1 << 20)
+    return f"idle - antagonized - held by the antagonist: {difference:,.1f} MiB (of the means)"
+
+
+def _rate(document: Document, order: int) -> str:
+    rates = document.get("kernel_page_allocs_per_second", order)
+    if not rates:
+        return ""
+    cpus = len(document.get("kernel_page_allocs_per_cpu", order))
+    allocs = document.get("kernel_page_allocs", order)[0]
+    remote = document.get("kernel_page_allocs_remote", order)[0]
+    share = 100 * remote / allocs if allocs else 0.0
+    return (
+        f"{rates[0] / cpus:,.0f} allocations/s per CPU, {rates[0]:,} on {cpus} CPUs; "
+        f"{allocs:,} in all, {share:.2f} % remote"
+    )
+
+
+def _failures(document: Document, order: int) -> str:
+    failures = document.get("kernel_alloc_failures", order)
+    return f"{failures[0]:,} allocations failed" if failures and failures[0] else ""
+
+
+def _timing(document: Document, order: int) -> str:
+    """Return how many operations were timed and what timing them cost."""
+    timed = document.get("kernel_page_allocs_timed", order)
+    if not timed:
+        return ""
+    costs = [clock["cost_ps"] / 1000 for clock in document.run.get("clocks", ())]
+    allocs = document.get("kernel_page_allocs", order)[0]
+    cost = f"; a clock read costs {min(costs):,.1f}-{max(costs):,.1f} ns" if costs else ""
+    return f"timed {timed[0]:,} of {allocs:,} allocations{cost}"
+
+
+def _warnings(warnings: Sequence[str]) -> list[str]:
+    """Return the warnings, each once."""
+    lines = []
+    for text in dict.fromkeys(warnings):
+        times = warnings.count(text)
+        lines += _wrap(f"warning: {text}" + (f" ({times} times)" if times > 1 else ""), "  ")
+    return lines
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The default workload: available memory without and with an antagonist, order by order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from . import findlimit, procfs, sampling
+from .device import CpuStats, Device, LatencyClass, Progress, bucket_floor
+from .errors import HostUnfitError, RunnerError
+from .lifecycle import Signals
+from .options import Options
+from .progress import Reporter
+from .result import Document
+
+_POLL_S = 0.05
+_STALL_S = 120.0  # no allocation on any CPU for so long means that none is to come
+TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
+_BUFFER_BYTES_PER_BLOCK = 16  # of the module's bookkeeping
+
+_NAMES = {
+    LatencyClass.ALLOC: "kernel_page_alloc",
+    LatencyClass.FREE: "kernel_page_free",
+    LatencyClass.FAILURE: "kernel_alloc_failure",
+}
+
+
+class Workload:
+    """One run on a loaded module: fills document, and says on reporter how it goes."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        cpus: Sequence[int],
+        device: Device,
+        document: Document,
+        reporter: Reporter,
+        signals: Signals,
+    ) -> None:
+        self._options = options
+        self._cpus = cpus
+        self._device = device
+        self._document = document
+        self._reporter = reporter
+        self._signals = signals
+        self._start = time.monotonic()
+        self._order = 0
+        self._steady: Progress | None = None
+
+    def run(self) -> None:
+        """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
+        for order in self._options.alloc_orders:
+            self._check_memory(order)
+        for order in self._options.alloc_orders:
+            self._order = order
+            self._steady = None
+            with self._phase("configure"):
+                self._configure()
+            self._findlimit("idle")
+            self._antagonize()
+
+    def _check_memory(self, order: int) -> None:
+        """Refuse an antagonist that could exhaust memory without any help from our child.
+
+        Its allocations would then make the OOM killer take the host's own processes.
+        """
+        options = self._options
+        blocks = options.held + options.spread
+        block = procfs.page_size() << order
+        most = len(self._cpus) * blocks * (block + _BUFFER_BYTES_PER_BLOCK)
+        available = procfs.meminfo()["MemAvailable"]
+        if most > available // 2:
+            raise HostUnfitError(
+                f"at order {order} the antagonist would take up to {most >> 20} MiB, more than "
+                f"half of the {available >> 20} MiB available; lower --held and --spread, or give "
+                "fewer --cpus"
+            )
+
+    def _configure(self) -> None:
+        options = self._options
+        try:
+            self._device.configure(
+                order=self._order,
+                held=options.held,
+                spread=options.spread,
+                seed=options.seed,
+                cpus=self._cpus,
+                time_one_in=TIME_ONE_IN[options.latencies],
+                sample_capacity=sampling.capacity_per_cpu(options.sample_size, len(self._cpus)),
+            )
+        except OSError as error:
+            raise RunnerError(
+                f"the module cannot prepare order {self._order}: {error.strerror}"
+            ) from error
+
+    def _findlimit(self, phase: str) -> None:
+        """Measure available memory --iterations times; only whole iterations are recorded."""
+        with self._phase(phase):
+            for number in range(1, self._options.iterations + 1):
+                self._iterate(phase, number)
+
+    def _iterate(self, phase: str, number: int) -> None:
+        document, order = self._document, self._order
+        where = f", iteration {number} of {self._options.iterations}"
+        held = _Held(self._device) if phase == "antagonized" else None
+
+        def on_progress(size_bytes: int) -> None:
+            if held is not None:
+                held.look()
+            self._reporter.tick(where, size_bytes)
+
+        gib = self._options.findlimit_mmap_size_gib
+        settings = findlimit.Settings(
+            cpus=tuple(self._cpus), mapping_bytes=gib << 30 if gib else None, thp=self._options.thp
+        )
+        start_s = self._elapsed()
+        try:
+            limit = findlimit.measure(settings, on_progress=on_progress)
+        except findlimit.FindlimitError as error:
+            raise RunnerError(f"order {order}, {phase}{where}: {error}") from error
+        with self._signals.deferred():
+            self._record(phase, number, start_s, limit)
+            if held is not None:
+                document.append("antagonist_held_bytes", order, self._bytes(held.blocks))
+        self._reporter.finished(f"{where}: {_gib(limit.available_bytes)}")
+
+    def _record(self, phase: str, number: int, start_s: float, limit: findlimit.Limit) -> None:
+        """Put one whole iteration into the document."""
+        document, order = self._document, self._order
+        document.append(f"{phase}_available_bytes", order, limit.available_bytes)
+        document.append(f"{phase}_available_rss_bytes", order, limit.rss_bytes)
+        document.append(f"{phase}_findlimit_duration_ns", order, round(limit.duration_s * 1e9))
+        document.append(f"{phase}_release_duration_ns", order, round(limit.release_s * 1e9))
+        document.run["iterations"].append(
+            {
+                "phase": phase,
+                "order": order,
+                "iteration": number,
+                "start_s": start_s,
+                "constraint": limit.constraint,
+                "oom_rss_bytes": limit.oom_rss_bytes,
+                "warnings": list(limit.warnings),
+            }
+        )
+        for warning in limit.warnings:
+            self._warn(f"{phase} at order {order}, iteration {number}: {warning}")
+
+    def _antagonize(self) -> None:
+        """Measure beside the running antagonist; what it did is recorded even if cut short."""
+        try:
+            with self._phase("steady_wait"):
+                self._device.start()
+                self._wait_until_steady()
+            self._findlimit("antagonized")
+        except BaseException:
+            if self._steady is not None:
+                self._finish_antagonist()
+            raise
+        self._finish_antagonist()
+
+    def _wait_until_steady(self) -> None:
+        """Return when each worker has held --held blocks once, or has lost its CPU."""
+        last_allocs, last_change = -1, time.monotonic()
+        while True:
+            progress = self._device.progress()
+            if progress.displaced == progress.workers:
+                raise RunnerError("every CPU that the antagonist used went offline")
+            if progress.steady + progress.displaced >= progress.workers:
+                self._steady = progress
+                return
+            now = time.monotonic()
+            if progress.allocs != last_allocs:
+                last_allocs, last_change = progress.allocs, now
+            elif now - last_change > _STALL_S:
+                raise RunnerError(
+                    f"the antagonist has not allocated anything for {_STALL_S:.0f} s: "
+                    f"{progress.steady} of {progress.workers} workers are steady"
+                )
+            self._reporter.tick(f", {progress.steady} of {progress.workers} workers are there")
+            time.sleep(_POLL_S)
+
+    def _finish_antagonist(self) -> None:
+        """Stop the workers and record what they did, uninterrupted."""
+        with self._signals.deferred():
+            last = self._device.progress()
+            with self._phase("stop"):
+                self._device.stop()
+            with self._phase("results"):
+                self._collect(last)
+
+    def _collect(self, last: Progress) -> None:
+        stats = [self._device.cpu_stats(cpu) for cpu in self._cpus]
+        self._check_workers(stats)
+        self._collect_counts(stats)
+        assert self._steady is not None
+        self._collect_rates(self._steady, last)
+        for latency_class in LatencyClass:
+            self._collect_latencies(latency_class)
+        self._document.run["clocks"] = [
+            {"cpu": s.cpu, "node": s.node, "cost_ps": s.clock_cost_ps, "step_ns": s.clock_step_ns}
+            for s in stats
+        ]
+
+    def _collect_counts(self, stats: Sequence[CpuStats]) -> None:
+        order, put = self._order, self._document.put
+        for name, values in (
+            ("kernel_page_allocs", [s.allocs for s in stats]),
+            ("kernel_page_frees", [s.frees for s in stats]),
+            ("kernel_alloc_failures", [s.failures for s in stats]),
+            ("kernel_page_allocs_remote", [s.remote for s in stats]),
+        ):
+            put(name, order, [sum(values)])
+            put(f"{name}_per_cpu", order, values)
+
+    def _collect_rates(self, first: Progress, last: Progress) -> None:
+        """Record what happened between the steady state and the stop."""
+        order, put = self._order, self._document.put
+        duration_ns = last.time_ns - first.time_ns
+        put("antagonist_steady_duration_ns", order, [duration_ns])
+        put("kernel_page_allocs_steady", order, [last.allocs - first.allocs])
+        if duration_ns > 0:
+            rate = round((last.allocs - first.allocs) * 1e9 / duration_ns)
+            put("kernel_page_allocs_per_second", order, [rate])
+
+    def _collect_latencies(self, latency_class: LatencyClass) -> None:
+        """Record one class of latencies of all CPUs: sample, histogram, maximum and count."""
+        order, put, name = self._order, self._document.put, _NAMES[latency_class]
+        if self._options.latencies == "none":
+            return
+        latencies = [self._device.latency(cpu, latency_class) for cpu in self._cpus]
+        timed = [latency.timed for latency in latencies]
+        sample = sampling.merge_samples(
+            timed,
+            [latency.sample for latency in latencies],
+            self._options.sample_size,
+            self._options.seed,
+        )
+        put(f"{name}_latencies_ns", order, sample)
+        put(f"{name}s_timed", order, [sum(timed)])
+        put(f"{name}_latency_sum_ns", order, [sum(latency.total_ns for latency in latencies)])
+        if any(timed):
+            put(f"{name}_latency_max_ns", order, [max(latency.max_ns for latency in latencies)])
+        counts, bounds = trim_histogram(
+            sampling.merge_histograms([latency.histogram for latency in latencies])
+        )
+        put(f"{name}_latency_histogram", order, counts)
+        put(f"{name}_latency_histogram_bounds_ns", order, bounds)
+
+    def _check_workers(self, stats: Sequence[CpuStats]) -> None:
+        """Warn of what must not have happened."""
+        for s in stats:
+            where = f"order {self._order}: the worker of CPU {s.cpu}"
+            if s.allocs != s.frees:
+                self._warn(
+                    f"{where} allocated {s.allocs:,} blocks and freed {s.frees:,}: memory has "
+                    "been LOST until the next boot; please report this"
+                )
+            if s.displaced:
+                self._warn(f"{where} stopped early because its CPU went offline")
+            elif s.last_cpu != s.cpu:
+                self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Record a phase: its time, and what the kernel's own counters say happened in it."""
+        self._reporter.phase(f"order {self._order}, {name.replace('_', ' ')}")
+        record: dict[str, Any] = {
+            "name": name,
+            "order": self._order,
+            "start_s": self._elapsed(),
+            "complete": False,
+            "buddyinfo_before": procfs.buddyinfo(),
+        }
+        before = procfs.vmstat()
+        try:
+            yield
+            record["complete"] = True
+        finally:
+            record["duration_s"] = round(self._elapsed() - record["start_s"], 6)
+            record["vmstat_delta"] = difference(before, procfs.vmstat())
+            record["buddyinfo_after"] = procfs.buddyinfo()
+            self._document.run["phases"].append(record)
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._start, 6)
+
+    def _bytes(self, blocks: int) -> int:
+        return blocks * (procfs.page_size() << self._order)
+
+    def _warn(self, text: str) -> None:
+        self._document.warn(text)
+        self._reporter.warning(text)
+
+
+class _Held:
+    """What the antagonist holds, as last seen while the child was alive, in blocks."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.look()
+
+    def look(self) -> None:
+        progress = self._device.progress()
+        self.blocks = max(0, progress.allocs - progress.frees)
+
+
+def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the counts without the empty buckets at both ends, and the edges of those left.
+
+    Bucket i counts latencies from edges[i] up to, but not including, edges[i + 1], in ns; the
+    module's last bucket has no upper end, and its edge stands for infinity. Both are empty when
+    nothing was counted.
+    """
+    used = [index for index, count in enumerate(counts) if count]
+    if not used:
+        return [], []
+    first, end = used[0], used[-1] + 1
+    return list(counts[first:end]), [bucket_floor(index) for index in range(first, end + 1)]
+
+
+def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """Return what has changed between two readings of /proc/vmstat, by name."""
+    return {
+        name: after[name] - before[name]
+        for name in after
+        if name in before and after[name] != before[name]
+    }
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 30):,.3f} GiB"
