@@ -25,5 +25,5 @@ def test_a_wheel_carries_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_broken_installation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "package")
     monkeypatch.setattr(resources, "_CHECKOUT", tmp_path)
-    with pytest.raises(resources.ResourceError, match="templates/ is neither .* nor "):
+    with pytest.raises(resources.ResourceError, match=r"templates/ is neither .* nor "):
         resources.templates_dir()
