@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What several tests on real kernels need: our kernel modules and our Python inside a guest."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.targets.guest import Guest
+from page_alloc_bench.targets.kernels import FetchedKernel
+
+TOP = Path(__file__).resolve().parents[2]
+PACKAGE = TOP / "bundle/page_alloc_bench"
+IN_GUEST = "/opt/lab"
+
+
+@functools.cache
+def kernel_module(kernel: FetchedKernel, source: str) -> Path:
+    """Build the module of the checkout's directory source ("kmod", "tests/kmod/floor")."""
+    scratch = Path(tempfile.mkdtemp(prefix="pab-lab."))
+    for directory in {"kmod", source}:
+        shutil.copytree(TOP / directory, scratch / directory)
+    command = ["make", "-C", scratch / source, f"KDIR={kernel.kdir}", *kernel.kernel.make_args]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    modules = list((scratch / source).glob("*.ko"))
+    assert len(modules) == 1
+    return modules[0]
+
+
+def install(guest: Guest) -> None:
+    """Put the runner, our module and the floor module into /opt/lab of the guest."""
+    guest.run(f"mkdir -p {IN_GUEST}/page_alloc_bench")
+    for part in ("__init__.py", "runner"):
+        guest.copy_to(PACKAGE / part, f"{IN_GUEST}/page_alloc_bench/")
+    for source in ("kmod", "tests/kmod/floor"):
+        guest.copy_to(kernel_module(guest.kernel, source), f"{IN_GUEST}/")
+
+
+def python(guest: Guest, code: str, *, user: str = "root", timeout: float = 300) -> Any:
+    """Run code in the guest, our runner importable; return what it printed, read as JSON."""
+    done = guest.run(["env", f"PYTHONPATH={IN_GUEST}", "python3", "-B", "-"], user=user,
+                     input=code, timeout=timeout)  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def floor(guest: Guest, **parameters: int) -> dict[str, int]:
+    """Run the floor module; return its parameters and outcome."""
+    words = [f"{name}={value}" for name, value in parameters.items()]
+    guest.run(["insmod", f"{IN_GUEST}/pab_floor.ko", *words], timeout=300)
+    listed = guest.run("cd /sys/module/pab_floor/parameters && grep . *; rmmod pab_floor").stdout
+    return {name: int(value) for name, _, value in (row.partition(":") for row in listed.split())}
