@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The memory cgroup this process is in: its limit, its usage, and whether OOM kills take it whole.
+
+Both hierarchies are known: version 2 (memory.max) and version 1 (memory.limit_in_bytes).
+Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst say what the files mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MemoryCgroup:
+    """One memory cgroup: its directory, and the directory where its hierarchy is mounted."""
+
+    directory: Path
+    top: Path
+    version: int
+
+    def limit_bytes(self) -> int | None:
+        """Return the smallest limit from here up to the top, or None if there is none."""
+        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+        limits = [_number(path / name) for path in self._line()]
+        # Version 1 writes the largest counter it has for "no limit".
+        known = [limit for limit in limits if limit is not None and limit < 1 << 60]
+        return min(known, default=None)
+
+    def usage_bytes(self) -> int | None:
+        """Return what is charged to this cgroup now, or None at the top, where nobody counts."""
+        name = "memory.current" if self.version == 2 else "memory.usage_in_bytes"
+        return _number(self.directory / name)
+
+    def killed_whole(self) -> Path | None:
+        """Return the memory.oom.group that makes an OOM kill in here take every process, if any.
+
+        mm/memcontrol.c, mem_cgroup_get_oom_group(): the topmost cgroup that says so counts, also
+        when the whole machine is out of memory; processes with oom_score_adj -1000 are spared.
+        """
+        for path in reversed(self._line()):
+            if _number(path / "memory.oom.group") == 1:
+                return path / "memory.oom.group"
+        return None
+
+    def _line(self) -> list[Path]:
+        """Return this cgroup's directory and those of its ancestors, this one first."""
+        inside = [path for path in self.directory.parents if self.top in (path, *path.parents)]
+        return [self.directory, *inside]
+
+
+def own(root: str = "/") -> MemoryCgroup | None:
+    """Return the memory cgroup of this process, or None where there is none or none to see."""
+    mounts = _mounts(root)
+    for line in _lines(Path(root, "proc/self/cgroup")):
+        _, controllers, path = line.split(":", 2)
+        version = 2 if controllers == "" else 1
+        if version == 1 and "memory" not in controllers.split(","):
+            continue
+        mount = mounts.get(version)
+        if mount is None:
+            continue
+        inside, top = mount
+        relative = Path(path).relative_to(inside) if Path(path).is_relative_to(inside) else None
+        if relative is None:
+            continue
+        directory = top / relative
+        if version == 1 or ((top / "cgroup.controllers").is_file() and _has_memory(top)):
+            return MemoryCgroup(directory, top, version)
+    return None
+
+
+def _has_memory(top: Path) -> bool:
+    """Say whether the version 2 hierarchy mounted at TOP has the memory controller."""
+    return "memory" in " ".join(_lines(top / "cgroup.controllers")).split()
+
+
+def _mounts(root: str) -> dict[int, tuple[Path, Path]]:
+    """Return for each version (the cgroup that is mounted, where) from /proc/self/mountinfo."""
+    found: dict[int, tuple[Path, Path]] = {}
+    for line in _lines(Path(root, "proc/self/mountinfo")):
+        left, _, right = line.partition(" - ")
+        fields, (kind, _, options) = left.split(), right.split(" ", 2)
+        if kind == "cgroup2":
+            version = 2
+        elif kind == "cgroup" and "memory" in options.split(","):
+            version = 1
+        else:
+            continue
+        found.setdefault(version, (Path(fields[3]), Path(root, fields[4].lstrip("/"))))
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file, none if it cannot be read."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(path: Path) -> int | None:
+    """Return the number a file holds, None if it cannot be read or holds a word ("max")."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None

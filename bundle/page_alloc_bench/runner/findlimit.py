@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""findlimit: how much memory can user space get, now, on this machine?
+
+A child process (populate.py) faults memory in until the OOM killer ends it. This side starts the
+child, sleeps until it is dead, makes sure that the kernel killed it for want of memory, holds what
+the child counted against what the kernel counted, and waits until the memory is back.
+
+The calling process must be single-threaded. Signals that arrive meanwhile are let in only at the
+two places that wait; so whatever their handlers raise, the child is killed and reaped before it
+leaves measure().
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from . import cgroup, memory, oom, populate, procfs
+from .errors import RunnerError
+
+_PROGRESS_MS = 1000
+_LOG_WAIT_S = 5.0
+_BACK_SHARE = 0.98
+_BACK_TIMEOUT_S = 30.0
+_BACK_INTERVAL_S = 0.05
+_SYS_PIDFD_OPEN = 434  # the same on every architecture this runs on
+_PROC_PID_INIT_INO = 0xEFFFFFFC  # include/linux/proc_ns.h: the first PID namespace
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to look for the limit.
+
+    cpus: each gets a thread that faults memory in. mapping_bytes: size of each mapping; None: as
+    large as the machine's memory and swap. thp: inherit, always or never.
+    """
+
+    cpus: tuple[int, ...]
+    mapping_bytes: int | None = None
+    thp: str = "inherit"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the child got before a confirmed OOM kill.
+
+    available_bytes: counted by the child, in whole completed pieces (see populate.py).
+    rss_bytes: wait4's maximum resident set without what the child had before it began, and without
+    the pages of files, such as its code, that the kill line states.
+    oom_rss_bytes: the resident set that the kernel's log states in its kill line, all of it.
+    duration_s: from the first fault to the death, all memory freed. release_s: from then until the
+    memory was seen to be back. constraint: CONSTRAINT_NONE, _MEMCG, …; "" if the log has no report.
+    warnings: what casts doubt on the figures, a line each.
+    """
+
+    available_bytes: int
+    rss_bytes: int
+    oom_rss_bytes: int | None
+    duration_s: float
+    release_s: float
+    constraint: str
+    warnings: tuple[str, ...]
+
+
+class FindlimitError(RunnerError):
+    """The child did not begin, or ended by anything but a confirmed OOM kill: nothing counts."""
+
+
+def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit:
+    """Drive the machine, or the memory cgroup this process is in, out of memory once.
+
+    on_progress is called about once a second with the bytes populated so far. Raises
+    FindlimitError, and whatever signal handlers and on_progress raise.
+    """
+    _refuse_group_kill()
+    work = _plan(settings)
+    board = populate.Board(len(work.cpus))
+    try:
+        log = oom.KernelLog()
+    except OSError as error:
+        raise FindlimitError(
+            f"cannot read the kernel's log, /dev/kmsg ({error.strerror}): no OOM kill could be "
+            "confirmed. Run as root, outside of any container"
+        ) from error
+    with log, _signals_held() as interruptible:
+        before = _Memory.now()
+        with memory.resident():
+            end = _run_child(work, board, interruptible, on_progress)
+        kill = _confirm(end, board, log)
+        counted = board.populated_bytes
+        rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
+        warnings = _thp_warnings(settings.thp) + _witness_warnings(work, board, rss, kill)
+        with interruptible():
+            release_s = _await_release(before, min(counted, rss), kill, end.died_ns)
+        if release_s is None:
+            release_s = _BACK_TIMEOUT_S
+            warnings.append(f"the memory was not all back after {_BACK_TIMEOUT_S:g} s")
+        warnings += _log_warnings(log, kill)
+    return Limit(
+        available_bytes=counted,
+        rss_bytes=rss,
+        oom_rss_bytes=kill.rss_bytes,
+        duration_s=(end.died_ns - board.started_ns) / 1e9,
+        release_s=release_s,
+        constraint=kill.constraint,
+        warnings=tuple(warnings),
+    )
+
+
+# Before
+
+
+def _refuse_group_kill() -> None:
+    own = cgroup.own()
+    culprit = own.killed_whole() if own else None
+    if culprit:
+        raise FindlimitError(
+            f"{culprit} is 1: an OOM kill would take every process of that cgroup with it, not "
+            f"only the child of this benchmark. Run in another cgroup, or: echo 0 > {culprit}"
+        )
+
+
+def _plan(settings: Settings) -> populate.Plan:
+    """Adapt the child's steps to the memory there is to be had."""
+    sizes = procfs.meminfo()
+    machine = sizes["MemTotal"] + sizes.get("SwapTotal", 0)
+    own = cgroup.own()
+    limit = own.limit_bytes() if own else None
+    return populate.plan(
+        settings.cpus,
+        memory_bytes=min(machine, limit or machine),
+        mapping_bytes=settings.mapping_bytes or machine,
+        huge_bytes=memory.huge_page_bytes(),
+        thp=settings.thp,
+    )
+
+
+def _thp_warnings(asked: str) -> list[str]:
+    mode = memory.thp_mode()
+    if asked == "always" and mode in (None, "never"):
+        have = "this kernel has no transparent huge pages" if mode is None else "THP is off"
+        advice = (
+            "" if mode is None else ": echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+        )
+        return [f"huge pages were asked for, but {have}{advice}"]
+    return []
+
+
+# The child's life
+
+
+@dataclass(frozen=True)
+class _End:
+    """How the child ended: wait4's status word, its resident set at most, and when (monotonic)."""
+
+    pid: int
+    status: int
+    max_rss_bytes: int
+    died_ns: int
+
+
+_Interruptible = Callable[[], "_Window"]
+
+
+class _Window:
+    """A stretch of code in which signals are let in; their handlers may raise from it."""
+
+    def __init__(self, outside: set[int]) -> None:
+        self._outside = outside
+
+    def __enter__(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._outside)
+
+    def __exit__(self, *_: object) -> None:
+        _hold_signals()
+
+
+def _hold_signals() -> set[int]:
+    """Keep signals waiting; those that came before have run their handlers when this returns."""
+    return {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
+
+
+@contextmanager
+def _signals_held() -> Iterator[_Interruptible]:
+    """Keep signals waiting, but for the stretches that run in what this yields."""
+    outside = _hold_signals()
+    try:
+        yield lambda: _Window(outside)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, outside)
+
+
+def _run_child(
+    work: populate.Plan,
+    board: populate.Board,
+    interruptible: _Interruptible,
+    on_progress: Progress | None,
+) -> _End:
+    """Start the child and wait for its end; it is dead and reaped however this function is left."""
+    pid = _fork(work, board)
+    pidfd = -1
+    try:
+        pidfd = _pidfd_open(pid)
+        with interruptible():
+            _await_death(pidfd, board, on_progress)
+        died_ns = time.monotonic_ns()
+    except BaseException:
+        _hold_signals()  # A handler may have raised on the way out of the window.
+        os.kill(pid, signal.SIGKILL)
+        raise
+    finally:
+        _, status, usage = os.wait4(pid, 0)
+        if pidfd >= 0:
+            os.close(pidfd)
+    return _End(pid, status, usage.ru_maxrss * 1024, died_ns)
+
+
+def _fork(work: populate.Plan, board: populate.Board) -> int:
+    """Start the child and return its pid."""
+    if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Else the kernel reaps it, and tells nobody.
+    parent = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise FindlimitError(f"cannot start findlimit's child: {error.strerror}") from error
+    if pid == 0:
+        populate.run(work, board, parent)
+    return pid
+
+
+def _pidfd_open(pid: int) -> int:
+    """Return a descriptor that becomes readable when every thread of the process is gone."""
+    if hasattr(os, "pidfd_open"):
+        return os.pidfd_open(pid)
+    # A Python that was built against old headers lacks it.
+    descriptor = ctypes.CDLL(None, use_errno=True).syscall(_SYS_PIDFD_OPEN, pid, 0)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_open")
+    return int(descriptor)
+
+
+def _await_death(pidfd: int, board: populate.Board, on_progress: Progress | None) -> None:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    while not poller.poll(_PROGRESS_MS if on_progress else None):
+        if on_progress:
+            on_progress(board.populated_bytes)
+
+
+# Why it died
+
+
+def _confirm(end: _End, board: populate.Board, log: oom.KernelLog) -> oom.Kill:
+    """Return the kernel's record of killing the child for want of memory. Raises FindlimitError."""
+    if not os.WIFSIGNALED(end.status):
+        reason = board.reason or f"exit status {os.WEXITSTATUS(end.status)}"
+        raise FindlimitError(f"findlimit's child gave up: {reason}{_advice(reason)}")
+    name = signal.Signals(os.WTERMSIG(end.status)).name
+    died = f"findlimit's child was killed by {name}"
+    if os.WTERMSIG(end.status) != signal.SIGKILL:
+        raise FindlimitError(f"{died}, not by the OOM killer; nothing was counted. Run again")
+    kill = log.await_kill({end.pid} | board.thread_ids, _LOG_WAIT_S)
+    if kill:
+        return kill
+    raise FindlimitError(f"{died}, but {_unconfirmed(log)}")
+
+
+def _unconfirmed(log: oom.KernelLog) -> str:
+    if os.stat("/proc/self/ns/pid").st_ino != _PROC_PID_INIT_INO:
+        return (
+            "the kernel's log names processes by numbers that this PID namespace does not know. "
+            "Run outside of any container"
+        )
+    if log.lost:
+        return (
+            "the kernel's log was overwritten before it could be read: whether the OOM killer did "
+            "it is unknown. Enlarge the log with log_buf_len=16M on the kernel's command line"
+        )
+    return (
+        "the kernel's log has no OOM kill of it: somebody else sent the signal. Stop what kills "
+        "processes when memory is short (systemd-oomd, earlyoom, nohang) and run again"
+    )
+
+
+def _advice(reason: str) -> str:
+    """Return what to do about a child that could not map memory, with the numbers that say why."""
+    if not reason.startswith(populate.MAPS_NO_MORE):
+        return ""
+    sizes = procfs.meminfo()
+    if memory.sysctl("vm.overcommit_memory") == "2":
+        limit, used = (sizes.get(name, 0) >> 20 for name in ("CommitLimit", "Committed_AS"))
+        return (
+            f". vm.overcommit_memory is 2, CommitLimit {limit} MiB, of which others have {used} "
+            "MiB: sysctl vm.overcommit_memory=0"
+        )
+    return (
+        f". Look at ulimit -v, ulimit -d and vm.max_map_count ({memory.sysctl('vm.max_map_count')})"
+    )
+
+
+# Was it true?
+
+
+def _witness_warnings(
+    work: populate.Plan, board: populate.Board, rss: int, kill: oom.Kill
+) -> list[str]:
+    """Hold the child's count against the kernel's two: wait4's maximum and the kill line."""
+    counted, slack = board.populated_bytes, _slack_bytes(work)
+    warnings = []
+    if kill.rss_bytes is not None:
+        said = kill.rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
+        if abs(said - counted) > slack:
+            warnings.append(_disagree("the kernel's log", said, counted, kill))
+    if abs(rss - counted) > slack:
+        # mm/oom_kill.c, __oom_reap_task_mm() frees without update_hiwater_rss(): when the reaper
+        # is faster than the exit, wait4 tells less than there was.
+        warnings.append(_disagree("wait4", rss, counted, kill))
+    return warnings
+
+
+def _disagree(witness: str, theirs: int, counted: int, kill: oom.Kill) -> str:
+    why = f" ({kill.swap_used_bytes} bytes of swap were used)" if kill.swap_used_bytes else ""
+    return f"the child counted {counted} bytes, {witness} says {theirs}{why}"
+
+
+def _slack_bytes(work: populate.Plan) -> int:
+    """Return by how much two true counts may differ.
+
+    A thread may die with a piece, or a huge page, that it has and has not counted. The kernel's
+    counter of resident pages is exact only to what each CPU keeps back of it: 64 pages a thread
+    before 6.2 (TASK_RSS_EVENTS_THRESH), then percpu_counter_batch = max(32, 2 * CPUs)
+    (f1a7941243c1, "mm: convert mm's rss stats into percpu_counter").
+    """
+    threads, cpus = len(work.cpus), os.cpu_count() or 1
+    piece = max(work.piece_bytes, work.huge_bytes)
+    return threads * piece + cpus * max(64, 2 * cpus) * procfs.page_size() + (4 << 20)
+
+
+def _log_warnings(log: oom.KernelLog, kill: oom.Kill) -> list[str]:
+    others = [
+        f"the OOM killer also took {other.pid} ({other.name}): {other.message}"
+        for other in log.kills()
+        if other is not kill
+    ]
+    lost = ["the kernel's log overflowed: other OOM kills may have gone unseen"] if log.lost else []
+    return others + lost
+
+
+# After
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Free memory of the machine, and what is charged to this process's cgroup, if any."""
+
+    free_bytes: int
+    charged_bytes: int | None
+
+    @staticmethod
+    def now() -> _Memory:
+        own = cgroup.own()
+        return _Memory(memory.free_bytes(), own.usage_bytes() if own else None)
+
+
+def _await_release(before: _Memory, taken: int, kill: oom.Kill, died_ns: int) -> float | None:
+    """Wait until TAKEN bytes are free again and stay so; return how long after the death that was.
+
+    None: they were not within the time allowed.
+    """
+    deadline_ns = died_ns + int(_BACK_TIMEOUT_S * 1e9)
+    last: _Memory | None = None
+    since_ns = died_ns
+    while True:
+        at_ns, now = time.monotonic_ns(), _Memory.now()
+        if last and _is_back(before, now, taken, kill) and _is_steady(last, now, taken):
+            return (since_ns - died_ns) / 1e9
+        if at_ns > deadline_ns:
+            return None
+        last, since_ns = now, at_ns
+        time.sleep(_BACK_INTERVAL_S)
+
+
+def _is_back(before: _Memory, now: _Memory, taken: int, kill: oom.Kill) -> bool:
+    if kill.constraint == "CONSTRAINT_MEMCG":
+        if before.charged_bytes is None or now.charged_bytes is None:
+            return True
+        return now.charged_bytes <= before.charged_bytes + (1 - _BACK_SHARE) * taken
+    # Next to nothing was free when the killer came, so all that the child had must be.
+    return now.free_bytes >= _BACK_SHARE * taken
+
+
+def _is_steady(last: _Memory, now: _Memory, taken: int) -> bool:
+    return abs(now.free_bytes - last.free_bytes) <= max(taken // 1000, 1 << 20)

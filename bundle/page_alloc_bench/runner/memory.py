@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the kernel says about free memory and huge pages: readers of /proc and /sys, in bytes.
+
+Every reader takes the root of the file system it reads from, so that tests can hand it a copy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .procfs import page_size
+
+# include/uapi/asm-generic/mman.h
+_MCL_CURRENT = 1
+_MCL_ONFAULT = 4
+
+_THP = "sys/kernel/mm/transparent_hugepage"
+
+
+def free_bytes(root: str = "/") -> int:
+    """Return the free memory, with what waits on the lists of free pages that each CPU keeps.
+
+    MemFree leaves those lists out, and from 6.7 on they may hold an eighth of a zone
+    (57c0419c5f0e, "mm, pcp: decrease PCP high if free pages < high watermark", and its series).
+    """
+    text = Path(root, "proc/zoneinfo").read_text()
+    pages = sum(map(int, re.findall(r"^ +pages free +(\d+)$", text, re.MULTILINE)))
+    # mm/vmstat.c, zoneinfo_show_print(): one "count:" for every CPU of every zone.
+    pages += sum(map(int, re.findall(r"^ +count: +(\d+)$", text, re.MULTILINE)))
+    return pages * page_size()
+
+
+def huge_page_bytes(root: str = "/") -> int:
+    """Return how much one entry of the page middle directory maps: the transparent huge page."""
+    try:
+        return int(Path(root, _THP, "hpage_pmd_size").read_text())
+    except (OSError, ValueError):
+        # A kernel without THP. A page of 8-byte entries, each for a page: true for x86 and arm64.
+        return page_size() * (page_size() // 8)
+
+
+def thp_mode(root: str = "/") -> str | None:
+    """Return always, madvise or never: the system's THP policy; None: a kernel without THP."""
+    try:
+        text = Path(root, _THP, "enabled").read_text()
+    except OSError:
+        return None
+    chosen = re.search(r"\[(\w+)\]", text)
+    return chosen.group(1) if chosen else None
+
+
+def sysctl(name: str, root: str = "/") -> str:
+    """Return the value of a sysctl such as vm.overcommit_memory, or "" where there is none."""
+    try:
+        return Path(root, "proc/sys", *name.split(".")).read_text().strip()
+    except OSError:
+        return ""
+
+
+def lock_resident() -> None:
+    """Keep in memory what this process has mapped now and has touched or will touch of it.
+
+    A process whose code is reclaimed reads it back when it next runs, page by page, reclaiming to do
+    so: near the end of memory that took more CPU time than all the rest, and put the end off. What
+    is mapped later is not locked. Without the privilege nothing happens.
+    """
+    ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT)
+
+
+@contextmanager
+def resident() -> Iterator[None]:
+    """Lock this process into memory for a while, see lock_resident()."""
+    lock_resident()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).munlockall()

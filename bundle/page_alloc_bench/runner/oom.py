@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whom the OOM killer took, by the kernel's own account: its log, read from /dev/kmsg.
+
+The lines are those of mm/oom_kill.c, alike from 5.10 to 7.x. A report is
+
+    pab-findlimit invoked oom-killer: gfp_mask=…               dump_header(), rate-limited
+    … Mem-Info, the task list …
+    oom-kill:constraint=CONSTRAINT_NONE,…,task=NAME,pid=N,uid=0 dump_oom_victim(), with it
+    Out of memory: Killed process N (NAME) total-vm:…kB, …      __oom_kill_process(), always
+
+so only the last line can be relied upon to be there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from types import TracebackType
+
+_KMSG = "/dev/kmsg"
+# Larger than any record: kernel/printk/printk.c, PRINTKRB_RECORD_MAX and CONSOLE_EXT_LOG_MAX.
+_RECORD_BYTES = 16384
+
+_KILL = re.compile(
+    r"(?P<message>(?:Memory cgroup out|Out) of memory[^:]*): "
+    r"Killed process (?P<pid>\d+) \((?P<name>.*)\)(?P<sizes> total-vm:.*)"
+)
+_SIZE = re.compile(r"([a-z-]+):(\d+)kB")
+_CONSTRAINT = re.compile(r"oom-kill:constraint=(?P<constraint>\w+)(?:.*,pid=(?P<pid>\d+),uid=)?")
+_HEADER = re.compile(r".* invoked oom-killer: ")
+_TASK_ROW = re.compile(r"\[ *\d+\] ")
+_SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One OOM kill. pid: of the process or, with vm.oom_kill_allocating_task, of its thread.
+
+    sizes: what the line states (total-vm, anon-rss, file-rss, shmem-rss, pgtables), in bytes.
+    constraint: CONSTRAINT_NONE, _CPUSET, _MEMORY_POLICY or _MEMCG; "" where the log does not say.
+    report: the lines of the report before it, without the task list, oldest first.
+    """
+
+    pid: int
+    name: str
+    message: str
+    sizes: dict[str, int]
+    constraint: str
+    report: tuple[str, ...] = ()
+
+    @property
+    def rss_bytes(self) -> int | None:
+        """Return the resident set of the process when it was killed: anonymous, file and shmem."""
+        parts = [self.sizes.get(f"{kind}-rss") for kind in ("anon", "file", "shmem")]
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
+
+    @property
+    def swap_used_bytes(self) -> int | None:
+        """Return how much of the machine's swap was used at the time, where the report says so."""
+        swap = {what: int(size) * 1024 for what, size in _SWAP.findall("\n".join(self.report))}
+        return swap["Total"] - swap["Free"] if len(swap) == 2 else None
+
+
+@dataclass
+class Parser:
+    """Turns the kernel's messages, one at a time, into OOM kills."""
+
+    kills: list[Kill] = field(default_factory=list)
+    _report: list[str] = field(default_factory=list)
+    _constraint: str = ""
+    _victim: int | None = None
+
+    def feed(self, text: str) -> None:
+        """Take one message of the kernel."""
+        kill = _KILL.match(text)
+        if kill:
+            self._take(kill)
+            return
+        if _HEADER.match(text):
+            self._forget()
+            self._report.append(text)
+            return
+        constraint = _CONSTRAINT.match(text)
+        if constraint:
+            self._constraint = constraint["constraint"]
+            self._victim = int(constraint["pid"]) if constraint["pid"] else None
+        if self._report and not _TASK_ROW.match(text):
+            self._report.append(text)
+
+    def _take(self, line: re.Match[str]) -> None:
+        pid = int(line["pid"])
+        constraint = self._constraint if self._victim in (None, pid) else ""
+        if not constraint and line["message"].startswith("Memory cgroup"):
+            constraint = "CONSTRAINT_MEMCG"
+        sizes = {what: int(size) * 1024 for what, size in _SIZE.findall(line["sizes"])}
+        report = tuple(self._report)
+        self.kills.append(Kill(pid, line["name"], line["message"], sizes, constraint, report))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._report.clear()
+        self._constraint = ""
+        self._victim = None
+
+
+class KernelLog:
+    """The kernel's log from now on; a context manager.
+
+    Raises OSError when the log cannot be read (no CAP_SYSLOG, a container without /dev/kmsg).
+    lost is True when records were overwritten before they could be read.
+    """
+
+    def __init__(self, path: str = _KMSG) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._parser = Parser()
+        self.lost = False
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+    def __enter__(self) -> KernelLog:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+    def kills(self) -> list[Kill]:
+        """Return all OOM kills since the log was opened, oldest first."""
+        while True:
+            try:
+                record = os.read(self._fd, _RECORD_BYTES)
+            except BlockingIOError:
+                return self._parser.kills
+            except BrokenPipeError:
+                self.lost = True  # The kernel has moved on to the oldest record that is left.
+                continue
+            text = kernel_message(record)
+            if text is not None:
+                self._parser.feed(text)
+
+    def await_kill(self, pids: Collection[int], timeout_s: float) -> Kill | None:
+        """Return the OOM kill of one of PIDS, waiting for it up to TIMEOUT_S; None: there is none.
+
+        The victim may be dead before the line is there: __oom_kill_process() sends the signal
+        first and prints then.
+        """
+        poller = select.poll()
+        poller.register(self._fd, select.POLLIN)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for kill in self.kills():
+                if kill.pid in pids:
+                    return kill
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            poller.poll(left * 1000)
+
+
+def kernel_message(record: bytes) -> str | None:
+    """Return the text of a record of /dev/kmsg, None if the kernel itself did not write it.
+
+    Documentation/ABI/testing/dev-kmsg: "priority,sequence,timestamp,flags[,…];text", then lines of
+    properties. What user space writes there never carries facility 0, so nobody can forge a kill.
+    """
+    header, separator, rest = record.partition(b";")
+    priority = header.partition(b",")[0]
+    if not separator or not priority.isdigit() or int(priority) >> 3 != 0:
+        return None
+    return rest.partition(b"\n")[0].decode(errors="replace")
