@@ -8,7 +8,6 @@ import json
 import os
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +36,7 @@ class Archive:
             return
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile has no end of ways to be surprised by damage
             raise ArchiveError(f"{self.path} is not a bundle: {error}") from error
 
     @property
@@ -57,7 +56,7 @@ class Archive:
             if self._zip is not None:
                 return self._zip.read(name)
             return (self.path / name).read_bytes()
-        except (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except Exception as error:
             raise ArchiveError(f"{name} in {self.path} is damaged or missing: {error}") from error
 
     def is_executable(self, name: str) -> bool:

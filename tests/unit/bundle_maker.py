@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Makes real bundles out of a runner of the test's own: no kernel, no network, no root needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.packager import bundle, zipapp
+from page_alloc_bench.packager.kbuild import BuiltModule
+from page_alloc_bench.packager.module_info import ModuleInfo
+from page_alloc_bench.packager.zipapp import Member
+
+RELEASE = "6.1.0-test"
+MACHINE = "x86_64"
+MODULE_DATA = b"\x7fELF not really a module\n" * 100
+
+# Tells what it was started with, and serves the verbs as the real runner does.
+REPORTING_RUNNER = """
+import json, os, sys
+
+def main():
+    verbs = {"--list": "list", "--check": "check", "--info": "info", "--extract": "extract"}
+    if sys.argv[1:] and sys.argv[1] in verbs:
+        from page_alloc_bench.runner import archive, verbs as implementation
+        return implementation.run_verb(
+            verbs[sys.argv[1]], archive.open_archive(), (sys.argv[2:] or [None])[0]
+        )
+    umask = os.umask(0)
+    os.umask(umask)
+    scratch = os.environ.get("PAGE_ALLOC_BENCH_SCRATCH")
+    json.dump({
+        "argv": sys.argv[1:],
+        "pid": os.getpid(),
+        "umask": umask,
+        "stdin": "" if sys.stdin.isatty() else sys.stdin.read(),
+        "bundle": os.environ.get("PAGE_ALLOC_BENCH_BUNDLE"),
+        "scratch": scratch,
+        "scratch_mode": os.stat(scratch).st_mode & 0o777 if scratch else None,
+        "package": sys.modules["page_alloc_bench"].__file__,
+        "inherited": sorted(n for n in os.environ if n.startswith(("PYTHON", "SHIV_"))),
+        "flags": [sys.flags.isolated, sys.flags.no_site, sys.flags.dont_write_bytecode],
+    }, sys.stdout)
+    return 7 if "seven" in sys.argv else 0
+"""
+SLEEPING_RUNNER = """
+import os, sys, time
+
+def main():
+    print(os.environ["PAGE_ALLOC_BENCH_SCRATCH"], flush=True)
+    time.sleep(60)
+"""
+RAISING_RUNNER = """
+def main():
+    raise RuntimeError("on purpose")
+"""
+
+
+def make_bundle(path: Path, runner: str = REPORTING_RUNNER) -> Path:
+    """Write a bundle whose runner is ``runner``, the source of a module with main()."""
+    with tempfile.TemporaryDirectory() as scratch:
+        members = zipapp.make_members(_psutil_wheel(Path(scratch)), Path(scratch))
+    name = "site-packages/page_alloc_bench/runner/__main__.py"
+    members[name] = Member(runner.encode())
+    info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
+    data = bundle.assemble([BuiltModule(info, MODULE_DATA)], members, {"Kbuild": b"obj-m"})
+    bundle.write(path, data)
+    return path
+
+
+def start(
+    command: list[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    **more: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end with text on its pipes."""
+    merged = {**os.environ, **(env or {})}
+    more.setdefault("stdin", subprocess.DEVNULL)
+    if "input" in more:
+        del more["stdin"]
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=merged,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **more,
+    )
+
+
+def _psutil_wheel(directory: Path) -> Path:
+    """Make a wheel that looks like psutil's, other systems' modules included."""
+    path = directory / "psutil-0-cp36-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name in ("__init__.py", "_common.py", "_pslinux.py", "_pswindows.py"):
+            wheel.writestr(f"psutil/{name}", "# psutil\n")
+        wheel.writestr("psutil/_psutil_linux.abi3.so", b"\x7fELF")
+        wheel.writestr("psutil-0.dist-info/LICENSE", "BSD\n")
+        wheel.writestr("psutil-0.dist-info/METADATA", "Name: psutil\n")
+    return path
