@@ -193,6 +193,17 @@ def test_an_entry_that_fails_can_be_tried_again() -> None:
     assert list(path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_removed() -> None:
+    left = cache.cache_dir() / "kind/.key.abc"
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    other = cache.cache_dir() / "kind/.other.abc"
+    other.mkdir()
+    cache.entry("kind", "key", lambda *_directories: None, "a test")
+    assert not left.exists()
+    assert other.exists()
+
+
 def test_a_relative_cache_home_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))

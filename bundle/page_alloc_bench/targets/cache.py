@@ -47,6 +47,8 @@ def entry(kind: str, key: str, build: Callable[[Path, Path], None], what: str) -
     with _lock(final.parent / f".{key}.lock", what):
         if final.is_dir():
             return final
+        for stale in final.parent.glob(f".{key}.*/"):  # of a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
         note(f"preparing {what} (once, kept in {final})")
         temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
         try:

@@ -107,12 +107,12 @@ def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
         path = temporary / "root.ext4"
         run([*argv, "-d", str(tree), str(path), f"{root.size_mib}M"])
         path.chmod(0o600)  # it holds the key that proves a guest to be one
-        run(["rm", "-rf", "--one-file-system", str(tree)])
 
 
 def _bootstrap(root: Root, tree: Path, extra: Path) -> None:
     """Install the packages of ROOT into TREE, then what is in EXTRA."""
-    argv = [need("mmdebstrap", "mmdebstrap"), "--mode=root", "--variant=minbase", "--quiet"]
+    argv = [*_own_mounts(), need("mmdebstrap", "mmdebstrap"), "--mode=root"]
+    argv += ["--variant=minbase", "--quiet"]
     argv += [f"--architectures={root.arch}", f"--include={','.join(root.packages)}"]
     argv += ['--aptopt=Acquire::Check-Valid-Until "false"', "--aptopt=Acquire::Retries 3"]
     for path in ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"):
@@ -125,6 +125,16 @@ def _bootstrap(root: Root, tree: Path, extra: Path) -> None:
             f"mmdebstrap could not make the guest root {root.name}: check the network, the mirrors "
             f"of this host's apt sources and the space in {tree.parent}\n{error}"
         ) from error
+
+
+def _own_mounts() -> list[str]:
+    """Return the words before a command that give it a mount namespace of its own.
+
+    mmdebstrap mounts the host's /dev and /proc into the tree. Should it be killed, the mounts must
+    not be there when the tree is removed. Where this is forbidden, so is mounting.
+    """
+    words = [need("unshare", "util-linux"), "--mount"]
+    return words if run([*words, "true"], check=False).returncode == 0 else []
 
 
 def _write_extra(extra: Path, init: str, keys: Keys) -> None:
