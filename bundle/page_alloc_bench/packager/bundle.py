@@ -49,7 +49,7 @@ def assemble(modules: Sequence[BuiltModule], members: Members, kmod: Mapping[str
             modules=modules,
             members=members,
             kmod=kmod,
-            runner=zipapp.runner_sources(),
+            runner=zipapp.runner_part(members),
             stub={"size": len(stub), "sha256": manifest.sha256(stub)},
         )
     )

@@ -143,7 +143,7 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
         commands.append(
             {
                 "directory": str(tree.path.resolve()),
-                "command": found[1].partition(" ; ")[0].replace(str(sources), str(kmod)),
+                "command": found[1].partition(" ; ")[0].strip().replace(str(sources), str(kmod)),
                 "file": source[1].replace(str(sources), str(kmod)),
             }
         )

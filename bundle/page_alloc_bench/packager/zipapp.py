@@ -21,6 +21,7 @@ from page_alloc_bench.packager.errors import PackagerError
 
 ENTRY_POINT = "page_alloc_bench.runner.__main__:main"
 _PACKAGE = Path(page_alloc_bench.__file__).parent
+_LAUNCHER = _PACKAGE / "runner" / "launch.py"
 # psutil's modules for Linux; the rest of the wheel is other systems and packaging.
 _PSUTIL = (
     "__init__.py", "_common.py", "_ntuples.py", "_pslinux.py", "_psposix.py",
@@ -53,13 +54,22 @@ def runner_sources() -> dict[str, bytes]:
     return {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes()
         for path in paths
-        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith(".")
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not path.name.startswith(".")
+        and path.name != _LAUNCHER.name
     }
 
 
 def launcher() -> bytes:
     """Return what Python runs first; it stands in for the three lines that shiv puts there."""
-    return (_PACKAGE / "runner" / "launch.py").read_bytes()
+    return _LAUNCHER.read_bytes()
+
+
+def runner_part(members: Mapping[str, Member]) -> dict[str, bytes]:
+    """Return what of ``members`` is this project's Python, by name."""
+    ours = ("__main__.py", "site-packages/page_alloc_bench/")
+    return {name: member.data for name, member in members.items() if name.startswith(ours)}
 
 
 def make_members(wheel: Path, scratch: Path) -> Members:

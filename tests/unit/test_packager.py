@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A tree that cannot serve is refused with a reason and a next step; equal inputs, equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from bundle_maker import MACHINE, RELEASE, make_bundle
+from click.testing import CliRunner
+
+from page_alloc_bench import cli, resources
+from page_alloc_bench.packager import build, bundle, kbuild, manifest, tree, wheels, zipapp
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.process import run, run_in_foreground
+from page_alloc_bench.packager.tree import Toolchain
+
+GCC = 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0) 12.2.0"'
+CLANG = 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"'
+
+
+def everything_installed(_: str) -> str:
+    return "/usr/bin/it"
+
+
+def nothing_installed(_: str) -> None:
+    return None
+
+
+@pytest.fixture
+def kdir(tmp_path: Path) -> Path:
+    """A tree with all that the probe looks at."""
+    top = tmp_path / "linux"
+    files = {
+        "Makefile": "",
+        ".config": "# Linux/x86 6.1.0 Kernel Configuration\n",
+        "Module.symvers": "",
+        "scripts/mod/modpost": "",
+        "include/config/auto.conf": f"CONFIG_MODULES=y\nCONFIG_MODVERSIONS=y\n{GCC}\n",
+        "include/config/kernel.release": "6.1.0\n",
+        "include/generated/autoconf.h": "/* Linux/x86 6.1.0 Kernel Configuration */\n",
+        "include/generated/utsrelease.h": '#define UTS_RELEASE "6.1.0-mine"\n',
+    }
+    for name, text in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return top
+
+
+def refusal(kdir: Path) -> PackagerError:
+    with pytest.raises(PackagerError) as caught:
+        tree.probe(kdir)
+    assert caught.value.exit_code == 3
+    assert caught.value.advice
+    return caught.value
+
+
+# Trees.
+
+
+def test_a_ready_tree_is_described(kdir: Path) -> None:
+    found = tree.probe(kdir)
+    assert (found.release, found.arch) == ("6.1.0-mine", "x86")
+    assert found.compiler == "gcc-12 (Debian 12.2.0) 12.2.0"
+    assert found.modversions
+    assert found.symvers
+    assert found.warnings() == []
+
+
+def test_no_tree_says_which_headers_to_install(tmp_path: Path) -> None:
+    link = tmp_path / "build"
+    link.symlink_to("/usr/src/gone")
+    error = refusal(link)
+    assert "/usr/src/gone" in error.message
+    assert f"linux-headers-{os.uname().release}" in error.advice
+
+
+def test_a_directory_that_is_no_tree(tmp_path: Path) -> None:
+    assert "no Makefile" in refusal(tmp_path).message
+
+
+@pytest.mark.parametrize(
+    "name", ["include/config/auto.conf", "include/generated/autoconf.h", "scripts/mod/modpost"]
+)
+def test_an_unprepared_tree_is_told_to_be_prepared(kdir: Path, name: str) -> None:
+    (kdir / name).unlink()
+    error = refusal(kdir)
+    assert name in error.message
+    assert f"make -C {kdir} modules_prepare" in error.advice
+
+
+def test_an_unconfigured_tree_may_have_been_built_elsewhere(kdir: Path) -> None:
+    (kdir / ".config").unlink()
+    (kdir / "include/config/auto.conf").unlink()
+    error = refusal(kdir)
+    assert "O=" in error.advice
+    assert "olddefconfig" in error.advice
+
+
+def test_a_headers_package_without_its_tools(kdir: Path) -> None:
+    shutil.rmtree(kdir / "scripts")
+    (kdir / "scripts").symlink_to("/usr/lib/linux-kbuild-gone/scripts")
+    assert "linux-kbuild" in refusal(kdir).advice
+
+
+def test_a_kernel_without_modules(kdir: Path) -> None:
+    (kdir / "include/config/auto.conf").write_text(GCC)
+    assert "CONFIG_MODULES" in refusal(kdir).advice
+
+
+def test_without_symvers_it_builds_and_says_what_is_lost(kdir: Path) -> None:
+    (kdir / "Module.symvers").unlink()
+    found = tree.probe(kdir)
+    assert "refuse the module" in found.warnings()[0]
+    command = kbuild.make_command(found, Toolchain(), Path("/s"), 1)
+    assert "KBUILD_MODPOST_WARN=1" in command
+    (kdir / "include/config/auto.conf").write_text(f"CONFIG_MODULES=y\n{GCC}\n")
+    assert "only when" in tree.probe(kdir).warnings()[0]
+
+
+# Compilers.
+
+
+def toolchain_refusal(kdir: Path, tools: Toolchain, which: tree.Which) -> PackagerError:
+    with pytest.raises(PackagerError) as caught:
+        tree.complete_toolchain(tree.probe(kdir), tools, which)
+    assert caught.value.exit_code == 3
+    return caught.value
+
+
+def test_a_missing_compiler_is_named(kdir: Path) -> None:
+    (kdir / ".kernelvariables").write_text("CC = $(if $(X),ccache) $(CROSS_COMPILE)gcc-12\n")
+    error = toolchain_refusal(kdir, Toolchain(), nothing_installed)
+    assert "gcc-12 is not installed" in error.message
+    assert "--cc" in error.advice
+    assert "gcc-99" in toolchain_refusal(kdir, Toolchain(cc="gcc-99"), nothing_installed).message
+
+
+def test_a_clang_tree_wants_llvm(kdir: Path) -> None:
+    config = kdir / "include/config/auto.conf"
+    config.write_text(f"CONFIG_MODULES=y\n{CLANG}\n")
+    assert "--llvm 1" in toolchain_refusal(kdir, Toolchain(), everything_installed).advice
+    for tools in (Toolchain(llvm="1"), Toolchain(cc="clang-14")):
+        assert tree.complete_toolchain(tree.probe(kdir), tools, everything_installed) == tools
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the foreign tree is arm64's")
+def test_a_foreign_tree_wants_a_cross_compiler(kdir: Path) -> None:
+    for name in ("include/generated/autoconf.h", ".config"):
+        (kdir / name).write_text("# Linux/arm64 6.1.0 Kernel Configuration\n")
+    error = toolchain_refusal(kdir, Toolchain(), everything_installed)
+    assert "aarch64-linux-gnu-" in error.advice
+    tools = Toolchain(cross_compile="aarch64-linux-gnu-")
+    complete = tree.complete_toolchain(tree.probe(kdir), tools, everything_installed)
+    assert complete.arch == "arm64"
+    assert complete.strip == "aarch64-linux-gnu-strip"
+
+
+@pytest.mark.parametrize(
+    ("llvm", "strip"),
+    [("1", "llvm-strip"), ("-15", "llvm-strip-15"), ("/opt/llvm/bin/", "/opt/llvm/bin/llvm-strip")],
+)
+def test_llvm_is_understood_as_kbuild_does(llvm: str, strip: str) -> None:
+    assert Toolchain(llvm=llvm).strip == strip
+
+
+def test_kbuild_gets_what_was_asked_for(kdir: Path) -> None:
+    tools = Toolchain("1", "arm64", "aarch64-", "clang-14", "-Og")
+    command = kbuild.make_command(tree.probe(kdir), tools, Path("/s"), 3)
+    assert {"LLVM=1", "ARCH=arm64", "CROSS_COMPILE=aarch64-", "CC=clang-14", "-j3"} <= set(command)
+    assert "CONFIG_DEBUG_INFO_BTF_MODULES=" in command
+    assert "KCFLAGS=-Og -ffile-prefix-map=/s=kmod" in command
+    assert "KBUILD_MODPOST_WARN=1" not in command
+
+
+# Failures of make.
+
+
+def failing_tree(kdir: Path, *complaints: str) -> tree.Tree:
+    says = "\n".join(f"\t@echo '{line}' >&2" for line in complaints)
+    (kdir / "Makefile").write_text(f"modules:\n{says}\n\t@false\n")
+    return tree.probe(kdir)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "advice"),
+    [
+        ("/bin/sh: 1: gcc-12: not found", "install gcc-12"),
+        ("make: gcc-9: No such file or directory", "install gcc-9"),
+        ("Makefile:1: /usr/src/common/Makefile: No such file or directory", "rest of its headers"),
+        ("x.c:3:10: fatal error: linux/mm.h: No such file or directory", "linux/mm.h is missing"),
+        ("gcc: error: unrecognized command-line option -fx", "compiler that built the kernel"),
+        ("objtool: /lib/libc.so.6: version `GLIBC_2.38` not found", "modules_prepare"),
+        ('ERROR: modpost: "new_symbol" [x.ko] undefined!', "does not export new_symbol"),
+        ("something unheard of", "modules_prepare"),
+    ],
+)
+def test_a_failure_shows_the_compilers_words_and_what_to_do(
+    kdir: Path, tmp_path: Path, complaint: str, advice: str
+) -> None:
+    kernel = failing_tree(kdir, complaint.replace("'", ""))
+    with pytest.raises(PackagerError) as caught:
+        kbuild.build(kernel, Toolchain(), tmp_path, jobs=1, verbose=False, progress=lambda _: None)
+    assert complaint.replace("'", "") in caught.value.message
+    assert advice in caught.value.advice
+
+
+def test_sources_are_copied_without_what_a_build_left(tmp_path: Path) -> None:
+    kmod = tmp_path / "in"
+    kmod.mkdir()
+    for name in ("Kbuild", "a.c", "a.h", "a.o", "a.ko", ".a.o.cmd", "a.mod.c", "Module.symvers"):
+        (kmod / name).write_text("")
+    copied = kbuild.copy_sources(kmod, tmp_path)
+    assert sorted(path.name for path in copied.iterdir()) == ["Kbuild", "a.c", "a.h"]
+
+
+def test_compile_commands_speak_of_the_sources_themselves(kdir: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name, source in ((".a.o.cmd", "a.c"), (".b.o.cmd", "b.c"), (".m.mod.o.cmd", "m.mod.c")):
+        text = f"savedcmd_{scratch}/x.o := gcc -DX -I{scratch} -c -o {scratch}/x.o {scratch}/"
+        (scratch / name).write_text(
+            text + source + (" ; objtool x.o\n" if name[1] == "b" else "\n")
+        )
+    made = json.loads(kbuild.compile_commands(tree.probe(kdir), scratch, Path("/kmod")))
+    assert [entry["file"] for entry in made] == ["/kmod/a.c", "/kmod/b.c"]
+    assert made[1]["command"] == "gcc -DX -I/kmod -c -o /kmod/x.o /kmod/b.c"
+    assert made[0]["directory"] == str(kdir)
+
+
+# The bundle.
+
+
+def test_a_bundle_holds_the_runner_and_nothing_else_of_us(tmp_path: Path) -> None:
+    with zipfile.ZipFile(make_bundle(tmp_path / "bench.run")) as archive:
+        names = set(archive.namelist())
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
+        dates = {entry.date_time for entry in archive.infolist()}
+    package = resources.kmod_dir().parent / "bundle/page_alloc_bench"
+    runner = {
+        f"site-packages/page_alloc_bench/runner/{path.relative_to(package / 'runner')}"
+        for path in (package / "runner").rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and path.name != "launch.py"
+    }
+    typed = (
+        {"site-packages/page_alloc_bench/py.typed"} if (package / "py.typed").exists() else set()
+    )
+    assert names == runner | typed | {
+        "__main__.py",
+        "_bootstrap/__init__.py",
+        "_bootstrap/environment.py",
+        "_bootstrap/filelock.py",
+        "_bootstrap/interpreter.py",
+        "environment.json",
+        "licenses/GPL-2.0-only.txt",
+        "licenses/psutil.txt",
+        "licenses/shiv.txt",
+        "manifest.json",
+        f"modules/{RELEASE}-{MACHINE}/page_alloc_bench.ko",
+        "run.sh",
+        "site-packages/page_alloc_bench/__init__.py",
+        "site-packages/page_alloc_bench/runner/__main__.py",
+        "site-packages/psutil/__init__.py",
+        "site-packages/psutil/_common.py",
+        "site-packages/psutil/_pslinux.py",
+        "site-packages/psutil/_psutil_linux.abi3.so",
+        "stub.crc32",
+    }
+    assert {name for name, mode in modes.items() if mode == 0o755} == {
+        "run.sh",
+        "site-packages/psutil/_psutil_linux.abi3.so",
+    }
+    assert set(modes.values()) == {0o755, 0o644}
+    assert dates == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_two_builds_agree_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_bundle(tmp_path / "bench.run").read_bytes()
+    (tmp_path / "other place").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "other place"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    previous = os.umask(0o077)
+    try:
+        second = make_bundle(tmp_path / "other place" / "another.run").read_bytes()
+    finally:
+        os.umask(previous)
+    assert first == second
+
+
+def test_a_bundle_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bench.run")
+    with zipfile.ZipFile(path) as archive:
+        content = b"".join(archive.read(name) for name in archive.namelist())
+    for secret in (
+        str(tmp_path),
+        str(Path.cwd()),
+        tempfile.gettempdir() + "/tmp",
+        "@" + os.uname().nodename,
+    ):
+        assert secret.encode() not in content + path.read_bytes()
+
+
+def test_manifest_vouches_for_every_part(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bench.run")
+    with zipfile.ZipFile(path) as archive:
+        document = json.loads(archive.read("manifest.json"))
+        for part in document["parts"]:
+            data = archive.read(part["name"])
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (part["size"], part["sha256"])
+        assert {part["name"] for part in document["parts"]} | {"manifest.json"} == set(
+            archive.namelist()
+        )
+    assert document["format"] == manifest.FORMAT
+    assert document["modules"][0]["release"] == RELEASE
+
+
+def test_zip_starts_at_a_block_and_other_tools_read_it(tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bench.run")
+    data = path.read_bytes()
+    assert data.index(b"PK\x03\x04") % bundle.BLOCK == 0
+    if shutil.which("unzip"):
+        finished = run(["unzip", "-tq", str(path)])
+        assert (finished.status, finished.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+@pytest.mark.parametrize("part", ["stub", "run.sh"])
+def test_shellcheck_finds_nothing(part: str, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bench.run")
+    script = tmp_path / "script"
+    if part == "stub":
+        script.write_bytes(path.read_bytes().partition(b"PK\x03\x04")[0].rstrip(b"\n") + b"\n")
+    else:
+        with zipfile.ZipFile(path) as archive:
+            script.write_bytes(archive.read(part))
+    finished = run(["shellcheck", "--shell=sh", "--severity=style", str(script)])
+    assert finished.stdout == ""
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o077, 0o700)])
+def test_written_whole_with_the_mode_of_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    target = tmp_path / "bench.run"
+    target.write_text("old")
+    previous = os.umask(umask)
+    try:
+        bundle.write(target, b"new")
+    finally:
+        os.umask(previous)
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.run"]
+
+
+# psutil's wheel.
+
+
+def test_a_cached_wheel_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    wheel = wheels.cache_dir() / "psutil-7.2.2-cp36-abi3-manylinux2010_x86_64.whl"
+    wheel.parent.mkdir(parents=True)
+    wheel.write_bytes(b"a wheel")
+    with pytest.raises(PackagerError):
+        wheels.psutil_wheel("x86_64")  # its hash is not one of ours
+    requirements = tmp_path / "psutil.txt"
+    requirements.write_text(f"psutil==7 --hash=sha256:{hashlib.sha256(b'a wheel').hexdigest()}")
+    monkeypatch.setattr(wheels, "REQUIREMENTS", requirements)
+    assert wheels.psutil_wheel("x86_64") == wheel
+
+
+# The command.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["build", "--kdir", "/nonexistent"], 3, "no kernel tree"),
+        (["build", "--kdir", "/nonexistent", "-o", "/"], 1, "is a directory"),
+        (["build", "--kdir", "/nonexistent", "-o", "/nonexistent/x"], 1, "not a directory"),
+        (["build", "--no-such-option"], 2, "No such option"),
+        (["build", "-j", "0"], 2, "x>=1"),
+        (["vm", "/nonexistent"], 2, "does not exist"),
+        (["run", "--kdir", "/nonexistent", "--", "--help"], 3, "no kernel tree"),
+    ],
+)
+def test_bad_input_is_refused_on_stderr(arguments: list[str], code: int, word: str) -> None:
+    result = CliRunner().invoke(cli.main, arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert word in result.stderr
+
+
+def test_version_and_help() -> None:
+    assert re.fullmatch(
+        r"page-alloc-bench, version \d+\.\d+\.\d+\n",
+        CliRunner().invoke(cli.main, ["--version"]).stdout,
+    )
+    for command in ([], ["build"], ["run"], ["vm"]):
+        assert CliRunner().invoke(cli.main, [*command, "--help"]).exit_code == 0
+
+
+def test_settings_come_from_the_environment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[build.BuildRequest] = []
+
+    def note(request: build.BuildRequest, _: object) -> None:
+        seen.append(request)
+        raise PackagerError("enough")
+
+    monkeypatch.setattr("page_alloc_bench.packager.build.build", note)
+    environment = {
+        "LLVM": "1", "ARCH": "arm64", "CROSS_COMPILE": "a-", "CC": "clang", "KCFLAGS": "-g",
+    }  # fmt: skip
+    arguments = ["build", "--kdir", str(tmp_path), "-j", "4", "--cc", "gcc"]
+    CliRunner(env=environment).invoke(cli.main, arguments)
+    assert seen == [
+        build.BuildRequest(tmp_path, Path("bench.run"), "1", "arm64", "a-", "gcc", "-g", jobs=4)
+    ]
+
+
+def test_run_ends_as_the_benchmark_does() -> None:
+    assert run_in_foreground(["sh", "-c", "exit 7"]) == 7
+    assert run_in_foreground(["sh", "-c", "kill -TERM $$"]) == 143
+
+
+# The wheel.
+
+
+def test_a_wheel_carries_the_module_and_the_templates(tmp_path: Path) -> None:
+    checkout = resources.kmod_dir().parent
+    if not (checkout / "pyproject.toml").exists():
+        pytest.skip("installed from a wheel already")
+    built = subprocess.run(
+        [
+            sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+            "--wheel-dir", str(tmp_path), str(checkout),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
+        names = set(archive.namelist())
+    data = "page_alloc_bench/data"
+    assert {f"{data}/kmod/Kbuild", f"{data}/templates/run.sh.j2"} <= names
+    for path in (checkout / "kmod").glob("*.[ch]"):
+        if not path.name.endswith(".mod.c"):
+            assert f"{data}/kmod/{path.name}" in names
+    assert {"page_alloc_bench/runner/launch.py", "page_alloc_bench/packager/psutil.txt"} <= names
+    assert not [name for name in names if name.endswith((".o", ".ko", ".cmd"))]
+    assert any(name.endswith("GPL-2.0-only.txt") for name in names)
+
+
+def test_what_travels_is_the_runner_alone() -> None:
+    names = zipapp.runner_sources()
+    assert "page_alloc_bench/__init__.py" in names
+    assert all(
+        name.startswith("page_alloc_bench/runner/") or name.count("/") == 1 for name in names
+    )
+    assert "page_alloc_bench/cli.py" not in names
