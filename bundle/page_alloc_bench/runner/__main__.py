@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import options as command_line
@@ -13,6 +14,7 @@ from .scratch import Scratch
 
 def main() -> int:
     """Do what the command line asks for and return the exit code."""
+    _occupy_standard_descriptors()
     signals = Signals()
     signals.install()
     scratch = Scratch.from_environment()
@@ -24,6 +26,13 @@ def main() -> int:
     finally:
         signals.finish()
         scratch.remove()
+
+
+def _occupy_standard_descriptors() -> None:
+    """Give closed ones of descriptors 0, 1 and 2 to /dev/null, lest a file of ours gets them."""
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        continue
+    os.close(fd)
 
 
 def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch) -> int:

@@ -119,10 +119,11 @@ def open_output(path: str | None, expect: Callable[[str], object]) -> Output:
 
 
 def _open_stdout() -> Output:
-    try:
-        os.fstat(1)
-    except OSError as error:
-        raise UsageError("stdout is closed; say where the result goes: --output-path") from error
+    """Return stdout; main() puts a read-only /dev/null in place of a stdout that is closed."""
+    import fcntl
+
+    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise UsageError("stdout is closed; say where the result goes: --output-path")
     return DescriptorOutput(1, "stdout")
 
 

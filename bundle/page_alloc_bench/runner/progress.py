@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 
 from .errors import NobodyListens
@@ -101,9 +100,10 @@ class Reporter:
     def _write(self, text: str) -> None:
         if self._streams.stderr_gone:
             return
+        data = text.encode("utf-8", "replace")
         try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            while data:
+                data = data[os.write(2, data) :]
         except OSError:
             self._streams.stderr_gone = True
 

@@ -121,6 +121,11 @@ class Session:
                 self._signals.finish()
         except (RunnerError, Stop, OSError) as error:
             ending = error
+        except Exception as error:  # a fault of ours must not cost the user what was measured
+            import traceback
+
+            traceback.print_exc()
+            ending = RunnerError(f"internal error: {type(error).__name__}: {error}")
         finally:
             host.close()
         return ending
@@ -129,10 +134,10 @@ class Session:
         from . import archive, workload
 
         bundle = _open_bundle(archive)
+        self._document = self._begin_document(bundle)
         with self._signals.deferred():
             device = self._load(host, bundle)
         check_orders(self._options.alloc_orders, device.info.max_order)
-        self._document = self._begin_document(bundle)
         workload.Workload(
             options=self._options,
             cpus=self._cpus,
@@ -155,11 +160,12 @@ class Session:
         except archive.ArchiveError as error:
             raise RunnerError(str(error)) from error
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
-        self._dog.expect(watchdog.MODULE, kernel_module.NAME)
-        self._warnings = kernel_module.load(image)
+        if not self._dog.expect(watchdog.MODULE, kernel_module.NAME):
+            self._warn("the watchdog is gone: a kill -9 of this process would leave the module")
+        warnings = kernel_module.load(image)
         host.callback(self._unload)
-        for warning in self._warnings:
-            self._reporter.warning(warning)
+        for warning in warnings:
+            self._warn(warning)
         node_made = kernel_module.make_device_node()
         try:
             return host.enter_context(Device())
@@ -198,7 +204,6 @@ class Session:
                 "cpus": self._cpus,
                 "seed": self._options.seed,
                 "parameters": _parameters(self._options),
-                "warnings": list(self._warnings),
             }
         )
 

@@ -14,21 +14,21 @@ WIDTH = 100
 
 # Rows of the table, in its order, and what they are called there.
 _ROWS = (
-    ("idle_available_bytes", "idle available"),
-    ("antagonized_available_bytes", "antagonized available"),
-    ("antagonist_held_bytes", "held by antagonist"),
+    ("idle_available_bytes", "idle memory"),
+    ("antagonized_available_bytes", "antagonized memory"),
+    ("antagonist_held_bytes", "antagonist holds"),
     ("kernel_page_alloc_latencies_ns", "allocation"),
     ("kernel_page_free_latencies_ns", "free"),
     ("kernel_alloc_failure_latencies_ns", "failed allocation"),
 )
 _HEADER = ("samples", "min", "mean", "median", "p95", "p99", "p99.9", "max")
 
-# Units from small to large: name, size in the metric's own unit, decimals.
+# The rows of one kind share a unit; units from small to large: name, size in the metric's own.
 _UNITS = {
-    "bytes": (("KiB", 1 << 10, 1), ("MiB", 1 << 20, 1), ("GiB", 1 << 30, 2), ("TiB", 1 << 40, 3)),
-    "ns": (("ns", 1, 0), ("us", 1000, 2), ("ms", 1_000_000, 3), ("s", 1_000_000_000, 3)),
+    "bytes": (("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)),
+    "ns": (("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)),
 }
-_LARGEST_SHOWN = 10_000_000  # what gets longer than 9,999,999 goes to the next unit
+_LONGEST = 99_999.5  # of bytes; above that, a larger unit reads better
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,38 @@ def _block(run: dict[str, Any], order: int) -> str:
 
 
 def _table(document: Document, order: int) -> list[str]:
-    """Return the table of one order, its columns as wide as they need to be."""
-    rows: list[tuple[str, ...]] = [("", *_HEADER)]
-    for name, label in _ROWS:
-        values = document.get(name, order)
-        if values:
-            rows.append(_row(name, label, statistics(values, _maximum(document, name, order))))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    """Return the table of one order, in the smallest units that fit."""
+    rows = [
+        (name, label, statistics(values, _maximum(document, name, order)))
+        for name, label in _ROWS
+        if (values := document.get(name, order))
+    ]
+    units = {"bytes": _unit_of_bytes(rows), "ns": 0}
+    lines = _layout(rows, units)
+    while max(map(len, lines)) > WIDTH and units["ns"] + 1 < len(_UNITS["ns"]):
+        units["ns"] += 1
+        lines = _layout(rows, units)
+    return lines
+
+
+def _unit_of_bytes(rows: Sequence[tuple[str, str, Statistics]]) -> int:
+    """Return the index of the smallest unit in which no amount of memory gets long."""
+    largest = max((s.largest for name, _, s in rows if name.endswith("_bytes")), default=0)
+    units = _UNITS["bytes"]
+    fitting = (i for i, (_, size) in enumerate(units) if largest / size < _LONGEST)
+    return next(fitting, len(units) - 1)
+
+
+def _layout(rows: Sequence[tuple[str, str, Statistics]], units: dict[str, int]) -> list[str]:
+    """Return the lines of a table, its columns as wide as they need to be."""
+    table = [("", *_HEADER), *(_cells(row, units) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
     return [
-        "  "
-        + row[0].ljust(widths[0])
-        + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
-        for row in rows
+        "  ".join(
+            cell.rjust(width) if column else "  " + cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths))
+        )
+        for line in table
     ]
 
 
@@ -126,8 +146,10 @@ def _maximum(document: Document, name: str, order: int) -> int | None:
     return exact[0] if name.endswith("latencies_ns") and exact else None
 
 
-def _row(name: str, label: str, stats: Statistics) -> tuple[str, ...]:
-    unit, size, decimals = _unit(name.rsplit("_", 1)[1], stats.largest)
+def _cells(row: tuple[str, str, Statistics], units: dict[str, int]) -> tuple[str, ...]:
+    metric, label, stats = row
+    base = metric.rsplit("_", 1)[1]
+    unit, size = _UNITS[base][units[base]]
     numbers = (
         stats.least,
         stats.mean,
@@ -137,17 +159,16 @@ def _row(name: str, label: str, stats: Statistics) -> tuple[str, ...]:
         stats.p999,
         stats.largest,
     )
-    cells = [f"{number / size:,.{decimals}f}" for number in numbers]
-    return (f"{label}, {unit}", f"{stats.samples:,}", *cells)
+    return (f"{label}, {unit}", f"{stats.samples:,}", *(number(n / size, unit) for n in numbers))
 
 
-def _unit(base: str, largest: float) -> tuple[str, int, int]:
-    """Return the smallest unit in which the largest number stays short."""
-    for unit in _UNITS[base]:
-        _name, size, decimals = unit
-        if largest / size * 10**decimals < _LARGEST_SHOWN:
-            return unit
-    return _UNITS[base][-1]
+def number(value: float, unit: str) -> str:
+    """Return value with as many decimals as can matter: none of nanoseconds, few of the large."""
+    if unit == "ns" or value >= 10_000:
+        return f"{value:,.0f}"
+    if value >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def _remarks(document: Document, order: int) -> list[str]:
@@ -169,7 +190,7 @@ def _loss(document: Document, order: int) -> str:
     if len(means) < 3:
         return ""
     difference = (means[0] - means[1] - means[2]) / (1 << 20)
-    return f"idle - antagonized - held by the antagonist: {difference:,.1f} MiB (of the means)"
+    return f"memory: idle - antagonized - what the antagonist holds = {difference:,.1f} MiB (means)"
 
 
 def _rate(document: Document, order: int) -> str:

@@ -158,9 +158,16 @@ class Workload:
             self._findlimit("antagonized")
         except BaseException:
             if self._steady is not None:
-                self._finish_antagonist()
+                self._try_to_finish_antagonist()
             raise
         self._finish_antagonist()
+
+    def _try_to_finish_antagonist(self) -> None:
+        """Save what the antagonist did; what ended the run remains the reason for its end."""
+        try:
+            self._finish_antagonist()
+        except Exception as error:
+            self._warn(f"order {self._order}: the antagonist's results are lost: {error}")
 
     def _wait_until_steady(self) -> None:
         """Return when each worker has held --held blocks once, or has lost its CPU."""
