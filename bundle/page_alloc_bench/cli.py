@@ -8,6 +8,7 @@ usage, 3 the host or the kernel tree is not fit; ``run`` and ``vm`` end as the b
 from __future__ import annotations
 
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -199,6 +200,10 @@ def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
 
 
 def _build(request: packager.BuildRequest, *, quiet: bool) -> packager.BuildResult:
+    # As an exception, so that make is stopped and the scratch directory goes.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         return packager.build(request, _Reporter(quiet=quiet))
     except PackagerError as error:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -428,6 +429,29 @@ def test_settings_come_from_the_environment_too(
     assert seen == [
         build.BuildRequest(tmp_path, Path("bench.run"), "1", "arm64", "a-", "gcc", "-g", jobs=4)
     ]
+
+
+def test_an_ended_build_stops_make_and_leaves_nothing(kdir: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (kdir / "Makefile").write_text("modules:\n\t@echo $$PPID >started; exec sleep 60\n")
+    command = [sys.executable, "-m", "page_alloc_bench.cli", "build", "--kdir", str(kdir)]
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path / "bench.run")],
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        started = kdir / "started"
+        for _ in range(200):
+            if started.exists() and started.read_text():
+                break
+            time.sleep(0.1)
+        make = int(started.read_text())
+        process.terminate()
+        assert process.wait(20) == 143
+    assert list(scratch.iterdir()) == []
+    assert not (tmp_path / "bench.run").exists()
+    assert not Path(f"/proc/{make}").exists()
 
 
 def test_run_ends_as_the_benchmark_does() -> None:
