@@ -58,7 +58,8 @@ exit codes:
   1      failed; what was measured so far is written, marked "complete": false
   2      usage: wrong options, an order or a CPU that this host does not have, no place for output
   3      the host is not fit: no root, no module for its kernel, another copy runs, ...
-  124    --timeout-s is over; 128+n  stopped by signal n (130 is Ctrl-C); both write what they have
+  124    --timeout-s is over; what was measured so far is written
+  128+n  stopped by signal n, so 130 by Ctrl-C; what was measured so far is written
 
 examples:
   sudo ./bench.run --output-path result.json
@@ -115,6 +116,9 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: list[str]) -> Options:
     """Return what the arguments ask for; exits 0 for --help and --version, 2 on bad usage."""
     parser = _parser()
+    for word in arguments:
+        if re.match(r"-[^-].", word) and not _GO_FORM.fullmatch(word):
+            parser.error(f"unknown option {word}")  # argparse would take -held=3 for -h
     options = parser.parse_args([_modern(word) for word in arguments], namespace=Options())
     if options.spread > options.held:
         parser.error(f"--spread={options.spread} must not exceed --held={options.held}")

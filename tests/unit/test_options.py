@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: what it takes, what it refuses, and what --help costs."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench.runner import device, options
+from page_alloc_bench.runner.errors import UsageError
+
+SOURCES = Path(options.__file__).parents[2]
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    assert vars(options.parse([])) == {
+        "output_path": None,
+        "iterations": 5,
+        "alloc_orders": [0, 4],
+        "timeout_s": 0,
+        "latencies": "sampled",
+        "findlimit_mmap_size_gib": 0,
+        "cpus": None,
+        "held": 1000,
+        "spread": 1000,
+        "seed": 1,
+        "sample_size": 50_000,
+        "thp": "inherit",
+        "quiet": False,
+        "verbose": False,
+        "list": False,
+        "check": False,
+        "info": False,
+        "extract": None,
+        "keep": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--latencies"], "sampled"),
+        (["-latencies"], "sampled"),
+        (["--latencies", "all"], "all"),
+        (["--latencies=none"], "none"),
+        *([[f"--latencies={word}"], "sampled"] for word in ("true", "TRUE", "True", "t", "T", "1")),
+        *([[f"-latencies={word}"], "none"] for word in ("false", "FALSE", "False", "f", "F", "0")),
+        (["--latencies", "--quiet"], "sampled"),
+    ],
+)
+def test_latencies_takes_gos_booleans_and_our_words(arguments: list[str], wanted: str) -> None:
+    assert options.parse(arguments).latencies == wanted
+
+
+def test_go_style_options_mean_what_they_meant_to_the_ancestor() -> None:
+    parsed = options.parse(
+        [
+            "-output-path=a",
+            "-iterations=3",
+            "-alloc-orders",
+            "2,1",
+            "-timeout-s=9",
+            "-findlimit-mmap-size-gib=7",
+        ]
+    )
+    assert (parsed.output_path, parsed.iterations, parsed.alloc_orders) == ("a", 3, [2, 1])
+    assert (parsed.timeout_s, parsed.findlimit_mmap_size_gib) == (9, 7)
+
+
+def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["-held=3"])
+    assert "-held=3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--iterations=0"],
+        ["--iterations=-1"],
+        ["--iterations=x"],
+        ["--iter=3"],  # no abbreviation: it would change meaning with the next option we add
+        ["--alloc-orders="],
+        ["--alloc-orders=0,0"],
+        ["--alloc-orders=-1"],
+        ["--alloc-orders=64"],
+        ["--alloc-orders=0;4"],
+        ["--timeout-s=-1"],
+        ["--timeout-s=nan"],
+        ["--latencies=maybe"],
+        ["--cpus="],
+        ["--cpus=3-1"],
+        ["--cpus=a"],
+        ["--cpus=0-99999999999"],
+        ["--held=0"],
+        [f"--held={device.MAX_HELD + 1}"],
+        ["--spread=0"],
+        ["--held=10", "--spread=11"],
+        ["--seed=-1"],
+        [f"--seed={2**64}"],
+        ["--sample-size=0"],
+        [f"--sample-size={device.MAX_SAMPLE + 1}"],
+        ["--thp=maybe"],
+        ["--quiet", "--verbose"],
+        ["--list", "--check"],
+        ["--extract"],
+        ["--unknown"],
+        ["stray"],
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(arguments)
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out == ""
+    assert err.startswith("page-alloc-bench: error: ")
+    assert err.count("\n") == 1
+
+
+def test_cpu_lists_are_the_kernels_own() -> None:
+    assert options.parse(["--cpus=8,0-3,2"]).cpus == [0, 1, 2, 3, 8]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "allowed", "message"),
+    [
+        ([9], {0, 1, 2, 3}, "CPU 9 does not exist; --cpus may name 0-5"),
+        ([0, 4, 5], {0, 1, 2, 3}, "CPU 4-5 is offline; --cpus may name 0-3"),
+        ([0, 3], {0, 1}, "CPU 3 is not allowed"),
+    ],
+)
+def test_a_cpu_that_cannot_be_used_is_named(
+    wanted: list[int], allowed: set[int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("page_alloc_bench.runner.procfs.present_cpus", lambda: [0, 1, 2, 3, 4, 5])
+    monkeypatch.setattr("page_alloc_bench.runner.procfs.online_cpus", lambda: [0, 1, 2, 3])
+    with pytest.raises(UsageError, match=message):
+        options.check_cpus(wanted, allowed)
+
+
+def test_all_allowed_cpus_are_used_by_default() -> None:
+    assert options.check_cpus(None, {3, 1}) == [1, 3]
+
+
+def test_an_order_that_the_kernel_lacks_is_refused_with_its_largest() -> None:
+    options.check_orders([0, 10], max_order=10)
+    with pytest.raises(UsageError, match="order 11 is too large: this kernel's largest is 10"):
+        options.check_orders([0, 11], max_order=10)
+
+
+def test_help_names_every_option_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(["--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name in vars(options.parse([])):
+        assert f"--{name.replace('_', '-')}" in text
+    for code in ("0", "1", "2", "3", "124", "128+n"):
+        assert f"\n  {code:<7}" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def cpu_time(arguments: list[str]) -> float:
+    """Return the least CPU time that Python takes with these arguments, of several tries."""
+    times = []
+    for _ in range(7):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-I", *arguments], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(times)
+
+
+def test_help_costs_little_more_than_starting_python() -> None:
+    assert cpu_time(["-c", _HELP]) <= 3 * cpu_time(["-c", "pass"])
+
+
+_HELP = f"""
+import sys
+sys.path.insert(0, {str(SOURCES)!r})
+sys.argv = ["bench.run", "--help"]
+from page_alloc_bench.runner.__main__ import main
+main()
+"""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's tables are read right, on machines larger than the one at hand too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench.runner import facts, procfs
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("0-3,8\n", [0, 1, 2, 3, 8]), ("", []), ("5", [5]), ("10,2", [2, 10]), ("0-0", [0])],
+)
+def test_lists_are_read_as_the_kernel_writes_them(text: str, numbers: list[int]) -> None:
+    assert procfs.parse_list(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["-1", "1-", "a", "3-1", "1 2", "0x1", "\u00b2"])
+def test_what_is_no_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"list|backwards"):
+        procfs.parse_list(text)
+
+
+def test_lists_are_written_as_the_kernel_does() -> None:
+    assert procfs.format_list([8, 0, 1, 3, 2, 3]) == "0-3,8"
+    assert procfs.format_list([]) == ""
+
+
+def test_meminfo_of_the_machine_and_of_a_node_are_in_bytes() -> None:
+    text = "MemTotal:       16 kB\nHugePages_Total:       3\n"
+    assert procfs.parse_meminfo(text) == {"MemTotal": 16384, "HugePages_Total": 3}
+    assert procfs.parse_meminfo("Node 10 MemTotal:      16 kB\n") == {"MemTotal": 16384}
+
+
+def test_buddyinfo_keeps_zones_of_nodes_apart() -> None:
+    text = "Node 0, zone      DMA      1      0\nNode 10, zone   Normal      2      7\n"
+    assert procfs.parse_buddyinfo(text) == {"node 0 DMA": [1, 0], "node 10 Normal": [2, 7]}
+
+
+def test_nodes_from_ten_on_come_in_the_order_of_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        directory = tmp_path / f"node{number}"
+        directory.mkdir()
+        (directory / "cpulist").write_text("" if number == 11 else f"{number}\n")
+        (directory / "meminfo").write_text(f"Node {number} MemTotal: {number} kB\n")
+        (directory / "distance").write_text("10 20\n")
+    (tmp_path / "online").write_text("0-11\n")
+    monkeypatch.setattr(procfs, "NODES", str(tmp_path))
+    found = facts.nodes()
+    assert [(node["node"], node["memory_bytes"]) for node in found] == [
+        (n, n * 1024) for n in range(12)
+    ]
+    assert facts.node_of_cpu() == {str(n): n for n in range(11)}  # node 11 has memory alone
+
+
+def test_config_tells_what_is_not_set_from_what_is_not_known() -> None:
+    options = facts.parse_config("CONFIG_KASAN=y\n# CONFIG_KFENCE is not set\nCONFIG_HZ=250\n")
+    assert (options["KASAN"], options["KFENCE"], options["HZ"]) == ("y", "n", "250")
+
+
+def test_a_kernel_without_readable_config_is_null_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(path: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(facts, "_read_config", refuse)
+    found = facts.config("1.2.3")
+    assert found["options"] is None
+    assert "/boot/config-1.2.3" in found["reason"]
+
+
+def test_the_choice_of_a_setting_is_what_stands_in_brackets() -> None:
+    assert facts.chosen("always [madvise] never") == "madvise"
+    assert facts.chosen("2097152") == "2097152"
