@@ -52,6 +52,12 @@ class DescriptorOutput(Output):
                 f"cannot write the result to {self._name}: {error.strerror}"
             ) from error
 
+    def discard(self) -> None:
+        """Close what was opened for this."""
+        if self._fd > 2:
+            os.close(self._fd)
+            self._fd = -1
+
 
 class FileOutput(Output):
     """A file that appears under its name only when it is whole.

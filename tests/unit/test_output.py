@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the result goes is proven before anything is measured, and nothing is ever half written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench.runner import output
+from page_alloc_bench.runner.errors import NobodyListens, RunnerError, UsageError
+from page_alloc_bench.runner.progress import Reporter
+
+
+def ignore(_path: str) -> None:
+    return None
+
+
+def test_a_file_appears_whole_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    opened = output.open_output(str(path), ignore)
+    assert not path.exists()
+    opened.write(["a", "b"])
+    opened.discard()
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(path.name, "ab")]
+
+
+def test_what_is_not_written_leaves_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    output.open_output(str(path), ignore).discard()
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+def test_the_temporary_file_is_announced_before_it_exists(tmp_path: Path) -> None:
+    announced = []
+
+    def note(path: str) -> None:
+        assert not os.path.exists(path)
+        announced.append(path)
+
+    opened = output.open_output(str(tmp_path / "result.json"), note)
+    assert [str(entry) for entry in tmp_path.iterdir()] == announced
+    opened.discard()
+
+
+def test_a_strangers_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path = tmp_path / "result.json"
+    path.symlink_to(victim)
+    output.open_output(str(path), ignore).write(["new"])
+    assert victim.read_text() == "precious"
+    assert path.read_text() == "new"
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("path", ["missing/result.json", "file/result.json", ".", "a\nb"])
+def test_an_unwritable_path_is_found_at_once(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--output-path"):
+        output.open_output(path, ignore)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_device_is_written_to_as_it_is() -> None:
+    opened = output.open_output(os.devnull, ignore)
+    opened.write(["a"])
+    opened.discard()
+    assert os.path.exists(os.devnull)
+
+
+def test_a_full_disk_is_an_error() -> None:
+    with pytest.raises(RunnerError, match="No space left on device"):
+        output.open_output("/dev/full", ignore).write(["a"])
+
+
+def open_when_read(path: Path) -> output.Output:
+    """Open a pipe as soon as its reader is there."""
+    while True:
+        with contextlib.suppress(UsageError):
+            return output.open_output(str(path), ignore)
+
+
+def test_a_pipe_gets_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_text()))
+    reader.start()
+    opened = open_when_read(path)
+    opened.write(["x" * 100_000, "y"])
+    opened.discard()
+    reader.join()
+    assert read == ["x" * 100_000 + "y"]
+
+
+def test_a_pipe_without_a_reader_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="No such device or address"):
+        output.open_output(str(tmp_path / "pipe"), ignore)
+
+
+def replace_descriptor(fd: int, by: int) -> int:
+    saved = os.dup(fd)
+    os.dup2(by, fd)
+    return saved
+
+
+@pytest.mark.parametrize("path", [None, "-", "/dev/stdout"])
+def test_stdout_is_meant_by_each_of_its_names(
+    path: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    opened = output.open_output(path, ignore)
+    opened.write(["text"])
+    assert opened.to_stdout
+    assert capfd.readouterr().out == "text"
+
+
+def test_a_terminal_gets_no_json() -> None:
+    leader, follower = os.openpty()
+    saved = replace_descriptor(1, follower)
+    try:
+        assert not output.open_output(None, ignore).wanted
+    finally:
+        os.dup2(saved, 1)
+        for fd in (saved, leader, follower):
+            os.close(fd)
+
+
+def test_a_stdout_without_a_reader_is_an_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    saved = replace_descriptor(1, writer)
+    try:
+        with pytest.raises(RunnerError, match="cannot write the result to stdout: Broken pipe"):
+            output.open_output(None, ignore).write(["text"])
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(writer)
+
+
+def test_progress_notices_that_nobody_reads_it_any_more() -> None:
+    reader, writer = os.pipe()
+    saved = replace_descriptor(2, writer)
+    os.close(writer)
+    try:
+        reporter = Reporter()
+        reporter.phase("idle")
+        reporter.tick()
+        os.close(reader)
+        with pytest.raises(NobodyListens, match="stderr was closed"):
+            reporter.tick()
+        reporter.warning("goes nowhere, and raises nothing")
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def test_a_quiet_run_does_not_care_who_reads_its_stderr() -> None:
+    reader, writer = os.pipe()
+    saved = replace_descriptor(2, writer)
+    os.close(writer)
+    os.close(reader)
+    try:
+        Reporter(quiet=True).tick()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def test_without_a_terminal_each_iteration_is_one_plain_line(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    reporter = Reporter()
+    reporter.phase("order 0, idle")
+    for size in range(1000):
+        reporter.tick(", iteration 1 of 1", size)
+    reporter.finished(", iteration 1 of 1: 2.000 GiB")
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.partition("] ")[2] for line in lines] == [
+        "order 0, idle",
+        "order 0, idle, iteration 1 of 1: 2.000 GiB",
+    ]
+
+
+def test_quiet_leaves_warnings_and_errors(capfd: pytest.CaptureFixture[str]) -> None:
+    reporter = Reporter(quiet=True)
+    reporter.phase("idle")
+    reporter.finished("")
+    reporter.hint("hint")
+    reporter.table("table")
+    reporter.warning("first")
+    reporter.error("second")
+    assert capfd.readouterr().err == (
+        "page-alloc-bench: warning: first\npage-alloc-bench: error: second\n"
+    )

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The watchdog cleans up after a runner that was killed, and only then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench.runner import kernel_module, watchdog
+from page_alloc_bench.runner.errors import RunnerError
+
+RUNNER = """
+import os, sys, time
+from page_alloc_bench.runner import watchdog
+dog = watchdog.Watchdog()
+dog.expect(watchdog.TREE, sys.argv[1])
+dog.expect(watchdog.FILE, sys.argv[2])
+dog.expect(watchdog.FILE, sys.argv[3])
+dog.forget(watchdog.FILE, sys.argv[3])
+print(dog.pid, flush=True)
+{then}
+"""
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> list[Path]:
+    """Make what a run leaves: a tree, a file, and a file that is not the watchdog's business."""
+    tree, file, result = tmp_path / "tree", tmp_path / "file", tmp_path / "result"
+    (tree / "deep").mkdir(parents=True)
+    (tree / "deep" / "file").write_text("")
+    file.write_text("")
+    result.write_text("")
+    return [tree, file, result]
+
+
+def start(traces: list[Path], then: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a runner that does what then says; return it and the PID of its watchdog."""
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER.format(then=then), *map(str, traces)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert runner.stdout is not None
+    return runner, int(runner.stdout.readline())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process has ended; as an orphan it may stay a zombie where init is lazy."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_killed_runner_is_cleaned_up_after(traces: list[Path]) -> None:
+    runner, dog = start(traces, "time.sleep(60)")
+    runner.kill()
+    runner.wait()
+    assert eventually(lambda: gone(dog))
+    assert [path.exists() for path in traces] == [False, False, True]
+
+
+def test_one_that_says_goodbye_has_cleaned_up_by_itself(traces: list[Path]) -> None:
+    runner, dog = start(traces, "dog.dismiss()")
+    assert runner.wait(timeout=10) == 0
+    assert gone(dog), "dismiss() waits for it"
+    assert all(path.exists() for path in traces)
+
+
+def test_it_survives_what_ends_the_runners_session(traces: list[Path]) -> None:
+    runner, dog = start(traces, "time.sleep(60)")
+    assert eventually(lambda: os.getsid(dog) == dog), "setsid"
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        os.kill(dog, signum)
+    time.sleep(0.1)
+    assert not gone(dog)
+    runner.kill()
+    assert eventually(lambda: gone(dog))
+    assert not traces[0].exists()
+
+
+def streams(pid: int) -> set[str]:
+    """Return what a process has open but for the one pipe of the watchdog."""
+    names = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    pipes = [name for name in names if name.startswith("pipe:")]
+    return set(names) - set(pipes[:1])
+
+
+def test_it_holds_no_stream_that_somebody_waits_for(traces: list[Path]) -> None:
+    """Reading the runner's stdout to its end must not wait for the watchdog."""
+    runner, dog = start(traces, "os.close(1); time.sleep(60)")
+    assert runner.stdout is not None
+    assert runner.stdout.read() == ""
+    assert eventually(lambda: streams(dog) == {os.devnull})
+    assert os.readlink(f"/proc/{dog}/cwd") == "/"
+    runner.kill()
+    assert eventually(lambda: gone(dog))
+
+
+def test_it_does_nothing_while_it_waits(traces: list[Path]) -> None:
+    runner, dog = start(traces, "time.sleep(60)")
+    assert eventually(lambda: Path(f"/proc/{dog}/comm").read_text() == "pab-watchdog\n")
+    time.sleep(0.2)
+    before = Path(f"/proc/{dog}/status").read_text().partition("ctxt_switches")[2]
+    time.sleep(0.5)
+    assert Path(f"/proc/{dog}/status").read_text().partition("ctxt_switches")[2] == before
+    runner.kill()
+    assert eventually(lambda: gone(dog))
+
+
+def test_a_killed_watchdog_is_noticed_and_no_obstacle(traces: list[Path]) -> None:
+    runner, dog = start(
+        traces,
+        "while dog.expect(watchdog.FILE, '/nonexistent'): time.sleep(0.01)\ndog.dismiss()",
+    )
+    os.kill(dog, signal.SIGKILL)
+    assert runner.wait(timeout=10) == 0
+
+
+def test_the_module_is_unloaded_as_soon_as_its_session_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [11, 11, 0]  # EAGAIN while the device is open
+    monkeypatch.setattr(kernel_module, "_delete_module", lambda _name: answers.pop(0))
+    monkeypatch.setattr(kernel_module, "is_loaded", lambda _name: False)
+    kernel_module.unload("page_alloc_bench", time.monotonic() + 10)
+    assert answers == []
+
+
+def test_a_module_that_stays_in_use_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_module, "_delete_module", lambda _name: 11)
+    with pytest.raises(RunnerError, match="rmmod page_alloc_bench"):
+        kernel_module.unload("page_alloc_bench", time.monotonic())
+
+
+def test_one_failure_does_not_keep_the_rest_from_being_cleaned(
+    traces: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[str] = []
+    monkeypatch.setattr(watchdog, "_complain", complaints.append)
+    tree, file, _ = (str(path) for path in traces)
+    watchdog._clean([(watchdog.TREE, tree), (watchdog.FILE, tree), (watchdog.FILE, file)])
+    assert [path.exists() for path in traces] == [False, False, True]
+    assert len(complaints) == 1
