@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -61,8 +61,9 @@ def entry(kind: str, key: str, build: Callable[[Path, Path], None], what: str) -
 
 
 def note(text: str) -> None:
-    """Tell the person who waits what is going on, on stderr."""
-    print(f"page-alloc-bench: {text}", file=sys.stderr, flush=True)
+    """Tell the person who waits what is going on, on stderr, if it is still there."""
+    with suppress(OSError):
+        print(f"page-alloc-bench: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

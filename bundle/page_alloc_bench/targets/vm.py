@@ -125,8 +125,10 @@ def _stop(guest: Guest, process: subprocess.Popen[bytes], signum: int) -> None:
         stop = f"kill -s {name.removeprefix('SIG')} $(cat {_PIDFILE})"
         guest.run(stop, check=False, timeout=_GRACE_S)
         process.wait(_GRACE_S)
-    except (Interrupted, TargetError, subprocess.TimeoutExpired) as error:
-        note(f"the run did not stop in order: {error or 'given up'}")
+    except Interrupted:
+        note("giving up: the run's partial result is lost")
+    except (TargetError, subprocess.TimeoutExpired) as error:
+        note(f"the run did not stop in order: {error}")
     finally:
         process.kill()
         process.wait()
@@ -157,7 +159,10 @@ def _signals_raised() -> Iterator[None]:
     def handler(signum: int, _frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    before = {signum: signal.signal(signum, handler) for signum in _SIGNALS}
+    # Under nohup a hang-up stays ignored.
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    taken = [signum for signum in _SIGNALS if not (nohup and signum == signal.SIGHUP)]
+    before = {signum: signal.signal(signum, handler) for signum in taken}
     try:
         yield
     finally:
