@@ -14,7 +14,7 @@ from typing import Any
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 IN_GUEST = "/opt/lab"
 
