@@ -80,8 +80,9 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
     on_progress is called about once a second with the bytes populated so far. Raises
     FindlimitError, and whatever signal handlers and on_progress raise.
     """
-    _refuse_group_kill()
-    work = _plan(settings)
+    own = cgroup.own()
+    _refuse_group_kill(own)
+    work = _plan(settings, own)
     board = populate.Board(len(work.cpus))
     try:
         log = oom.KernelLog()
@@ -90,16 +91,16 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
             f"cannot read the kernel's log, /dev/kmsg ({error.strerror}): no OOM kill could be "
             "confirmed. Run as root, outside of any container"
         ) from error
-    with log, _signals_held() as interruptible:
-        before = _Memory.now()
+    with log, _Signals() as signals:
+        charged = (own.usage_bytes() if own else None) or 0
         with memory.resident():
-            end = _run_child(work, board, interruptible, on_progress)
+            end = _run_child(work, board, signals, on_progress)
         kill = _confirm(end, board, log)
         counted = board.populated_bytes
         rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
         warnings = _thp_warnings(settings.thp) + _witness_warnings(work, board, rss, kill)
-        with interruptible():
-            release_s = _await_release(before, min(counted, rss), kill, end.died_ns)
+        with signals.window():
+            release_s = _await_release(own, charged, min(counted, rss), kill, end.died_ns)
         if release_s is None:
             release_s = _BACK_TIMEOUT_S
             warnings.append(f"the memory was not all back after {_BACK_TIMEOUT_S:g} s")
@@ -118,8 +119,7 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
 # Before
 
 
-def _refuse_group_kill() -> None:
-    own = cgroup.own()
+def _refuse_group_kill(own: cgroup.MemoryCgroup | None) -> None:
     culprit = own.killed_whole() if own else None
     if culprit:
         raise FindlimitError(
@@ -128,11 +128,10 @@ def _refuse_group_kill() -> None:
         )
 
 
-def _plan(settings: Settings) -> populate.Plan:
+def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
     """Adapt the child's steps to the memory there is to be had."""
     sizes = procfs.meminfo()
     machine = sizes["MemTotal"] + sizes.get("SwapTotal", 0)
-    own = cgroup.own()
     limit = own.limit_bytes() if own else None
     return populate.plan(
         settings.cpus,
@@ -167,41 +166,48 @@ class _End:
     died_ns: int
 
 
-_Interruptible = Callable[[], "_Window"]
+class _Signals:
+    """Keeps signals waiting that have a handler, but for the stretches where they are let in.
 
+    A context manager. Its window() is another: handlers may raise from there and nowhere else.
+    """
 
-class _Window:
-    """A stretch of code in which signals are let in; their handlers may raise from it."""
+    def __init__(self) -> None:
+        self._numbers = [n for n in signal.valid_signals() if callable(signal.getsignal(n))]
 
-    def __init__(self, outside: set[int]) -> None:
-        self._outside = outside
+    def hold(self) -> None:
+        """Hold them; those that came before have run their handlers when this returns."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
 
-    def __enter__(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._outside)
+    def release(self) -> None:
+        """Let them in, and those that waited."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
+
+    def __enter__(self) -> _Signals:
+        try:
+            self.hold()
+        except BaseException:
+            self.release()
+            raise
+        return self
 
     def __exit__(self, *_: object) -> None:
-        _hold_signals()
+        self.release()
 
-
-def _hold_signals() -> set[int]:
-    """Keep signals waiting; those that came before have run their handlers when this returns."""
-    return {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())}
-
-
-@contextmanager
-def _signals_held() -> Iterator[_Interruptible]:
-    """Keep signals waiting, but for the stretches that run in what this yields."""
-    outside = _hold_signals()
-    try:
-        yield lambda: _Window(outside)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, outside)
+    @contextmanager
+    def window(self) -> Iterator[None]:
+        """Let signals in while the body runs."""
+        try:
+            self.release()
+            yield
+        finally:
+            self.hold()
 
 
 def _run_child(
     work: populate.Plan,
     board: populate.Board,
-    interruptible: _Interruptible,
+    signals: _Signals,
     on_progress: Progress | None,
 ) -> _End:
     """Start the child and wait for its end; it is dead and reaped however this function is left."""
@@ -209,11 +215,11 @@ def _run_child(
     pidfd = -1
     try:
         pidfd = _pidfd_open(pid)
-        with interruptible():
+        with signals.window():
             _await_death(pidfd, board, on_progress)
         died_ns = time.monotonic_ns()
     except BaseException:
-        _hold_signals()  # A handler may have raised on the way out of the window.
+        signals.hold()  # A handler may have raised on the way out of the window.
         os.kill(pid, signal.SIGKILL)
         raise
     finally:
@@ -358,45 +364,26 @@ def _log_warnings(log: oom.KernelLog, kill: oom.Kill) -> list[str]:
 # After
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """Free memory of the machine, and what is charged to this process's cgroup, if any."""
-
-    free_bytes: int
-    charged_bytes: int | None
-
-    @staticmethod
-    def now() -> _Memory:
-        own = cgroup.own()
-        return _Memory(memory.free_bytes(), own.usage_bytes() if own else None)
-
-
-def _await_release(before: _Memory, taken: int, kill: oom.Kill, died_ns: int) -> float | None:
+def _await_release(
+    own: cgroup.MemoryCgroup | None, charged: int, taken: int, kill: oom.Kill, died_ns: int
+) -> float | None:
     """Wait until TAKEN bytes are free again and stay so; return how long after the death that was.
 
-    None: they were not within the time allowed.
+    charged: what OWN held before. None: they were not back within the time allowed.
     """
+    inside = own if own and kill.constraint == "CONSTRAINT_MEMCG" else None
     deadline_ns = died_ns + int(_BACK_TIMEOUT_S * 1e9)
-    last: _Memory | None = None
-    since_ns = died_ns
+    last, since_ns = -1, died_ns
     while True:
-        at_ns, now = time.monotonic_ns(), _Memory.now()
-        if last and _is_back(before, now, taken, kill) and _is_steady(last, now, taken):
+        at_ns = time.monotonic_ns()
+        if inside:
+            back = charged + taken - (inside.usage_bytes() or 0)
+        else:
+            # Next to nothing was free when the killer came, so all that the child had must be.
+            back = memory.free_bytes(_BACK_SHARE * taken)
+        if back >= _BACK_SHARE * taken and abs(back - last) <= max(taken // 1000, 1 << 20):
             return (since_ns - died_ns) / 1e9
         if at_ns > deadline_ns:
             return None
-        last, since_ns = now, at_ns
+        last, since_ns = back, at_ns
         time.sleep(_BACK_INTERVAL_S)
-
-
-def _is_back(before: _Memory, now: _Memory, taken: int, kill: oom.Kill) -> bool:
-    if kill.constraint == "CONSTRAINT_MEMCG":
-        if before.charged_bytes is None or now.charged_bytes is None:
-            return True
-        return now.charged_bytes <= before.charged_bytes + (1 - _BACK_SHARE) * taken
-    # Next to nothing was free when the killer came, so all that the child had must be.
-    return now.free_bytes >= _BACK_SHARE * taken
-
-
-def _is_steady(last: _Memory, now: _Memory, taken: int) -> bool:
-    return abs(now.free_bytes - last.free_bytes) <= max(taken // 1000, 1 << 20)

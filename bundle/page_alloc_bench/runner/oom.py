@@ -31,7 +31,7 @@ _KILL = re.compile(
 )
 _SIZE = re.compile(r"([a-z-]+):(\d+)kB")
 _CONSTRAINT = re.compile(r"oom-kill:constraint=(?P<constraint>\w+)(?:.*,pid=(?P<pid>\d+),uid=)?")
-_HEADER = re.compile(r".* invoked oom-killer: ")
+_HEADER = " invoked oom-killer: "
 _TASK_ROW = re.compile(r"\[ *\d+\] ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
 
@@ -81,16 +81,15 @@ class Parser:
         if kill:
             self._take(kill)
             return
-        if _HEADER.match(text):
+        if _HEADER in text:
             self._forget()
             self._report.append(text)
-            return
+        elif self._report and not _TASK_ROW.match(text):
+            self._report.append(text)
         constraint = _CONSTRAINT.match(text)
         if constraint:
             self._constraint = constraint["constraint"]
             self._victim = int(constraint["pid"]) if constraint["pid"] else None
-        if self._report and not _TASK_ROW.match(text):
-            self._report.append(text)
 
     def _take(self, line: re.Match[str]) -> None:
         pid = int(line["pid"])

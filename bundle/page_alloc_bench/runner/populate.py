@@ -296,6 +296,7 @@ class _Populator:
         if work.thp == "never":
             self._libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
         self._ground = _Ground(self._libc, work)
+        self._piece = work.piece_bytes
         self._populate = self._choose()
         self._ready = threading.Barrier(len(work.cpus) + 1)
         self._go = threading.Barrier(len(work.cpus) + 1)
@@ -336,7 +337,7 @@ class _Populator:
     def _work(self, number: int) -> None:
         """Populate block after block; no end is foreseen. Nothing in the loops allocates memory."""
         claim, populate = self._ground.claim, self._populate
-        block, piece = self._plan.block_bytes, self._plan.piece_bytes
+        block, piece = self._plan.block_bytes, self._piece
         words, index = self._board.counter(number)
         have = 0
         while True:
@@ -353,7 +354,7 @@ class _Populator:
         MADV_POPULATE_WRITE gives ENOMEM when a fault found no memory and the OOM killer did not
         kill the caller (mm/gup.c, faultin_page(): VM_FAULT_OOM), EINTR and EAGAIN when disturbed.
         """
-        piece = self._plan.piece_bytes
+        piece = self._piece
         while True:
             error = ctypes.get_errno()
             if error == errno.ENOMEM:
@@ -366,9 +367,8 @@ class _Populator:
 
     def _present(self, address: int) -> bytes:
         """Return for each page of a piece whether it is in memory: 1 or 0."""
-        piece = self._plan.piece_bytes
-        vector = ctypes.create_string_buffer(piece // page_size())
-        self._libc.mincore(address, piece, vector)
+        vector = ctypes.create_string_buffer(self._piece // page_size())
+        self._libc.mincore(address, self._piece, vector)
         return bytes(byte & 1 for byte in vector.raw)
 
     def _choose(self) -> Callable[[int, int, int], int]:
@@ -383,7 +383,11 @@ class _Populator:
             return populate
         if ctypes.get_errno() != errno.EINVAL:
             raise _CannotGoOnError(_populate_error(ctypes.get_errno()))
-        return self._touch if self._plan.thp == "always" else self._map_populated
+        if self._plan.thp == "always":
+            return self._touch
+        # Mapping less than a huge page anew would split, and give back in part, the one just got.
+        self._piece = self._plan.block_bytes
+        return self._map_populated
 
     def _map_populated(self, address: int, size: int, _advice: int) -> int:
         """Populate a piece before 5.14: map it anew with MAP_POPULATE, and see whether it is there.

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""findlimit on real kernels: what it counts is what the kernel says, and everything comes back."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import page_alloc_bench
+from page_alloc_bench.targets.guest import Guest
+
+HUGE = 2 << 20
+CPUS = 4
+HERE = "/root/findlimit"
+
+# What every script below begins with. free() leaves out what only the page cache holds back.
+PROLOGUE = """
+import dataclasses, json, os, signal, subprocess, sys, threading, time
+sys.path.insert(0, "/root/findlimit")
+from page_alloc_bench.runner import findlimit, populate, procfs
+
+def settings(**options):
+    return findlimit.Settings(cpus=tuple(sorted(os.sched_getaffinity(0))), **options)
+
+def measure(progress=None, **options):
+    return dataclasses.asdict(findlimit.measure(settings(**options), on_progress=progress))
+
+def child():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if open(f"/proc/{name}/comm").read().strip() == populate.NAME:
+                    return int(name)
+            except OSError:
+                pass
+    return None
+
+def free():
+    open("/proc/sys/vm/drop_caches", "w").write("3")
+    time.sleep(0.5)
+    return procfs.meminfo()["MemFree"]
+
+def sysctl(name, value):
+    path = "/proc/sys/" + name.replace(".", "/")
+    before = open(path).read()
+    open(path, "w").write(value)
+    return before
+
+open("/proc/self/oom_score_adj", "w").write("-1000")
+"""
+
+Drive = Callable[[str], Any]
+
+
+def driver(guest: Guest) -> Drive:
+    """Copy the runner into the guest; return what runs a script there and gives its JSON back."""
+    package = Path(page_alloc_bench.__file__).parent
+    guest.run(f"rm -rf {HERE} && mkdir -p {HERE}/page_alloc_bench")
+    for name in ("__init__.py", "runner"):
+        guest.copy_to(package / name, f"{HERE}/page_alloc_bench/")
+
+    def drive(script: str) -> Any:
+        body = PROLOGUE + textwrap.dedent(script)
+        done = guest.run(["python3", "-B", "-c", body], timeout=400)
+        return json.loads(done.stdout)
+
+    return drive
+
+
+@pytest.fixture(scope="module")
+def drive(guest: Guest) -> Iterator[Drive]:
+    yield driver(guest)
+    guest.run(f"rm -rf {HERE}")
+
+
+def assert_true(limit: dict[str, Any]) -> None:
+    """Hold a global result to the kernel's accounts: within 0.1 % or a huge page a CPU."""
+    counted = limit["available_bytes"]
+    tolerance = max(counted // 1000, CPUS * HUGE)
+    assert limit["constraint"] == "CONSTRAINT_NONE"
+    assert abs(limit["rss_bytes"] - counted) <= tolerance, limit
+    # The kill line counts the child's own memory too: some 6 MiB of it, less than 24.
+    assert -tolerance <= limit["oom_rss_bytes"] - counted <= tolerance + (24 << 20), limit
+    assert limit["warnings"] == [], limit
+    assert counted > 1_700_000_000
+    assert 0.05 < limit["duration_s"] < 300
+
+
+def test_three_in_a_row_agree_with_the_kernel_and_give_all_back(drive: Drive) -> None:
+    told = drive("""
+        seen, before = [], free()
+        cpu, wall = time.process_time(), time.monotonic()
+        limits = [measure(seen.append) for _ in range(3)]
+        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        print(json.dumps({"limits": limits, "seen": seen, "before": before, "after": free(),
+                          "cpu": cpu, "wall": wall, "child": child()}))
+    """)
+    limits = told["limits"]
+    for limit in limits:
+        assert_true(limit)
+        assert limit["release_s"] < 5
+    counts = [limit["available_bytes"] for limit in limits]
+    assert max(counts) - min(counts) <= 0.01 * max(counts), counts
+    assert 0 < max(told["seen"]) <= max(counts)
+    assert told["child"] is None
+    assert abs(told["after"] - told["before"]) <= 0.005 * told["before"], told
+    assert told["cpu"] <= 0.02 * told["wall"], told
+
+
+def test_huge_pages_as_asked(drive: Drive) -> None:
+    told = drive("""
+        def huge():
+            return int(procfs.vmstat()["thp_fault_alloc"])
+        path = "/sys/kernel/mm/transparent_hugepage/enabled"
+        before = open(path).read().split("[")[1].split("]")[0]
+        told = {}
+        try:
+            for mode, thp in [("always", "never"), ("madvise", "always"), ("never", "always")]:
+                open(path, "w").write(mode)
+                start = huge()
+                told[thp + " under " + mode] = [measure(thp=thp), huge() - start]
+        finally:
+            open(path, "w").write(before)
+        print(json.dumps(told))
+    """)
+    limit, huge = told["never under always"]
+    assert_true(limit)
+    assert huge == 0
+    limit, huge = told["always under madvise"]
+    assert_true(limit)
+    assert huge * HUGE > 0.5 * limit["available_bytes"]
+    limit, huge = told["always under never"]
+    assert huge == 0
+    assert "huge pages were asked for, but THP is off" in limit["warnings"][0]
+
+
+def test_many_small_mappings(drive: Drive) -> None:
+    assert_true(drive("print(json.dumps(measure(mapping_bytes=64 << 20)))"))
+
+
+def test_memory_cgroup_of_known_size(drive: Drive, guest: Guest) -> None:
+    size = 512 << 20
+    told = drive(f"""
+        group = "/sys/fs/cgroup/findlimit"
+        os.mkdir(group)
+        try:
+            open(group + "/memory.max", "w").write("{size}")
+            if os.path.exists(group + "/memory.swap.max"):
+                open(group + "/memory.swap.max", "w").write("0")
+            open(group + "/cgroup.procs", "w").write(str(os.getpid()))
+            limit = measure()
+            open(group + "/memory.oom.group", "w").write("1")
+            try:
+                measure()
+                refused = ""
+            except findlimit.FindlimitError as error:
+                refused = str(error)
+        finally:
+            open("/sys/fs/cgroup/cgroup.procs", "w").write(str(os.getpid()))
+            os.rmdir(group)
+        print(json.dumps([limit, refused]))
+    """)
+    limit, refused = told
+    assert limit["constraint"] == "CONSTRAINT_MEMCG"
+    assert abs(limit["available_bytes"] - size) <= 0.01 * size, limit
+    assert limit["warnings"] == []
+    assert "memory.oom.group is 1" in refused
+    assert "echo 0 > /sys/fs/cgroup/findlimit/memory.oom.group" in refused
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
+def test_another_death_counts_for_nothing(drive: Drive, name: str) -> None:
+    told = drive(f"""
+        def kill(populated):
+            if populated:
+                os.kill(child(), signal.{name})
+        try:
+            measure(kill)
+            print(json.dumps(""))
+        except findlimit.FindlimitError as error:
+            print(json.dumps([str(error), child()]))
+    """)
+    assert told[0].startswith(f"findlimit's child was killed by {name}")
+    assert ("no OOM kill of it" in told[0]) == (name == "SIGKILL")
+    assert told[1] is None
+
+
+def test_an_exception_from_a_signal_leaves_no_child(drive: Drive) -> None:
+    told = drive("""
+        class Stop(BaseException):
+            pass
+        def stop(*_):
+            raise Stop
+        signal.signal(signal.SIGALRM, stop)
+        before, ends = free(), []
+        for delay in (0.001, 0.01, 0.05, 0.2, 1.0):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            try:
+                measure()
+                ends.append("measured")
+            except Stop:
+                ends.append("stopped" if child() is None else "child left")
+        print(json.dumps([ends, before, free(), [int(s) for s in
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())]]))
+    """)
+    ends, before, after, blocked = told
+    assert ends == ["stopped"] * 5
+    assert abs(after - before) <= 0.005 * before
+    assert blocked == []
+
+
+def test_kill_9_of_the_runner_ends_the_child(drive: Drive) -> None:
+    told = drive("""
+        before = free()
+        pid = os.fork()
+        if pid == 0:
+            measure()
+            os._exit(0)
+        while child() is None:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        deadline = time.monotonic() + 20
+        while child() is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        print(json.dumps([child(), before, free()]))
+    """)
+    left, before, after = told
+    assert left is None
+    assert abs(after - before) <= 0.005 * before
+
+
+def test_the_child_holds_nothing_of_the_parents(drive: Drive) -> None:
+    told = drive("""
+        pipe = os.pipe()
+        told = {}
+        def look(populated):
+            pid = child()
+            if populated and pid and not told:
+                told["descriptors"] = len(os.listdir(f"/proc/{pid}/fd"))
+                told["adjusted"] = int(open(f"/proc/{pid}/oom_score_adj").read())
+                tasks = os.listdir(f"/proc/{pid}/task")
+                told["cpus"] = sorted(sorted(os.sched_getaffinity(int(t))) for t in tasks
+                                      if int(t) != pid)
+                os.kill(pid, signal.SIGKILL)
+        try:
+            measure(look)
+        except findlimit.FindlimitError:
+            pass
+        print(json.dumps(told))
+    """)
+    assert told == {"descriptors": 0, "adjusted": 1000, "cpus": [[0], [1], [2], [3]]}
+
+
+def test_strict_overcommit_is_named(drive: Drive) -> None:
+    told = drive("""
+        mode, ratio = sysctl("vm.overcommit_memory", "2"), sysctl("vm.overcommit_ratio", "60")
+        try:
+            measure()
+            print(json.dumps(""))
+        except findlimit.FindlimitError as error:
+            print(json.dumps(str(error)))
+        finally:
+            sysctl("vm.overcommit_ratio", ratio)
+            sysctl("vm.overcommit_memory", mode)
+    """)
+    assert told.startswith("findlimit's child gave up: the kernel maps no ")
+    assert "more after" in told
+    assert "vm.overcommit_memory is 2, CommitLimit" in told
+
+
+def test_other_victims_are_named(drive: Drive) -> None:
+    told = drive("""
+        bait = subprocess.Popen([sys.executable, "-c", "import os, time;"
+            "open('/proc/self/oom_score_adj', 'w').write('1000');"
+            "x = bytearray(b'x') * (1200 << 20); print(flush=True); time.sleep(1000)"],
+            stdout=subprocess.PIPE)
+        bait.stdout.readline()
+        try:
+            print(json.dumps([measure(), bait.pid]))
+        finally:
+            bait.kill()
+            bait.wait()
+    """)
+    limit, pid = told
+    assert any(f"the OOM killer also took {pid} (python3)" in line for line in limit["warnings"])
+
+
+def test_an_allocating_task_is_recognised(drive: Drive) -> None:
+    assert_true(
+        drive("""
+        before = sysctl("vm.oom_kill_allocating_task", "1")
+        try:
+            print(json.dumps(measure()))
+        finally:
+            sysctl("vm.oom_kill_allocating_task", before)
+    """)
+    )
+
+
+def test_kernel_log_is_clean(drive: Drive, guest: Guest) -> None:
+    log = guest.dmesg()
+    assert "WARNING" not in log
+    assert "BUG" not in log
+
+
+def test_before_madv_populate_write() -> None:
+    with Guest(kernel="5.10", cpus=CPUS, nodes=2, memory="2G") as old:
+        told = driver(old)("""
+            def maps():
+                return open(f"/proc/{child()}/maps").read().count("\\n")
+            most = []
+            limits = [measure(lambda _: most.append(maps()) if child() else None),
+                      measure(thp="never"), measure(thp="always")]
+            print(json.dumps([limits, max(most)]))
+        """)
+    limits, mappings = told
+    for limit in limits:
+        assert_true(limit)
+    assert mappings < 1000
