@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import Any
 
 from . import procfs
@@ -142,7 +143,7 @@ def machine(cpus: list[int]) -> dict[str, Any]:
         "sysctl_vm": sysctl_vm(),
         "load_average": procfs.read_or_none("/proc/loadavg"),
         "uptime_s": uptime_s(),
-        "python": _python(),
+        "python": ".".join(map(str, sys.version_info[:3])),
     }
 
 
@@ -257,9 +258,3 @@ def uptime_s() -> float | None:
     """Return the seconds since boot."""
     text = procfs.read_or_none("/proc/uptime")
     return None if text is None else float(text.split()[0])
-
-
-def _python() -> str:
-    import platform
-
-    return platform.python_version()

@@ -17,6 +17,7 @@ from .errors import (
     EXIT_HOST_UNFIT,
     EXIT_USAGE,
     HostUnfitError,
+    NobodyListens,
     RunnerError,
     Stop,
 )
@@ -216,7 +217,8 @@ class Session:
         document.end(complete=ending is None, reason=reason, exit_code=code)
         self._signals.rearm()
         try:
-            self._out.write(document.chunks())
+            if not (isinstance(ending, NobodyListens) and self._out.to_stdout):
+                self._out.write(document.chunks())
             if not self._options.quiet:
                 from . import summary
 

@@ -8,6 +8,7 @@ without a dismissal means that the runner is gone.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -38,6 +39,7 @@ class Watchdog:
 
     def __init__(self, kept_fds: Collection[int] = ()) -> None:
         """Fork the watchdog; it holds kept_fds open until everything is clean."""
+        gc.freeze()  # or the first collection of either process would unshare most pages
         reader, self._writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
