@@ -381,6 +381,22 @@ def test_a_cached_wheel_needs_no_network(tmp_path: Path, monkeypatch: pytest.Mon
     assert wheels.psutil_wheel("x86_64") == wheel
 
 
+# Where it is built.
+
+
+def test_make_never_sees_a_scratch_directory_with_a_space(
+    kdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "a place"
+    asked.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(asked))
+    (kdir / "Makefile").write_text('modules:\n\t@echo M is "$(M)" >&2; false\n')
+    with pytest.raises(PackagerError) as caught:
+        build.build(build.BuildRequest(kdir, tmp_path / "bench.run"))
+    assert "M is kmod" in caught.value.message
+    assert list(asked.iterdir()) == []
+
+
 # The command.
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
     Nothing is written but the output, whole, and compile_commands.json where it was asked for.
     """
     _require_writable(request.output)
-    with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=_scratch_parent()) as name:
         scratch = Path(name).resolve()
         kernel = tree.probe(request.kdir)
         progress(f"kernel   {kernel.release} from {kernel.path} ({kernel.compiler})")
@@ -120,6 +121,15 @@ def _compile(
                 f"{request.compile_commands} cannot be written: {error.strerror}"
             ) from error
     return module
+
+
+def _scratch_parent() -> str:
+    """Return where to build; make cannot, in a directory whose name means something to it."""
+    asked = tempfile.gettempdir()
+    for parent in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - parents of private directories
+        if re.fullmatch(r"[\w/.,+@=-]+", parent) and os.access(parent, os.W_OK | os.X_OK):
+            return parent
+    raise PackagerError(f"make cannot work in {asked}", "set TMPDIR to a path without spaces")
 
 
 def _require_writable(output: Path) -> None:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Bundles out of a real kernel tree: repeatable, small, and silent about where they were made."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench import resources
+from page_alloc_bench.packager import tree
+from page_alloc_bench.packager.build import BuildRequest, BuildResult, build
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets import kernels
+
+SMALL = 400_000  # bytes, for a bundle without a Python of its own
+
+
+@pytest.fixture(scope="module")
+def kernel() -> kernels.FetchedKernel:
+    return kernels.fetch()
+
+
+def build_in(scratch: Path, kdir: Path, monkeypatch: pytest.MonkeyPatch) -> BuildResult:
+    """Build with all temporary files under ``scratch``."""
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    return build(BuildRequest(kdir=kdir, output=scratch / "bench.run"))
+
+
+def module_of(result: BuildResult) -> bytes:
+    with zipfile.ZipFile(result.path) as archive:
+        return archive.read(result.module_name)
+
+
+def test_two_builds_agree_to_the_byte(
+    kernel: kernels.FetchedKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
+    second = build_in(tmp_path / "another place", kernel.kdir, monkeypatch)
+    assert module_of(first) == module_of(second)
+    assert first.path.read_bytes() == second.path.read_bytes()
+
+
+def test_the_result_describes_the_bundle(
+    kernel: kernels.FetchedKernel, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
+    assert (result.release, result.machine) == (kernel.release, "x86_64")
+    assert result.size == result.path.stat().st_size <= SMALL
+    listed = subprocess.run([bundle, "--info"], capture_output=True, text=True, check=True)
+    (entry,) = json.loads(listed.stdout)["modules"]
+    assert entry["release"] == kernel.release
+    assert entry["vermagic"].startswith(kernel.release + " ")
+    assert "GCC" in entry["compiler"]
+    for place in (tmp_path, resources.kmod_dir(), kernel.kdir):
+        assert str(place).encode() not in module_of(result)
+
+
+def test_the_sources_stay_clean(bundle: Path) -> None:
+    assert bundle.exists()
+    left = [path.name for path in resources.kmod_dir().iterdir()]
+    assert not [name for name in left if re.search(r"\.(o|ko|mod|cmd)$|symvers|order", name)]
+
+
+def test_a_tree_without_symvers_builds_with_a_warning(
+    kernel: kernels.FetchedKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kdir = tmp_path / "linux"
+    shutil.copytree(kernel.kdir, kdir, symlinks=True)
+    for name in ("scripts", "tools"):  # links of Debian's that lead out of the tree
+        if (kdir / name).is_symlink():
+            (kdir / name).unlink()
+            (kdir / name).symlink_to((kernel.kdir / name).resolve())
+    (kdir / "Module.symvers").unlink()
+    result = build_in(tmp_path / "a", kdir, monkeypatch)
+    assert "Module.symvers" in result.warnings[0]
+    assert result.release == kernel.release
+
+
+def test_a_wrong_flag_shows_the_compilers_own_words(
+    kernel: kernels.FetchedKernel, tmp_path: Path
+) -> None:
+    output = tmp_path / "bench.run"
+    request = BuildRequest(kdir=kernel.kdir, output=output, kcflags="-fnonsense")
+    with pytest.raises(PackagerError) as caught:
+        build(request)
+    assert "-fnonsense" in caught.value.message
+    assert not output.exists()
+
+
+def test_compile_commands_name_the_real_sources(
+    kernel: kernels.FetchedKernel, tmp_path: Path
+) -> None:
+    output = tmp_path / "compile_commands.json"
+    build(BuildRequest(kdir=kernel.kdir, output=tmp_path / "bench.run", compile_commands=output))
+    files = {Path(entry["file"]) for entry in json.loads(output.read_text())}
+    assert files == set(resources.kmod_dir().glob("*.c"))
+
+
+def test_the_probe_knows_debians_tree(kernel: kernels.FetchedKernel) -> None:
+    found = tree.probe(kernel.kdir)
+    assert (found.release, found.arch) == (kernel.release, "x86")
+    assert found.compiler.startswith("gcc")
+    assert found.symvers
