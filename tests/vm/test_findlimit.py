@@ -18,11 +18,11 @@ HUGE = 2 << 20
 CPUS = 4
 HERE = "/root/findlimit"
 
-# What every script below begins with. free() leaves out what only the page cache holds back.
+# What every script below begins with. free() is without what only the page cache holds back.
 PROLOGUE = """
 import dataclasses, json, os, signal, subprocess, sys, threading, time
 sys.path.insert(0, "/root/findlimit")
-from page_alloc_bench.runner import findlimit, populate, procfs
+from page_alloc_bench.runner import findlimit, memory, populate, procfs
 
 def settings(**options):
     return findlimit.Settings(cpus=tuple(sorted(os.sched_getaffinity(0))), **options)
@@ -43,7 +43,7 @@ def child():
 def free():
     open("/proc/sys/vm/drop_caches", "w").write("3")
     time.sleep(0.5)
-    return procfs.meminfo()["MemFree"]
+    return memory.free_bytes()
 
 def sysctl(name, value):
     path = "/proc/sys/" + name.replace(".", "/")

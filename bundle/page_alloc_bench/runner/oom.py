@@ -30,7 +30,9 @@ _KILL = re.compile(
     r"Killed process (?P<pid>\d+) \((?P<name>.*)\)(?P<sizes> total-vm:.*)"
 )
 _SIZE = re.compile(r"([a-z-]+):(\d+)kB")
-_CONSTRAINT = re.compile(r"oom-kill:constraint=(?P<constraint>\w+)(?:.*,pid=(?P<pid>\d+),uid=)?")
+_CONSTRAINT = re.compile(
+    r"oom-kill:constraint=(?P<constraint>\w+)(?:.*,task=(?P<name>.*),pid=\d+,uid=)?"
+)
 _HEADER = " invoked oom-killer: "
 _TASK_ROW = re.compile(r"\[ *\d+\] ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
@@ -73,7 +75,7 @@ class Parser:
     kills: list[Kill] = field(default_factory=list)
     _report: list[str] = field(default_factory=list)
     _constraint: str = ""
-    _victim: int | None = None
+    _victim: str | None = None
 
     def feed(self, text: str) -> None:
         """Take one message of the kernel."""
@@ -89,16 +91,18 @@ class Parser:
         constraint = _CONSTRAINT.match(text)
         if constraint:
             self._constraint = constraint["constraint"]
-            self._victim = int(constraint["pid"]) if constraint["pid"] else None
+            self._victim = constraint["name"]
 
     def _take(self, line: re.Match[str]) -> None:
-        pid = int(line["pid"])
-        constraint = self._constraint if self._victim in (None, pid) else ""
+        # By name: where the allocating task is chosen, one line names its thread, one the process.
+        # Without: the summary is printed in parts, and another CPU may print between them.
+        constraint = self._constraint if self._victim in (None, line["name"]) else ""
         if not constraint and line["message"].startswith("Memory cgroup"):
             constraint = "CONSTRAINT_MEMCG"
         sizes = {what: int(size) * 1024 for what, size in _SIZE.findall(line["sizes"])}
         report = tuple(self._report)
-        self.kills.append(Kill(pid, line["name"], line["message"], sizes, constraint, report))
+        kill = Kill(int(line["pid"]), line["name"], line["message"], sizes, constraint, report)
+        self.kills.append(kill)
         self._forget()
 
     def _forget(self) -> None:
