@@ -408,7 +408,7 @@ def test_keep_keeps_it(bench: Path, scratch: Path) -> None:
     assert [str(path) for path in scratch.iterdir()] == [told["scratch"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_and_leaves_nothing(
     number: signal.Signals, tmp_path: Path, scratch: Path
 ) -> None:

@@ -174,7 +174,7 @@ def _run_unpacked() -> None:
     import signal  # not every start comes here
 
     scratch = Scratch()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
             signal.signal(number, scratch.remove_and_die)
     try:
