@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -55,3 +56,13 @@ def floor(guest: Guest, **parameters: int) -> dict[str, int]:
     guest.run(["insmod", f"{IN_GUEST}/pab_floor.ko", *words], timeout=300)
     listed = guest.run("cd /sys/module/pab_floor/parameters && grep . *; rmmod pab_floor").stdout
     return {name: int(value) for name, _, value in (row.partition(":") for row in listed.split())}
+
+
+def free_bytes(guest: Guest) -> int:
+    """What the guest has free once nothing is cached, with the lists that each CPU keeps."""
+    guest.run("sync; echo 3 > /proc/sys/vm/drop_caches")
+    text = guest.run("cat /proc/meminfo /proc/zoneinfo").stdout
+    free_kib = re.search(r"^MemFree: +(\d+) kB", text, re.MULTILINE)
+    assert free_kib
+    on_cpu_lists = map(int, re.findall(r"^ +count: (\d+)", text, re.MULTILINE))
+    return int(free_kib[1]) * 1024 + sum(on_cpu_lists) * 4096

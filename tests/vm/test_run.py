@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job as users do it: scp, ssh, sudo, result.json, and a host left as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import jsonschema
+import pytest
+
+import lab
+import page_alloc_bench
+from page_alloc_bench.targets.guest import Guest
+
+SCHEMA = json.loads(
+    (Path(page_alloc_bench.__file__).parent / "runner/result.schema.json").read_text()
+)
+PLACES = "/tmp /var/tmp /dev/shm /run /root /home/bench"
+CONTRACTED = (
+    "idle_available_bytes",
+    "antagonized_available_bytes",
+    "kernel_page_allocs",
+    "kernel_alloc_failures",
+    "kernel_page_allocs_remote",
+    "kernel_page_alloc_latencies_ns",
+    "kernel_page_free_latencies_ns",
+)
+HUGE_PAGE = 2 << 20
+CPUS = 4
+
+Result = dict[str, Any]
+
+
+def traces(guest: Guest) -> dict[str, str]:
+    """What a run could leave behind."""
+    return {
+        "module": guest.run("grep page_alloc_bench /proc/modules || true").stdout,
+        "device": guest.run("ls /dev/page_alloc_bench 2>/dev/null || true").stdout,
+        "files": guest.run(f"find {PLACES} -xdev | sort").stdout,
+        "processes": guest.run("ps -eo comm,args | grep -E '^(pab|bench|python)' || true").stdout,
+    }
+
+
+@pytest.fixture(scope="module")
+def host(guest: Guest, bundle: Path) -> Guest:
+    guest.copy_to(bundle, "/home/bench/bench.run", user="bench")
+    # The first run of a boot finds memory that was never touched; figures settle after it.
+    guest.run("sudo ./bench.run --iterations 1 --alloc-orders 0 >/dev/null", user="bench")
+    return guest
+
+
+def bench(host: Guest, options: str = "", **kwargs: Any) -> CompletedProcess[str]:
+    return host.run(f"sudo ./bench.run {options}", user="bench", check=False, **kwargs)
+
+
+def check_valid(result: Result) -> None:
+    jsonschema.validate(result, SCHEMA, jsonschema.Draft202012Validator)
+
+
+@pytest.fixture(scope="module")
+def job(host: Guest) -> dict[str, Any]:
+    """One whole run with the default orders, and what was there before and after it."""
+    before, free = traces(host), lab.free_bytes(host)
+    host.run("dmesg --clear")
+    started = time.monotonic()
+    done = bench(host, "--iterations 3")
+    return {
+        "done": done,
+        "seconds": time.monotonic() - started,
+        "before": before,
+        "after": traces(host),
+        "free": [free, lab.free_bytes(host)],
+        "dmesg": host.dmesg(),
+        "result": json.loads(done.stdout) if done.stdout else {},
+    }
+
+
+def test_the_whole_job_ends_with_a_valid_result(job: dict[str, Any]) -> None:
+    assert job["done"].returncode == 0, job["done"].stderr
+    result = job["result"]
+    check_valid(result)
+    assert result["run"]["complete"] is True
+    assert result["run"]["warnings"] == []
+    for order in (0, 4):
+        for name in CONTRACTED:
+            values = result[f"{name}_order{order}"]
+            assert all(isinstance(value, int) for value in values), name
+        assert len(result[f"idle_available_bytes_order{order}"]) == 3
+        assert len(result[f"antagonized_available_bytes_order{order}"]) == 3
+
+
+def test_the_host_is_left_as_it_was(job: dict[str, Any]) -> None:
+    assert job["after"] == job["before"]
+    assert job["after"]["module"] == job["after"]["processes"] == ""
+    before, after = job["free"]
+    assert after > before * 0.995
+    assert not re.search(r"WARNING|BUG|Oops|INFO: ", job["dmesg"])
+
+
+def test_available_bytes_are_witnessed_and_repeat(job: dict[str, Any]) -> None:
+    result = job["result"]
+    for order in (0, 4):
+        for phase in ("idle", "antagonized"):
+            counted = result[f"{phase}_available_bytes_order{order}"]
+            resident = result[f"{phase}_available_rss_bytes_order{order}"]
+            for count, rss in zip(counted, resident):
+                assert count == pytest.approx(rss, abs=max(0.001 * rss, CPUS * HUGE_PAGE))
+        idle = result[f"idle_available_bytes_order{order}"]
+        assert statistics.stdev(idle) / statistics.mean(idle) < 0.005
+
+
+def test_every_oom_kill_was_of_the_child(job: dict[str, Any]) -> None:
+    killed = re.findall(r"Killed process \d+ \(([^)]*)\)", job["dmesg"])
+    assert killed == ["pab-findlimit"] * 12
+
+
+def test_every_cpu_worked(job: dict[str, Any]) -> None:
+    result = job["result"]
+    for order in (0, 4):
+        per_cpu = result[f"kernel_page_allocs_per_cpu_order{order}"]
+        assert len(per_cpu) == CPUS
+        assert min(per_cpu) / max(per_cpu) > 0.3
+        assert sum(per_cpu) == result[f"kernel_page_allocs_order{order}"][0]
+        assert result[f"kernel_page_frees_order{order}"] == [sum(per_cpu)]
+
+
+def test_histograms_hold_all_that_was_timed_and_samples_are_bounded(job: dict[str, Any]) -> None:
+    result = job["result"]
+    for order in (0, 4):
+        for kind in ("alloc", "free"):
+            name = f"kernel_page_{kind}"
+            timed = result[f"{name}s_timed_order{order}"][0]
+            counts = result[f"{name}_latency_histogram_order{order}"]
+            bounds = result[f"{name}_latency_histogram_bounds_ns_order{order}"]
+            sample = result[f"{name}_latencies_ns_order{order}"]
+            longest = result[f"{name}_latency_max_ns_order{order}"][0]
+            assert sum(counts) == timed
+            assert len(bounds) == len(counts) + 1
+            assert bounds[-2] <= longest < bounds[-1]
+            assert len(sample) == min(50_000, timed)
+            assert bounds[0] <= min(sample) <= max(sample) <= longest
+            # The sample and the histogram tell the same story.
+            below = sum(1 for ns in sample if ns < bounds[len(bounds) // 2])
+            share = sum(counts[: len(bounds) // 2]) / timed
+            assert below / len(sample) == pytest.approx(share, abs=0.02)
+
+
+def test_rates_follow_from_counts_and_durations(job: dict[str, Any]) -> None:
+    result = job["result"]
+    for order in (0, 4):
+        rate = result[f"kernel_page_allocs_per_second_order{order}"][0]
+        count = result[f"kernel_page_allocs_steady_order{order}"][0]
+        seconds = result[f"antagonist_steady_duration_ns_order{order}"][0] / 1e9
+        assert rate == pytest.approx(count / seconds, rel=0.001)
+    phases = result["run"]["phases"]
+    names = ["configure", "idle", "steady_wait", "antagonized", "stop", "results"]
+    assert [(phase["order"], phase["name"]) for phase in phases] == [
+        (order, name) for order in (0, 4) for name in names
+    ]
+    total = sum(phase["duration_s"] for phase in phases)
+    assert 0.5 * job["seconds"] < total < job["seconds"]
+
+
+def test_counts_agree_with_the_kernels_own(job: dict[str, Any]) -> None:
+    """In the antagonized phase the child takes pages too, as many as it counted."""
+    result = job["result"]
+    for order in (0, 4):
+        deltas = [
+            phase["vmstat_delta"]
+            for phase in result["run"]["phases"]
+            if phase["order"] == order and phase["name"] in ("steady_wait", "antagonized", "stop")
+        ]
+        kernel = sum(
+            value
+            for delta in deltas
+            for name, value in delta.items()
+            if name.startswith("pgalloc_")
+        )
+        ours = result[f"kernel_page_allocs_order{order}"][0] << order
+        child = sum(result[f"antagonized_available_rss_bytes_order{order}"]) // 4096
+        assert ours + child == pytest.approx(kernel, rel=0.02)
+
+
+def test_progress_and_summary_are_on_stderr_only(job: dict[str, Any]) -> None:
+    said = job["done"].stderr
+    for words in ("order 4, antagonized, iteration 3 of 3", "idle available", "p99.9"):
+        assert words in said
+    assert "\r" not in said
+    assert job["done"].stdout.lstrip().startswith("{")
+
+
+def test_quiet_says_nothing_and_a_file_gets_the_result(host: Guest) -> None:
+    options = "--iterations 1 --alloc-orders 2 --quiet --output-path out.json --latencies=false"
+    done = bench(host, f"{options} --cpus 1-2 --held 300 --spread 200 --seed 7 --thp never")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = json.loads(host.run("cat out.json && sudo rm out.json", user="bench").stdout)
+    check_valid(result)
+    assert result["run"]["cpus"] == [1, 2]
+    parameters = result["run"]["parameters"]
+    assert (parameters["held"], parameters["spread"], parameters["seed"]) == (300, 200, 7)
+    assert parameters["latencies"] == "none"
+    assert "kernel_page_alloc_latencies_ns_order2" not in result
+    assert result["kernel_page_allocs_order2"][0] > 0
+
+
+def test_latencies_all_times_every_operation_within_a_bounded_sample(host: Guest) -> None:
+    options = "--iterations 1 --alloc-orders 0 --latencies all --sample-size 500"
+    result = json.loads(bench(host, options).stdout)
+    check_valid(result)
+    count, timed = result["kernel_page_allocs_order0"][0], result["kernel_page_allocs_timed_order0"]
+    # Retries after a failure are not part of the count of those chosen.
+    assert timed[0] == pytest.approx(count, rel=0.001)
+    assert len(result["kernel_page_alloc_latencies_ns_order0"]) == 500
+
+
+def test_small_mappings_and_ancestor_spelling(host: Guest) -> None:
+    options = "-iterations=1 -alloc-orders=1 -findlimit-mmap-size-gib 1 -latencies=true"
+    done = bench(host, options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["run"]["parameters"]["findlimit_mmap_size_gib"] == 1
+    assert result["idle_available_bytes_order1"][0] > 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ("--alloc-orders 11", 2, ["11", "10"]),
+        ("--alloc-orders zero", 2, ["zero"]),
+        ("--cpus 0,17", 2, ["17"]),
+        ("--held 5 --spread 6", 2, ["spread"]),
+        ("--iterations 0", 2, ["iterations"]),
+        ("--no-such-option", 2, ["no-such-option"]),
+        ("--output-path /nowhere/out.json", 2, ["/nowhere"]),
+        ("--output-path /proc/out.json", 2, ["/proc/out.json"]),
+        ("--held 100000", 3, ["--held"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_changes_nothing(
+    host: Guest, options: str, code: int, words: list[str]
+) -> None:
+    before = traces(host)
+    host.run("dmesg --clear")
+    done = bench(host, options)
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert done.returncode == code, done.stderr
+    assert len(errors) == 1
+    assert all(word in errors[0] for word in words), errors
+    assert done.stdout == ""
+    assert traces(host) == before
+    assert "Killed process" not in host.dmesg()
+
+
+def test_without_root_it_says_so(host: Guest) -> None:
+    done = host.run("./bench.run", user="bench", check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "root" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_and_version_need_no_root(host: Guest) -> None:
+    done = host.run("./bench.run --help && ./bench.run --version", user="bench")
+    for option in ("--iterations", "--held", "--thp", "--timeout-s", "--extract", "124"):
+        assert option in done.stdout
+    assert done.stderr == ""
+
+
+def test_timeout_is_124_with_what_was_whole(host: Guest) -> None:
+    before = traces(host)
+    done = bench(host, "--iterations 100 --alloc-orders 0 --timeout-s 30")
+    assert done.returncode == 124
+    result = json.loads(done.stdout)
+    check_valid(result)
+    assert result["run"]["complete"] is False
+    values = result["idle_available_bytes_order0"]
+    assert 0 < len(values) < 100
+    assert min(values) > 0.9 * max(values)  # no partial iteration among them
+    assert "antagonized_available_bytes_order0" not in result
+    assert traces(host) == before
+
+
+def test_a_second_copy_is_turned_away(host: Guest) -> None:
+    first = host.popen("sudo ./bench.run --iterations 1 --alloc-orders 0 >/dev/null", user="bench")
+    host.run("while ! pgrep pab-findlimit >/dev/null; do sleep 0.1; done")
+    second = bench(host)
+    assert second.returncode == 3
+    assert "running" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert first.wait() == 0
+
+
+def test_a_kernel_that_the_bundle_has_no_module_for(bundle: Path) -> None:
+    with Guest("5.10", cpus=1, nodes=1, memory="512M") as other:
+        other.copy_to(bundle, "/root/bench.run")
+        done = other.run("./bench.run", check=False)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert "6.1.0" in done.stderr
+        assert other.run("uname -r").stdout.strip() in done.stderr
