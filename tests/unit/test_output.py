@@ -202,3 +202,17 @@ def test_quiet_leaves_warnings_and_errors(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr().err == (
         "page-alloc-bench: warning: first\npage-alloc-bench: error: second\n"
     )
+
+
+def test_a_closed_stderr_is_a_wish_for_silence() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    saved = replace_descriptor(2, null)
+    os.close(null)
+    try:
+        reporter = Reporter()
+        reporter.phase("idle")
+        reporter.warning("goes nowhere")
+        reporter.tick()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

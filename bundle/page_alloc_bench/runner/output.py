@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterable
 
 from .errors import RunnerError, UsageError
+from .progress import is_writable
 
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -125,10 +126,7 @@ def open_output(path: str | None, expect: Callable[[str], object]) -> Output:
 
 
 def _open_stdout() -> Output:
-    """Return stdout; main() puts a read-only /dev/null in place of a stdout that is closed."""
-    import fcntl
-
-    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+    if not is_writable(1):
         raise UsageError("stdout is closed; say where the result goes: --output-path")
     return DescriptorOutput(1, "stdout")
 

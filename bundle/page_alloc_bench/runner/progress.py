@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import time
@@ -24,6 +25,7 @@ class Reporter:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        quiet = quiet or not is_writable(2)  # closed by the caller, who wants to hear nothing
         self._quiet = quiet
         self._verbose = verbose
         self._terminal = os.isatty(2) and not quiet
@@ -131,6 +133,14 @@ class _Streams:
             if event & (select.POLLERR | select.POLLHUP):
                 self.stderr_gone |= fd == 2
                 raise NobodyListens(self._names[fd])
+
+
+def is_writable(fd: int) -> bool:
+    """Return whether a descriptor is open for writing.
+
+    main() puts a read-only /dev/null in place of a standard stream that is closed.
+    """
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _columns() -> int:

@@ -132,11 +132,13 @@ class Session:
         return ending
 
     def _measure(self, host: ExitStack) -> None:
-        from . import archive, workload
+        from . import archive, neighbours, workload
 
         bundle = _open_bundle(archive)
         self._document = self._begin_document(bundle)
         with self._signals.deferred():
+            for warning in neighbours.warnings():
+                self._warn(warning)
             device = self._load(host, bundle)
         check_orders(self._options.alloc_orders, device.info.max_order)
         workload.Workload(
@@ -217,7 +219,7 @@ class Session:
         document.end(complete=ending is None, reason=reason, exit_code=code)
         self._signals.rearm()
         try:
-            if not (isinstance(ending, NobodyListens) and self._out.to_stdout):
+            if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
                 self._out.write(document.chunks())
             if not self._options.quiet:
                 from . import summary
