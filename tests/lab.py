@@ -26,7 +26,9 @@ def kernel_module(kernel: FetchedKernel, source: str) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix="pab-lab."))
     for directory in {"kmod", source}:
         shutil.copytree(TOP / directory, scratch / directory)
-    command = ["make", "-C", scratch / source, f"KDIR={kernel.kdir}", *kernel.kernel.make_args]
+    command = ["make", "-C", scratch / source, f"KDIR={kernel.kdir}"]
+    if kernel.kernel.cc:
+        command.append(f"CC={kernel.kernel.cc}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     modules = list((scratch / source).glob("*.ko"))

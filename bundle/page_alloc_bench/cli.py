@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import page_alloc_bench
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.process import TargetError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -41,6 +44,9 @@ class _Reporter:
             click.secho(message, fg="yellow", err=True)
         elif not self._quiet:
             click.echo(f"[{time.monotonic() - self._start:5.1f}s] {message}", err=True)
+
+
+_KERNEL = click.Choice([kernel.name for kernel in kernels.KERNELS])
 
 
 def _default_kdir() -> Path:
@@ -131,11 +137,23 @@ def main() -> None:
     metavar="FILE",
     help="Write compile_commands.json for clangd too.",
 )
-def build(quiet: bool, **options: Any) -> None:
+@click.option(
+    "--kernel",
+    type=_KERNEL,
+    help="Instead of --kdir: fetch the headers of a Debian kernel that `vm` can boot.",
+)
+@click.pass_context
+def build(context: click.Context, /, quiet: bool, kernel: str | None, **options: Any) -> None:
     """Build the bundle for one kernel: one file that runs the benchmark there.
 
     Prints what it made, a `name: value` line each.
     """
+    if kernel:
+        if context.get_parameter_source("kdir") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("give --kernel or --kdir, not both")
+        fetched = _fetch(kernel)
+        options["kdir"] = fetched.kdir
+        options["cc"] = options["cc"] or fetched.kernel.cc
     result = _build(packager.BuildRequest(**options), quiet=quiet)
     for name, value in (
         ("path", result.path),
@@ -168,7 +186,9 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
 
 @main.command(context_settings=_CONTEXT)
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--kernel", help="The kernel to boot, by its name in the list of kernels.")
+@click.option(
+    "--kernel", type=_KERNEL, default=kernels.DEFAULT, show_default=True, help="What to boot."
+)
 @click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option(
     "--nodes", type=click.IntRange(min=1), default=2, show_default=True, help="NUMA nodes."
@@ -179,15 +199,19 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Where to put the result as JSON."
 )
+@click.option(
+    "--console",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the guest's serial console there, however the run ends.",
+)
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
     """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
 
     BENCH_OPTIONS follow a `--`. The machine's CPUs are emulated: fine for trying, not for figures.
     """
-    # Only this command needs QEMU and what drives it.
-    from page_alloc_bench.targets import vm as target  # noqa: PLC0415
-    from page_alloc_bench.targets.process import TargetError  # noqa: PLC0415
+    from page_alloc_bench.targets import vm as target  # noqa: PLC0415 (only this command needs it)
 
     given = {name: value for name, value in options.items() if value is not None}
     try:
@@ -197,6 +221,13 @@ def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
     except TargetError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(status)
+
+
+def _fetch(kernel: str) -> kernels.FetchedKernel:
+    try:
+        return kernels.fetch(kernel)
+    except TargetError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _build(request: packager.BuildRequest, *, quiet: bool) -> packager.BuildResult:

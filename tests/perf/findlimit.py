@@ -24,7 +24,7 @@ print(json.dumps([limit.available_bytes, round(limit.duration_s * 1e9)]))
 
 
 def against_c(guest: Guest) -> Iterator[Figure]:
-    """Alternate the two in one guest; the first round, which finds memory untouched, is left out."""
+    """Alternate the two in one guest; the first round, which finds it untouched, is left out."""
     with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
         binary = Path(scratch) / "populate"
         source = Path(__file__).with_name("populate.c")

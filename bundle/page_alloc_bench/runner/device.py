@@ -204,7 +204,7 @@ class Latency:
 
 
 def bucket_floor(index: int) -> int:
-    """Return the smallest latency in ns that bucket index counts; index HIST_BUCKETS gives the end."""
+    """Return the smallest latency in ns that bucket index counts; that of HIST_BUCKETS ends it."""
     octave, position = divmod(index, 1 << HIST_SUB_BITS)
     if octave == 0:
         return position

@@ -25,19 +25,19 @@ class Kernel:
     """A Debian kernel that this project supports.
 
     ``name`` is what people type; ``suites`` are searched together and the newest build wins;
-    ``make_args`` is what kbuild must be told to build a module for it with a bookworm compiler.
+    ``cc`` builds modules for it, where bookworm lacks the compiler that its tree names.
     """
 
     name: str
     suites: tuple[str, ...]
     flavour: str = "cloud-amd64"
     arch: str = "amd64"
-    make_args: tuple[str, ...] = ()
+    cc: str | None = None
     notes: str = ""
 
 
 KERNELS = (
-    Kernel("5.10", ("bullseye-security",), make_args=("CC=gcc",), notes="the oldest supported"),
+    Kernel("5.10", ("bullseye-security",), cc="gcc", notes="the oldest supported"),
     Kernel("6.1", ("bookworm", "bookworm-security"), notes="the default"),
     Kernel("6.12", ("bookworm-backports",), notes="modules are compressed; TSC kept under TCG"),
 )
@@ -49,7 +49,7 @@ class FetchedKernel:
     """A kernel in the cache: all that is needed to boot it and to build modules for it.
 
     ``release`` is what ``uname -r`` will say; ``modules_dir`` is its ``lib/modules/RELEASE``;
-    ``kdir`` is for ``make -C kmod KDIR=…``, together with ``kernel.make_args``.
+    ``kdir`` is for ``make -C kmod KDIR=…``, together with ``kernel.cc``.
     """
 
     kernel: Kernel
