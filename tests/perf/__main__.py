@@ -7,43 +7,62 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
+import lab
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 from perf import antagonist, findlimit, runner
 from perf.figures import Figure, at_most
 
+GROUPS = ("size", "antagonist", "cpus", "findlimit", "startup", "footprint")
 
-def bundle_figures(bundle: Path) -> Iterator[Figure]:
+
+def size(bundle: Path) -> Iterator[Figure]:
     yield at_most("bundle without Python, kB", bundle.stat().st_size / 1000, 400)
 
 
-def measure() -> Iterator[Figure]:
-    """Yield each figure as soon as it is known."""
+def measure(wanted: Set[str]) -> Iterator[Figure]:
+    """Yield each figure of the groups wanted as soon as it is known."""
     kernel = kernels.fetch()
     with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
         bundle = Path(scratch) / "bench.run"
-        build.build(build.BuildRequest(kdir=kernel.kdir, output=bundle), progress=lambda _: None)
-        yield from bundle_figures(bundle)
-        with Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0") as guest:
-            yield from antagonist.against_floor(guest)
+        build.build(build.BuildRequest(kdir=kernel.kdir, output=bundle))
+        if "size" in wanted:
+            yield from size(bundle)
+        if "antagonist" in wanted:
+            with Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0") as guest:
+                yield from antagonist.against_floor(guest)
+        in_guest: dict[str, Callable[[Guest], Iterator[Figure]]] = {
+            "cpus": antagonist.over_cpus,
+            "findlimit": findlimit.against_c,
+            "startup": lambda guest: runner.startup(guest, bundle),
+            "footprint": lambda guest: runner.footprint(guest, bundle),
+        }
+        if wanted.isdisjoint(in_guest):
+            return
         with Guest(kernel, cpus=4, nodes=2, memory="2G") as guest:
-            yield from antagonist.over_cpus(guest)
-            yield from findlimit.against_c(guest)
-            yield from runner.startup(guest, bundle)
-            yield from runner.footprint(guest, bundle)
+            lab.install(guest)
+            for name, figures in in_guest.items():
+                if name in wanted:
+                    yield from figures(guest)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/perf", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"which figures: {', '.join(GROUPS)}"
+    )
     options = parser.parse_args()
+    unknown = set(options.groups) - set(GROUPS)
+    if unknown:
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
     figures = []
-    for figure in measure():
+    for figure in measure(set(options.groups or GROUPS)):
         figures.append(figure)
         print(figure.line(), flush=True)
     if options.json:

@@ -50,7 +50,6 @@ def against_floor(guest: Guest) -> Iterator[Figure]:
 
 def over_cpus(guest: Guest) -> Iterator[Figure]:
     """Compare the CPUs of one guest with each other."""
-    lab.install(guest)
     guest.run(f"insmod {lab.IN_GUEST}/page_alloc_bench.ko")
     for order in (0, 4):
         counts = lab.python(guest, RUN.format(order=order, seconds=5))["per_cpu"]

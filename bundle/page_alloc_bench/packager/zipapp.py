@@ -19,7 +19,7 @@ import page_alloc_bench
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
 
-ENTRY_POINT = "page_alloc_bench.runner.__main__:main"
+ENTRY_POINT = "page_alloc_bench.runner.unpacked:main"
 _PACKAGE = Path(page_alloc_bench.__file__).parent
 _LAUNCHER = _PACKAGE / "runner" / "launch.py"
 # psutil's modules for Linux; the rest of the wheel is other systems and packaging.

@@ -169,21 +169,38 @@ def _run_from(site_packages: str) -> "NoReturn":
     sys.exit(main())
 
 
-def _run_unpacked() -> None:
-    """Let shiv unpack the runner into a scratch directory and run it there."""
+def _guarded(scratch: "Scratch") -> None:
+    """Let a signal that ends the program take the scratch directory along."""
     import signal  # not every start comes here
 
-    scratch = Scratch()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
             signal.signal(number, scratch.remove_and_die)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _unpack() -> None:
+    """Let shiv unpack the runner into a scratch directory, and go on in a fresh Python."""
+    scratch = Scratch()
+    _guarded(scratch)
     try:
         scratch.make()
         os.environ["PAGE_ALLOC_BENCH_SCRATCH"] = scratch.path
         os.environ["SHIV_ROOT"] = scratch.path
         import _bootstrap  # type: ignore[import-not-found]  # shiv's, in the zip
 
-        _bootstrap.bootstrap()
+        _bootstrap.bootstrap()  # ends in unpacked.py
+    finally:
+        scratch.remove()
+
+
+def _run_unpacked(site_packages: str) -> None:
+    """Run the runner from where unpacked.py says that it was unpacked to."""
+    scratch = Scratch()
+    scratch.path = os.environ["PAGE_ALLOC_BENCH_SCRATCH"]
+    _guarded(scratch)
+    try:
+        _run_from(site_packages)
     finally:
         scratch.remove()
 
@@ -192,6 +209,9 @@ def launch() -> None:
     """Run what this file came with."""
     if sys.version_info[:2] < OLDEST_PYTHON:
         _fail(NOT_FIT, f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed")
+    unpacked_to = sys._xoptions.get("page_alloc_bench_site")  # by unpacked.py
+    if unpacked_to:
+        _run_unpacked(str(unpacked_to))
     bundle = os.path.dirname(os.path.abspath(__file__))
     _scrub_environment()
     os.environ["PAGE_ALLOC_BENCH_BUNDLE"] = bundle
@@ -200,7 +220,7 @@ def launch() -> None:
     _check_stub(bundle)
     if sys.argv[1:] and sys.argv[1].partition("=")[0] in WITHOUT_SCRATCH:
         _run_from(os.path.join(bundle, "site-packages"))
-    _run_unpacked()
+    _unpack()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What shiv calls when it has unpacked the runner: start a Python that has loaded nothing else.
+
+Unpacking loads half of the standard library, OpenSSL with it, which would stay in memory for the
+whole run: memory that the benchmark is about to count. The new Python is the same process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import page_alloc_bench
+
+# An option and no environment variable, so that nobody but the caller of Python can set it.
+SITE_OPTION = "page_alloc_bench_site"
+# Kept waiting meanwhile, for nobody would remove the scratch directory; launch.py lets them in.
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
+def main() -> None:
+    """Replace this process's program by a fresh launch.py that finds everything unpacked."""
+    site = os.path.dirname(os.path.dirname(page_alloc_bench.__file__))
+    bundle = os.environ["PAGE_ALLOC_BENCH_BUNDLE"]
+    options = ["-I", "-S", "-B", "-X", f"{SITE_OPTION}={site}"]
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    os.execv(sys.executable, [sys.executable, *options, bundle, *sys.argv[1:]])  # noqa: S606
