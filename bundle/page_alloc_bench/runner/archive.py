@@ -11,18 +11,22 @@ import zipfile
 from pathlib import Path
 from typing import Any, cast
 
+from .errors import EXIT_HOST_UNFIT, RunnerError
+
 BUNDLE_VARIABLE = "PAGE_ALLOC_BENCH_BUNDLE"
 MANIFEST = "manifest.json"
 # The newest layout of the manifest that this reader knows.
 FORMAT = 1
 
 
-class ArchiveError(Exception):
+class ArchiveError(RunnerError):
     """The bundle is missing or damaged; the text is one line for the user."""
 
 
 class NoModuleError(ArchiveError):
     """The bundle is whole, and none of its modules is for this host."""
+
+    exit_code = EXIT_HOST_UNFIT
 
 
 class Archive:

@@ -13,26 +13,7 @@ _BUSY = 0.5  # of one CPU
 
 
 def warnings() -> list[str]:
-    """Return a line for each process that would spoil the measurement, and what to do about it.
-
-    The look is taken by a child, so that what it takes to look is not kept in memory.
-    """
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reader)
-            os.write(writer, "\n".join(_look()).encode("utf-8", "replace"))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    return text.splitlines()
-
-
-def _look() -> list[str]:
+    """Return a line for each process that would spoil the measurement, and what to do about it."""
     try:
         import psutil
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import kernel_module, output, protect, single, watchdog
+from . import aside, kernel_module, output, protect, single, watchdog
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -28,7 +28,6 @@ from .scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .archive import Archive
     from .device import Device
     from .result import Document
 
@@ -132,14 +131,11 @@ class Session:
         return ending
 
     def _measure(self, host: ExitStack) -> None:
-        from . import archive, neighbours, workload
+        from . import workload
 
-        bundle = _open_bundle(archive)
-        self._document = self._begin_document(bundle)
         with self._signals.deferred():
-            for warning in neighbours.warnings():
-                self._warn(warning)
-            device = self._load(host, bundle)
+            self._document = self._begin_document()
+            device = self._load(host)
         check_orders(self._options.alloc_orders, device.info.max_order)
         workload.Workload(
             options=self._options,
@@ -150,18 +146,11 @@ class Session:
             signals=self._signals,
         ).run()
 
-    def _load(self, host: ExitStack, bundle: Archive) -> Device:
+    def _load(self, host: ExitStack) -> Device:
         """Load the module for this kernel and open its device; host undoes both."""
-        from . import archive
         from .device import AbiMismatchError, Device
 
-        uname = os.uname()
-        try:
-            image, entry = bundle.module(uname.release, uname.machine)
-        except archive.NoModuleError as error:
-            raise HostUnfitError(str(error)) from error
-        except archive.ArchiveError as error:
-            raise RunnerError(str(error)) from error
+        image, entry = aside.call(_module)
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
         if not self._dog.expect(watchdog.MODULE, kernel_module.NAME):
             self._warn("the watchdog is gone: a kill -9 of this process would leave the module")
@@ -192,23 +181,25 @@ class Session:
         else:
             self._dog.forget(watchdog.MODULE, kernel_module.NAME)
 
-    def _begin_document(self, bundle: Archive) -> Document:
+    def _begin_document(self) -> Document:
         """Return a document that holds every fact of the run, and no measurement yet."""
-        from . import facts
         from .result import Document
 
-        return Document(
+        facts, warnings = aside.call(lambda: _look_around(self._cpus))
+        document = Document(
             {
                 "tool_version": __version__,
                 "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "bundle": bundle.manifest(),
-                "kernel": facts.kernel(),
-                "machine": facts.machine(self._cpus),
+                **facts,
                 "cpus": self._cpus,
                 "seed": self._options.seed,
                 "parameters": _parameters(self._options),
             }
         )
+        for warning in warnings:
+            self._reporter.warning(warning)
+            document.warn(warning)
+        return document
 
     def _deliver(self, document: Document, ending: BaseException | None, code: int) -> int:
         """Write the result and the summary; return the exit code.
@@ -238,12 +229,24 @@ class Session:
             self._document.warn(text)
 
 
-def _open_bundle(archive: Any) -> Archive:
-    try:
-        bundle: Archive = archive.open_archive()
-    except archive.ArchiveError as error:
-        raise RunnerError(str(error)) from error
-    return bundle
+def _look_around(cpus: list[int]) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts of bundle and host, and what of them would spoil the measurement."""
+    from . import archive, facts, neighbours
+
+    found = {
+        "bundle": archive.open_archive().manifest(),
+        "kernel": facts.kernel(),
+        "machine": facts.machine(cpus),
+    }
+    return found, neighbours.warnings()
+
+
+def _module() -> tuple[bytes, dict[str, Any]]:
+    """Return the module for the running kernel and its entry in the manifest."""
+    from . import archive
+
+    uname = os.uname()
+    return archive.open_archive().module(uname.release, uname.machine)
 
 
 def _parameters(options: Options) -> dict[str, Any]:

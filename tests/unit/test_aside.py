@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is done aside comes back, and leaves nothing in this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from page_alloc_bench.runner import aside
+from page_alloc_bench.runner.errors import HostUnfitError, RunnerError
+
+
+def test_a_value_comes_back() -> None:
+    value = {"pid": os.getpid(), "data": b"\0" * 100_000, "list": [1, 2.5, None, "é"]}
+    assert aside.call(lambda: {**value, "pid": os.getppid()}) == value
+
+
+def test_an_error_comes_back_with_its_exit_code() -> None:
+    def refuse() -> None:
+        raise HostUnfitError("no such host")
+
+    with pytest.raises(RunnerError, match=r"^no such host$") as raised:
+        aside.call(refuse)
+    assert raised.value.exit_code == HostUnfitError.exit_code
+
+
+@pytest.mark.parametrize("end", [lambda: 1 // 0, lambda: os._exit(7), lambda: os.kill(0, 0).foo])
+def test_any_other_end_is_an_error_too(end: object, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunnerError, match="a child process died"):
+        aside.call(end)  # type: ignore[arg-type]
+
+
+def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
+    code = """if True:
+        import os, sys
+        from page_alloc_bench.runner import aside, neighbours
+        before = os.listdir("/proc/self/fd")
+        aside.call(neighbours.warnings)
+        sys.exit("psutil" in sys.modules or os.listdir("/proc/self/fd") != before)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
