@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bundle_maker import (
     MACHINE,
     MODULE_DATA,
@@ -25,7 +26,6 @@ from bundle_maker import (
     make_bundle,
     start,
 )
-
 from page_alloc_bench.runner.archive import Archive, ArchiveError, NoModuleError, open_archive
 
 SHELLS = [
@@ -227,11 +227,11 @@ def test_extract_refuses_a_place_in_use(bench: Path, tmp_path: Path) -> None:
 
 def test_archive_gives_the_module_of_this_kernel_only(bench: Path) -> None:
     archive = open_archive(bench)
-    data, entry = archive.module(RELEASE, MACHINE)
-    assert (data, entry["vermagic"]) == (MODULE_DATA, f"{RELEASE} SMP")
+    entry = archive.entry(RELEASE, MACHINE)
+    assert (archive.module(entry), entry["vermagic"]) == (MODULE_DATA, f"{RELEASE} SMP")
     for release, machine in ((RELEASE + "x", MACHINE), (RELEASE, "aarch64")):
         with pytest.raises(NoModuleError) as caught:
-            archive.module(release, machine)
+            archive.entry(release, machine)
         message = str(caught.value)
         assert f"{release} ({machine})" in message
         assert f"{RELEASE} ({MACHINE})" in message

@@ -78,3 +78,17 @@ def test_a_kernel_without_readable_config_is_null_with_a_reason(
 def test_the_choice_of_a_setting_is_what_stands_in_brackets() -> None:
     assert facts.chosen("always [madvise] never") == "madvise"
     assert facts.chosen("2097152") == "2097152"
+
+
+def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(path: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(facts, "_read_config", refuse)
+    built = facts.describe_config("CONFIG_KASAN=y\n")
+    found = facts.config("1.2.3", built)
+    assert (found["path"], found["reason"]) == ("bundle", None)
+    assert found["sha256"] == built["sha256"]
+    assert found["options"]["KASAN"] == "y"

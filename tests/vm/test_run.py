@@ -189,7 +189,7 @@ def test_counts_agree_with_the_kernels_own(job: dict[str, Any]) -> None:
 
 def test_progress_and_summary_are_on_stderr_only(job: dict[str, Any]) -> None:
     said = job["done"].stderr
-    for words in ("order 4, antagonized, iteration 3 of 3", "idle available", "p99.9"):
+    for words in ("order 4, antagonized, iteration 3 of 3", "idle memory", "p99.9"):
         assert words in said
     assert "\r" not in said
     assert job["done"].stdout.lstrip().startswith("{")

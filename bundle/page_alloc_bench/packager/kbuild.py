@@ -8,13 +8,15 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from page_alloc_bench.packager import module_info, process
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.tree import Toolchain, Tree
+from page_alloc_bench.runner import facts
 
 Progress = Callable[[str], None]
 
@@ -66,10 +68,14 @@ _ADVICE = (
 
 @dataclass(frozen=True)
 class BuiltModule:
-    """A stripped module, and what it says about itself."""
+    """A stripped module, what it says about itself, and the configuration of its kernel.
+
+    ``config``: as the runner's facts.describe_config() gives it; None if the tree has no .config.
+    """
 
     info: module_info.ModuleInfo
     data: bytes
+    config: Mapping[str, Any] | None = None
 
 
 def copy_sources(kmod: Path, scratch: Path) -> Path:
@@ -104,7 +110,7 @@ def build(
             progress(line.replace(str(sources), "kmod"))
     _strip(module, tools)
     data = module.read_bytes()
-    return BuiltModule(module_info.read(data), data)
+    return BuiltModule(module_info.read(data), data, _config(tree.path))
 
 
 def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:
@@ -183,3 +189,8 @@ def _failure(tree: Tree, sources: Path, finished: process.Finished) -> PackagerE
         "\n".join([f"the module does not build against {tree.path} ({tree.release}):", *shown]),
         advice,
     )
+
+
+def _config(kdir: Path) -> dict[str, Any] | None:
+    path = kdir / ".config"
+    return facts.describe_config(path.read_text(errors="replace")) if path.is_file() else None

@@ -76,6 +76,7 @@ def _describe(module: BuiltModule) -> dict[str, Any]:
         "vermagic": info.vermagic,
         "compiler": info.compiler,
         "srcversion": info.srcversion,
+        "config": module.config,
         "size": len(module.data),
         "sha256": sha256(module.data),
     }

@@ -79,24 +79,27 @@ class Archive:
             raise ArchiveError(f"{self.path} has a manifest of format {document['format']}")
         return cast("dict[str, Any]", document)
 
-    def module(self, release: str, machine: str) -> tuple[bytes, dict[str, Any]]:
-        """Return the module for a kernel ``release`` on a ``machine`` and its manifest entry.
+    def entry(self, release: str, machine: str) -> dict[str, Any]:
+        """Return the manifest's entry of the module for a kernel ``release`` on a ``machine``.
 
-        Both as uname says them, compared exactly. NoModuleError when there is none, ArchiveError
-        when there is one and it is not what the manifest promises.
+        Both as uname says them, compared exactly. NoModuleError when there is none.
         """
         entries = self.manifest()["modules"]
         for entry in entries:
             if (entry["release"], entry["machine"]) == (release, machine):
-                data = self.read(entry["name"])
-                if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                    raise ArchiveError(f"{entry['name']} in {self.path} is damaged: copy it again")
-                return data, entry
+                return cast("dict[str, Any]", entry)
         held = ", ".join(f"{entry['release']} ({entry['machine']})" for entry in entries)
         raise NoModuleError(
             f"this host runs {release} ({machine}), and the bundle holds modules for {held}; "
             "build one with: page-alloc-bench build --kdir TREE"
         )
+
+    def module(self, entry: dict[str, Any]) -> bytes:
+        """Return the module of a manifest's entry; ArchiveError when it is not what that says."""
+        data = self.read(entry["name"])
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise ArchiveError(f"{entry['name']} in {self.path} is damaged: copy it again")
+        return data
 
     def problems(self) -> list[str]:
         """Compare every byte with what the manifest and the stub promise; return what differs."""

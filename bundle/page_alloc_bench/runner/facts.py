@@ -68,8 +68,11 @@ _CONFIG_OPTIONS = (
 )
 
 
-def kernel() -> dict[str, Any]:
-    """Return what is running, how it was built and how it was booted."""
+def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what is running, how it was built and how it was booted.
+
+    built: the entry of the bundle's manifest for this kernel.
+    """
     uname = os.uname()
     taint = procfs.read_or_none("/proc/sys/kernel/tainted")
     return {
@@ -79,32 +82,38 @@ def kernel() -> dict[str, Any]:
         "cmdline": procfs.read_or_none("/proc/cmdline"),
         "taint": None if taint is None else int(taint),
         "page_size_bytes": procfs.page_size(),
-        "config": config(uname.release),
+        "config": config(uname.release, (built or {}).get("config")),
     }
 
 
-def config(release: str) -> dict[str, Any]:
+def config(release: str, built: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the source of the kernel's configuration, its SHA-256, and the options that matter.
 
-    options: the value of each by its name without CONFIG_, "n" where it is not set. All but reason
-    are None where there is no configuration to be read; reason then says so.
+    built: what describe_config() said of the tree that the module was built in; it stands in where
+    the host has no configuration to be read, its path being "bundle". All but reason are None where
+    there is neither; reason then says so.
     """
-    import hashlib
-
     paths = ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
     for path in paths:
         try:
             text = _read_config(path)
         except OSError:
             continue
-        return {
-            "path": path,
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "options": parse_config(text),
-            "reason": None,
-        }
+        return {"path": path, **describe_config(text), "reason": None}
+    if built:
+        return {"path": "bundle", **built, "reason": None}
     reason = f"none of {', '.join(paths)} can be read"
     return {"path": None, "sha256": None, "options": None, "reason": reason}
+
+
+def describe_config(text: str) -> dict[str, Any]:
+    """Return the SHA-256 of a kernel's .config and the options in it that matter.
+
+    options: the value of each by its name without CONFIG_, "n" where it is not set.
+    """
+    import hashlib
+
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "options": parse_config(text)}
 
 
 def _read_config(path: str) -> str:

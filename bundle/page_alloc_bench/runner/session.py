@@ -28,6 +28,7 @@ from .scratch import Scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .archive import Archive
     from .device import Device
     from .result import Document
 
@@ -233,9 +234,10 @@ def _look_around(cpus: list[int]) -> tuple[dict[str, Any], list[str]]:
     """Return the facts of bundle and host, and what of them would spoil the measurement."""
     from . import archive, facts, neighbours
 
+    bundle = archive.open_archive()
     found = {
-        "bundle": archive.open_archive().manifest(),
-        "kernel": facts.kernel(),
+        "bundle": bundle.manifest(),
+        "kernel": facts.kernel(_entry(bundle)),
         "machine": facts.machine(cpus),
     }
     return found, neighbours.warnings()
@@ -245,8 +247,15 @@ def _module() -> tuple[bytes, dict[str, Any]]:
     """Return the module for the running kernel and its entry in the manifest."""
     from . import archive
 
+    bundle = archive.open_archive()
+    entry = _entry(bundle)
+    return bundle.module(entry), entry
+
+
+def _entry(bundle: Archive) -> dict[str, Any]:
+    """Return the manifest's entry of the module for the running kernel."""
     uname = os.uname()
-    return archive.open_archive().module(uname.release, uname.machine)
+    return bundle.entry(uname.release, uname.machine)
 
 
 def _parameters(options: Options) -> dict[str, Any]:
