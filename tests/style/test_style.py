@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from page_alloc_bench.targets import root
+
 TOP = Path(__file__).resolve().parents[2]
 KERNEL_CODE = sorted([*TOP.glob("kmod/*.[ch]"), *TOP.glob("tests/kmod/*/*.[ch]")])
 SHELL_CODE = sorted([*TOP.glob("scripts/*"), TOP / ".ci/run"])
@@ -37,6 +39,22 @@ def test_python_is_typed() -> None:
 @pytest.mark.parametrize("path", SHELL_CODE, ids=lambda path: path.name)
 def test_scripts_pass_shellcheck(path: Path) -> None:
     clean("shellcheck", path)
+
+
+@pytest.mark.parametrize(
+    ("template", "values"),
+    [
+        ("guest-init.sh.j2", {"hostname": "guest", "marker": "ready"}),
+        ("guest-initramfs.sh.j2",
+         {"modules": ["a"], "address": "10.0.2.15/24", "gateway": "10.0.2.2", "init": "/init"}),
+    ],
+)  # fmt: skip
+def test_guest_scripts_pass_shellcheck(
+    template: str, values: dict[str, object], tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text(root.render(template, **values))
+    clean("shellcheck", "--shell=sh", script)
 
 
 def test_every_file_states_its_licence() -> None:

@@ -94,6 +94,18 @@ def test_a_signal_can_still_stop_the_delivery_of_the_result(signals: Signals) ->
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_signal_is_let_into_a_deferred_block_where_that_asks_for_it(signals: Signals) -> None:
+    with signals.deferred():
+        signals.let_in()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            signals.let_in()
+    signals.rearm()
+    with signals.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signals.finish()  # nobody asked: it has come too late to matter
+
+
 def test_the_timeout_ends_a_sleep_with_124(signals: Signals) -> None:
     signals.set_timeout(0.05)
     with pytest.raises(TimedOut, match=r"--timeout-s=0\.05") as stopped:

@@ -49,6 +49,10 @@ def test_recorded_logs(path: Path) -> None:
     assert "Tasks state" in "".join(kill.report)
     assert not any(re.match(r"\[ *\d", line) for line in kill.report)
     assert kill.swap_used_bytes == (None if "memcg" in path.stem else 0)
+    free = re.search(r"\bfree:(\d+) free_pcp:(\d+)", whole)
+    assert (free is None) == ("memcg" in path.stem)
+    pages = (None, None) if free is None else (int(free[1]) * 4096, int(free[2]) * 4096)
+    assert (kill.free_bytes, kill.free_pcp_bytes) == pages
 
 
 def test_there_are_recorded_logs() -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from page_alloc_bench.runner import output
-from page_alloc_bench.runner.errors import NobodyListens, RunnerError, UsageError
+from page_alloc_bench.runner.errors import Interrupted, NobodyListens, RunnerError, UsageError
 from page_alloc_bench.runner.progress import Reporter
+
+
+def ignore_stuck() -> None:
+    """Wait on."""
 
 
 def ignore(_path: str) -> None:
@@ -23,7 +28,7 @@ def test_a_file_appears_whole_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     opened = output.open_output(str(path), ignore)
     assert not path.exists()
-    opened.write(["a", "b"])
+    opened.write(["a", "b"], ignore_stuck)
     opened.discard()
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(path.name, "ab")]
 
@@ -52,7 +57,7 @@ def test_a_strangers_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious")
     path = tmp_path / "result.json"
     path.symlink_to(victim)
-    output.open_output(str(path), ignore).write(["new"])
+    output.open_output(str(path), ignore).write(["new"], ignore_stuck)
     assert victim.read_text() == "precious"
     assert path.read_text() == "new"
     assert not path.is_symlink()
@@ -71,14 +76,14 @@ def test_an_unwritable_path_is_found_at_once(
 
 def test_a_device_is_written_to_as_it_is() -> None:
     opened = output.open_output(os.devnull, ignore)
-    opened.write(["a"])
+    opened.write(["a"], ignore_stuck)
     opened.discard()
     assert os.path.exists(os.devnull)
 
 
 def test_a_full_disk_is_an_error() -> None:
     with pytest.raises(RunnerError, match="No space left on device"):
-        output.open_output("/dev/full", ignore).write(["a"])
+        output.open_output("/dev/full", ignore).write(["a"], ignore_stuck)
 
 
 def open_when_read(path: Path) -> output.Output:
@@ -95,7 +100,7 @@ def test_a_pipe_gets_all_of_it(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: read.append(path.read_text()))
     reader.start()
     opened = open_when_read(path)
-    opened.write(["x" * 100_000, "y"])
+    opened.write(["x" * 100_000, "y"], ignore_stuck)
     opened.discard()
     reader.join()
     assert read == ["x" * 100_000 + "y"]
@@ -118,7 +123,7 @@ def test_stdout_is_meant_by_each_of_its_names(
     path: str | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     opened = output.open_output(path, ignore)
-    opened.write(["text"])
+    opened.write(["text"], ignore_stuck)
     assert opened.to_stdout
     assert capfd.readouterr().out == "text"
 
@@ -140,7 +145,7 @@ def test_a_stdout_without_a_reader_is_an_error() -> None:
     saved = replace_descriptor(1, writer)
     try:
         with pytest.raises(RunnerError, match="cannot write the result to stdout: Broken pipe"):
-            output.open_output(None, ignore).write(["text"])
+            output.open_output(None, ignore).write(["text"], ignore_stuck)
     finally:
         os.dup2(saved, 1)
         os.close(saved)
@@ -216,3 +221,21 @@ def test_a_closed_stderr_is_a_wish_for_silence() -> None:
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def test_a_reader_that_does_not_read_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_STUCK_MS", 10)
+    reader, writer = os.pipe()
+    saved = os.dup(1)
+    os.dup2(writer, 1)
+
+    def give_up() -> None:
+        raise Interrupted(signal.SIGINT)
+
+    try:
+        with pytest.raises(Interrupted):
+            output.open_output(None, ignore).write(["x" * 1_000_000], give_up)
+    finally:
+        os.dup2(saved, 1)
+        for fd in (saved, reader, writer):
+            os.close(fd)

@@ -264,6 +264,7 @@ def test_a_failed_allocation_is_counted_timed_and_retried(machine: Guest, time_o
     seen = ask(
         machine,
         f"""
+ctypes.CDLL(None).mlockall(3)  # there will be no memory left to read this program back
 with Device() as session:
     session.configure(**{{**CONFIG, "order": session.info.max_order, "held": 1000, "spread": 1,
                          "time_one_in": {time_one_in}}})

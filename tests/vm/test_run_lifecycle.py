@@ -58,7 +58,7 @@ class Outcome:
         assert self.lost < FREE_SLACK
 
 
-def drive(host: Guest, options: list[str], *, at: str, do: str, pause: float = 1) -> Outcome:
+def drive(host: Guest, options: list[str], *, at: str, do: str, pause: float = 0.3) -> Outcome:
     """Run the bundle; when stderr shows the text `at`, wait for pause and do the Python in `do`.
 
     It finds the bundle's process as `run`, and can leave what JSON can say in `others`.
@@ -180,7 +180,11 @@ def test_the_run_cleans_up_although_its_watchdog_was_killed(host: Guest) -> None
 
 
 def test_a_child_killed_by_somebody_else_is_a_failure_and_no_figure(host: Guest) -> None:
-    kill = "[os.kill(pid, 9) for pid, name in pids().items() if name == 'pab-findlimit']"
+    kill = """
+while not (child := [pid for pid, name in pids().items() if name == "pab-findlimit"]):
+    time.sleep(0.01)
+os.kill(child[0], 9)
+"""
     outcome = drive(host, ["--iterations=1", *ORDER_0], at="order 0, idle", do=kill)
     assert outcome.code == 1
     assert "idle_available_bytes_order0" not in outcome.document

@@ -58,6 +58,8 @@ class Limit:
     oom_rss_bytes: the resident set that the kernel's log states in its kill line, all of it.
     duration_s: from the first fault to the death, all memory freed. release_s: from then until the
     memory was seen to be back. constraint: CONSTRAINT_NONE, _MEMCG, …; "" if the log has no report.
+    oom_free_bytes, oom_free_pcp_bytes: what the machine had free at the kill, in its zones and on
+    the lists that each CPU keeps, by the log's report; None if it has none.
     warnings: what casts doubt on the figures, a line each.
     """
 
@@ -67,6 +69,8 @@ class Limit:
     duration_s: float
     release_s: float
     constraint: str
+    oom_free_bytes: int | None
+    oom_free_pcp_bytes: int | None
     warnings: tuple[str, ...]
 
 
@@ -93,8 +97,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         ) from error
     with log, _Signals() as signals:
         charged = (own.usage_bytes() if own else None) or 0
-        with memory.resident():
-            end = _run_child(work, board, signals, on_progress)
+        memory.lock_resident()
+        end = _run_child(work, board, signals, on_progress)
         kill = _confirm(end, board, log)
         counted = board.populated_bytes
         rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
@@ -112,6 +116,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         duration_s=(end.died_ns - board.started_ns) / 1e9,
         release_s=release_s,
         constraint=kill.constraint,
+        oom_free_bytes=kill.free_bytes,
+        oom_free_pcp_bytes=kill.free_pcp_bytes,
         warnings=tuple(warnings),
     )
 
@@ -143,8 +149,8 @@ def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
 
 
 def _thp_warnings(asked: str) -> list[str]:
-    mode = memory.thp_mode()
-    if asked == "always" and mode in (None, "never"):
+    mode = memory.thp_mode() if asked == "always" else "any"
+    if mode in (None, "never"):
         have = "this kernel has no transparent huge pages" if mode is None else "THP is off"
         advice = (
             "" if mode is None else ": echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"

@@ -52,6 +52,12 @@ class Signals:
         self._stop = None
         self._raised = False
 
+    def let_in(self) -> None:
+        """Raise a Stop that waits for the end of a deferred() block, from within that block."""
+        if self._stop is not None and not self._raised:
+            self._raised = True
+            raise self._stop
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Let the body run to its end before a Stop is raised."""

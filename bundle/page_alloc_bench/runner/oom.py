@@ -21,6 +21,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from .procfs import page_size
+
 _KMSG = "/dev/kmsg"
 # Larger than any record: kernel/printk/printk.c, PRINTKRB_RECORD_MAX and CONSOLE_EXT_LOG_MAX.
 _RECORD_BYTES = 16384
@@ -35,6 +37,8 @@ _CONSTRAINT = re.compile(
 )
 _HEADER = " invoked oom-killer: "
 _TASK_ROW = re.compile(r"\[ *\d+\] ")
+# show_free_areas(), in pages; the lines of its zones state kB.
+_FREE_TOTALS = re.compile(r"\bfree:(\d+) free_pcp:(\d+) ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
 
 
@@ -66,6 +70,20 @@ class Kill:
         """Return how much of the machine's swap was used at the time, where the report says so."""
         swap = {what: int(size) * 1024 for what, size in _SWAP.findall("\n".join(self.report))}
         return swap["Total"] - swap["Free"] if len(swap) == 2 else None
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Return what the machine had free in its zones, where the report says so."""
+        return self._free_total(1)
+
+    @property
+    def free_pcp_bytes(self) -> int | None:
+        """Return what the machine had free on the lists of its CPUs, where the report says so."""
+        return self._free_total(2)
+
+    def _free_total(self, group: int) -> int | None:
+        found = _FREE_TOTALS.search("\n".join(self.report))
+        return int(found[group]) * page_size() if found else None
 
 
 @dataclass

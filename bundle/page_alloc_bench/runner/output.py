@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 from collections.abc import Callable, Iterable
 
 from .errors import RunnerError, UsageError
 from .progress import is_writable
 
+_STUCK_MS = 1000
 _STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -19,8 +21,11 @@ class Output:
     to_stdout = False
     wanted = True
 
-    def write(self, chunks: Iterable[str]) -> None:
-        """Write the whole result. Raises RunnerError if not all of it could be."""
+    def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:
+        """Write the whole result. Raises RunnerError if not all of it could be.
+
+        while_stuck is called about once a second while nobody takes what is written; it may raise.
+        """
         raise NotImplementedError
 
     def discard(self) -> None:
@@ -32,7 +37,7 @@ class NoOutput(Output):
 
     wanted = False
 
-    def write(self, chunks: Iterable[str]) -> None:
+    def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:
         """Write nothing."""
 
 
@@ -44,10 +49,11 @@ class DescriptorOutput(Output):
         self._name = name
         self.to_stdout = fd == 1
 
-    def write(self, chunks: Iterable[str]) -> None:
+    def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:
         """Write to the descriptor."""
         try:
-            _write_all(self._fd, chunks)
+            for chunk in chunks:
+                _write_to_reader(self._fd, chunk.encode(), while_stuck)
         except OSError as error:
             raise RunnerError(
                 f"cannot write the result to {self._name}: {error.strerror}"
@@ -83,10 +89,11 @@ class FileOutput(Output):
         except OSError as error:
             raise _unwritable(path, error) from error
 
-    def write(self, chunks: Iterable[str]) -> None:
+    def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:  # noqa: ARG002
         """Write the file, and give it its name once it is safe on disk."""
         try:
-            _write_all(self._fd, chunks)
+            with open(self._fd, "w", encoding="utf-8", closefd=False) as stream:
+                stream.writelines(chunks)
             os.fsync(self._fd)
             os.rename(self.temporary, self._path)
         except OSError as error:
@@ -146,7 +153,12 @@ def _unwritable(path: str, error: OSError) -> UsageError:
     return UsageError(f"cannot write to --output-path={path}: {error.strerror}")
 
 
-def _write_all(fd: int, chunks: Iterable[str]) -> None:
-    with open(fd, "w", encoding="utf-8", closefd=False) as stream:
-        for chunk in chunks:
-            stream.write(chunk)
+def _write_to_reader(fd: int, data: bytes, while_stuck: Callable[[], object]) -> None:
+    """Write data in pieces that a pipe with any room takes without blocking (man 7 pipe)."""
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    while data:
+        if poller.poll(_STUCK_MS):
+            data = data[os.write(fd, data[: select.PIPE_BUF]) :]
+        else:
+            while_stuck()

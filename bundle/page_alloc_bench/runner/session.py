@@ -205,24 +205,30 @@ class Session:
     def _deliver(self, document: Document, ending: BaseException | None, code: int) -> int:
         """Write the result and the summary; return the exit code.
 
-        A signal may cut this short: the reader of a pipe can keep us waiting forever.
+        A signal cuts this short only where the reader of a pipe keeps us waiting: an impatient
+        second Ctrl-C must not cost what is about to be written.
         """
         reason = None if ending is None else describe(ending)
         document.end(complete=ending is None, reason=reason, exit_code=code)
-        self._signals.rearm()
         try:
-            if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
-                self._out.write(document.chunks())
-            if not self._options.quiet:
-                from . import summary
-
-                self._reporter.table(summary.render(document))
-            if not self._out.wanted:
-                self._reporter.hint("to keep the result, give --output-path FILE")
+            with self._signals.deferred():
+                self._signals.rearm()
+                if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
+                    self._out.write(document.chunks(), self._signals.let_in)
+                self._summarize(document)
+                self._signals.finish()
         except (RunnerError, Stop) as error:
             self._reporter.error(describe(error))
             return code or exit_code(error)
         return code
+
+    def _summarize(self, document: Document) -> None:
+        if not self._options.quiet:
+            from . import summary
+
+            self._reporter.table(summary.render(document))
+        if not self._out.wanted:
+            self._reporter.hint("to keep the result, give --output-path FILE")
 
     def _warn(self, text: str) -> None:
         self._reporter.warning(text)

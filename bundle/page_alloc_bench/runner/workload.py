@@ -143,6 +143,8 @@ class Workload:
                 "start_s": start_s,
                 "constraint": limit.constraint,
                 "oom_rss_bytes": limit.oom_rss_bytes,
+                "oom_free_bytes": limit.oom_free_bytes,
+                "oom_free_pcp_bytes": limit.oom_free_pcp_bytes,
                 "warnings": list(limit.warnings),
             }
         )
