@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 
 import lab
@@ -17,7 +17,10 @@ from page_alloc_bench.targets.guest import Guest
 from perf import antagonist, findlimit, runner
 from perf.figures import Figure, at_most
 
-GROUPS = ("size", "antagonist", "cpus", "findlimit", "startup", "footprint")
+GROUPS = ("size", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory")
+
+Group = Callable[[Guest], Iterator[Figure]]
+Groups = dict[str, Group]
 
 
 def size(bundle: Path) -> Iterator[Figure]:
@@ -32,22 +35,30 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
         build.build(build.BuildRequest(kdir=kernel.kdir, output=bundle))
         if "size" in wanted:
             yield from size(bundle)
-        if "antagonist" in wanted:
-            with Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0") as guest:
-                yield from antagonist.against_floor(guest)
-        in_guest: dict[str, Callable[[Guest], Iterator[Figure]]] = {
+        by_instructions: Groups = {
+            "antagonist": antagonist.against_floor,
+            "cpu": lambda guest: runner.cpu(guest, bundle),
+        }
+        with_four_cpus: Groups = {
             "cpus": antagonist.over_cpus,
             "findlimit": findlimit.against_c,
             "startup": lambda guest: runner.startup(guest, bundle),
-            "footprint": lambda guest: runner.footprint(guest, bundle),
+            "memory": lambda guest: runner.memory(guest, bundle),
         }
-        if wanted.isdisjoint(in_guest):
-            return
-        with Guest(kernel, cpus=4, nodes=2, memory="2G") as guest:
-            lab.install(guest)
-            for name, figures in in_guest.items():
-                if name in wanted:
-                    yield from figures(guest)
+        for groups, guest in (
+            (by_instructions, Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0")),
+            (with_four_cpus, Guest(kernel, cpus=4, nodes=2, memory="2G")),
+        ):
+            chosen = [figures for name, figures in groups.items() if name in wanted]
+            if chosen:
+                yield from _in_guest(guest, chosen)
+
+
+def _in_guest(guest: Guest, groups: Iterable[Group]) -> Iterator[Figure]:
+    with guest:
+        lab.install(guest)
+        for figures in groups:
+            yield from figures(guest)
 
 
 def main() -> int:

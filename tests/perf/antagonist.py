@@ -38,7 +38,6 @@ print(json.dumps({{
 
 def against_floor(guest: Guest) -> Iterator[Figure]:
     """Compare by instructions, which no other load of this machine can disturb."""
-    lab.install(guest)
     for order in (0, 4):
         guest.run(f"insmod {lab.IN_GUEST}/page_alloc_bench.ko")
         ours = lab.python(guest, RUN.format(order=order, seconds=0.5))["per_second"]

@@ -94,21 +94,38 @@ def assert_true(limit: dict[str, Any]) -> None:
 def test_three_in_a_row_agree_with_the_kernel_and_give_all_back(drive: Drive) -> None:
     told = drive("""
         seen, before = [], free()
-        cpu, wall = time.process_time(), time.monotonic()
         limits = [measure(seen.append) for _ in range(3)]
-        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
         print(json.dumps({"limits": limits, "seen": seen, "before": before, "after": free(),
-                          "cpu": cpu, "wall": wall, "child": child()}))
+                          "child": child()}))
     """)
     limits = told["limits"]
     for limit in limits:
         assert_true(limit)
         assert limit["release_s"] < 5
     counts = [limit["available_bytes"] for limit in limits]
-    assert max(counts) - min(counts) <= 0.01 * max(counts), counts
+    # What one iteration gets less than another, the kernel has left on the lists of its CPUs.
+    totals = [
+        limit["available_bytes"] + limit["oom_free_bytes"] + limit["oom_free_pcp_bytes"]
+        for limit in limits
+    ]
+    assert max(totals) - min(totals) <= 0.01 * max(totals), limits
     assert 0 < max(told["seen"]) <= max(counts)
     assert told["child"] is None
     assert abs(told["after"] - told["before"]) <= 0.005 * told["before"], told
+
+
+def test_watching_the_child_costs_next_to_nothing() -> None:
+    """By instructions: where CPUs are emulated, CPU time holds what the host took away."""
+    with Guest("6.1", memory="1G", icount=True) as counted:
+        told = driver(counted)("""
+            seen = []
+            cpu, wall = time.process_time(), time.monotonic()
+            for _ in range(3):
+                measure(seen.append)
+            cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+            print(json.dumps({"cpu": cpu, "wall": wall, "seen": len(seen)}))
+        """)
+    assert told["seen"] >= 3
     assert told["cpu"] <= 0.02 * told["wall"], told
 
 

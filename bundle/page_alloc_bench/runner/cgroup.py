@@ -7,6 +7,7 @@ Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst say what the fi
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,12 @@ class MemoryCgroup:
         return [self.directory, *inside]
 
 
+@functools.cache
 def own(root: str = "/") -> MemoryCgroup | None:
-    """Return the memory cgroup of this process, or None where there is none or none to see."""
+    """Return the memory cgroup of this process, or None where there is none or none to see.
+
+    Looked up once: a run does not move to another.
+    """
     mounts = _mounts(root)
     for line in _lines(Path(root, "proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from . import cgroup, memory, oom, populate, procfs
 from .errors import RunnerError
+from .lifecycle import STOP_SIGNALS
 
 _PROGRESS_MS = 1000
 _LOG_WAIT_S = 5.0
@@ -97,8 +98,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         ) from error
     with log, _Signals() as signals:
         charged = (own.usage_bytes() if own else None) or 0
-        memory.lock_resident()
-        end = _run_child(work, board, signals, on_progress)
+        with memory.resident():
+            end = _run_child(work, board, signals, on_progress)
         kill = _confirm(end, board, log)
         counted = board.populated_bytes
         rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
@@ -173,13 +174,14 @@ class _End:
 
 
 class _Signals:
-    """Keeps signals waiting that have a handler, but for the stretches where they are let in.
+    """Keeps the signals that end a run waiting, but for the stretches where they are let in.
 
     A context manager. Its window() is another: handlers may raise from there and nowhere else.
     """
 
     def __init__(self) -> None:
-        self._numbers = [n for n in signal.valid_signals() if callable(signal.getsignal(n))]
+        numbers = (*STOP_SIGNALS, signal.SIGALRM)
+        self._numbers = [number for number in numbers if callable(signal.getsignal(number))]
 
     def hold(self) -> None:
         """Hold them; those that came before have run their handlers when this returns."""

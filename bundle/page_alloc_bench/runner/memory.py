@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .procfs import page_size
@@ -71,3 +73,13 @@ def lock_resident() -> None:
     off. What is mapped later is not locked. Without the privilege nothing happens.
     """
     ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT)
+
+
+@contextmanager
+def resident() -> Iterator[None]:
+    """Lock this process into memory for a while, see lock_resident()."""
+    lock_resident()
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).munlockall()
