@@ -142,6 +142,8 @@ static long pab_dispatch(struct pab_session *session, unsigned int request,
 		return pab_session_start(session);
 	case PAB_IOC_STOP:
 		return pab_session_stop(session);
+	case PAB_IOC_WATCH_OOM:
+		return pab_session_watch_oom(session);
 	case PAB_IOC_PROGRESS:
 		return pab_progress(session, argument);
 	case PAB_IOC_CPU_STATS:

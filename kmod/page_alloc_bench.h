@@ -6,8 +6,8 @@
  * at a time: the open file. Closing it, for whatever reason, stops the workers
  * and gives back every page.
  *
- *	open -> INFO -> CONFIGURE -> START -> PROGRESS ... -> STOP -> CPU_STATS,
- *	LATENCY -> CONFIGURE (again) or close
+ *	open -> INFO -> CONFIGURE -> START -> WATCH_OOM, PROGRESS ... -> STOP ->
+ *	CPU_STATS, LATENCY -> CONFIGURE (again) or close
  *
  * Errors, before anything is changed: EINVAL for an unknown or out-of-range
  * argument, EFAULT for a bad user pointer, EBADFD for a call that does not fit
@@ -97,6 +97,9 @@ struct pab_config {
 	__u32 reserved;		/* 0 */
 };
 
+/* What pab_progress.oom_held is when the OOM killer has not been called. */
+#define PAB_NO_OOM		(~0ULL)
+
 /* Sums over the workers, in blocks, and when they were taken. */
 struct pab_progress {
 	__u32 state;		/* enum pab_state */
@@ -108,6 +111,10 @@ struct pab_progress {
 	__u64 frees;
 	__u64 failures;		/* allocations that got nothing */
 	__u64 remote;		/* of allocs: not from the nearest node */
+	__u64 oom_held;		/* blocks held when the kernel first called the
+				 * OOM killer for the whole machine after START
+				 * or WATCH_OOM, or PAB_NO_OOM
+				 */
 };
 
 struct pab_cpu_stats {
@@ -148,5 +155,6 @@ struct pab_latency {
 #define PAB_IOC_PROGRESS	_IOR(PAB_IOC_MAGIC, 4, struct pab_progress)
 #define PAB_IOC_CPU_STATS	_IOWR(PAB_IOC_MAGIC, 5, struct pab_cpu_stats)
 #define PAB_IOC_LATENCY		_IOWR(PAB_IOC_MAGIC, 6, struct pab_latency)
+#define PAB_IOC_WATCH_OOM	_IO(PAB_IOC_MAGIC, 7)
 
 #endif /* PAGE_ALLOC_BENCH_H */

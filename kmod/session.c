@@ -3,6 +3,7 @@
 #include <linux/err.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/oom.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <linux/uaccess.h>
@@ -15,6 +16,36 @@ static const struct pab_pattern * const pab_patterns[PAB_PATTERN_COUNT] = {
 	[PAB_PATTERN_ANTAGONIST] = &pab_antagonist,
 };
 
+static u64 pab_session_held(const struct pab_session *session)
+{
+	unsigned int cpu;
+	u64 held = 0;
+
+	for_each_cpu(cpu, session->cpus) {
+		const struct pab_worker *worker = session->workers[cpu];
+		/* Pairs with the worker's release: never more frees than allocs. */
+		u64 frees = smp_load_acquire(&worker->frees);
+
+		held += READ_ONCE(worker->allocs) - frees;
+	}
+	return held;
+}
+
+/*
+ * out_of_memory() (mm/oom_kill.c) calls this before it chooses a victim, unless
+ * only a memory cgroup is short: the moment at which what user space has and
+ * what the workers hold add up to the machine. While a victim dies it may call
+ * again; the first call is the one that counts.
+ */
+static int pab_on_oom(struct notifier_block *notifier, unsigned long unused, void *freed)
+{
+	struct pab_session *session = container_of(notifier, struct pab_session, oom_notifier);
+
+	if (READ_ONCE(session->oom_held) == PAB_NO_OOM)
+		WRITE_ONCE(session->oom_held, pab_session_held(session));
+	return NOTIFY_OK;
+}
+
 struct pab_session *pab_session_create(void)
 {
 	struct pab_session *session = kzalloc(sizeof(*session), GFP_KERNEL);
@@ -24,6 +55,8 @@ struct pab_session *pab_session_create(void)
 	mutex_init(&session->lock);
 	init_waitqueue_head(&session->start);
 	session->state = PAB_STATE_NEW;
+	session->oom_held = PAB_NO_OOM;
+	session->oom_notifier.notifier_call = pab_on_oom;
 	session->workers = kvcalloc(nr_cpu_ids, sizeof(*session->workers), GFP_KERNEL);
 	if (!session->workers)
 		goto err_workers;
@@ -47,6 +80,8 @@ static void pab_session_halt(struct pab_session *session)
 {
 	unsigned int cpu;
 
+	if (session->state == PAB_STATE_RUNNING)
+		unregister_oom_notifier(&session->oom_notifier);
 	WRITE_ONCE(session->stopping, true);
 	for_each_cpu(cpu, session->cpus)
 		wake_up_process(session->workers[cpu]->task);
@@ -162,8 +197,14 @@ unlock:
 
 int pab_session_start(struct pab_session *session)
 {
+	int err;
+
 	if (session->state != PAB_STATE_CONFIGURED)
 		return -EBADFD;
+	session->oom_held = PAB_NO_OOM;
+	err = register_oom_notifier(&session->oom_notifier);
+	if (err)
+		return err;
 	session->state = PAB_STATE_RUNNING;
 	WRITE_ONCE(session->started, true);
 	wake_up_all(&session->start);
@@ -176,6 +217,14 @@ int pab_session_stop(struct pab_session *session)
 		return -EBADFD;
 	pab_session_halt(session);
 	session->state = PAB_STATE_STOPPED;
+	return 0;
+}
+
+int pab_session_watch_oom(struct pab_session *session)
+{
+	if (session->state != PAB_STATE_RUNNING)
+		return -EBADFD;
+	WRITE_ONCE(session->oom_held, PAB_NO_OOM);
 	return 0;
 }
 
@@ -196,6 +245,7 @@ void pab_session_progress(struct pab_session *session, struct pab_progress *prog
 		progress->failures += READ_ONCE(worker->failures);
 		progress->remote += READ_ONCE(worker->remote);
 	}
+	progress->oom_held = READ_ONCE(session->oom_held);
 	progress->time_ns = ktime_get_ns();
 }
 

@@ -8,6 +8,7 @@
 
 #include <linux/cpumask.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 
@@ -23,6 +24,10 @@ struct pab_session {
 	const struct pab_pattern *pattern;
 	struct pab_config	config;
 
+	/* What the workers held when the OOM killer was called, in blocks. */
+	u64			oom_held;
+	struct notifier_block	oom_notifier;	/* registered while running */
+
 	struct mutex		lock;	/* one call at a time */
 	enum pab_state		state;
 	wait_queue_head_t	start;
@@ -37,6 +42,7 @@ void pab_session_destroy(struct pab_session *session);
 int pab_session_configure(struct pab_session *session, const struct pab_config *config);
 int pab_session_start(struct pab_session *session);
 int pab_session_stop(struct pab_session *session);
+int pab_session_watch_oom(struct pab_session *session);
 void pab_session_progress(struct pab_session *session, struct pab_progress *progress);
 struct pab_worker *pab_session_worker(struct pab_session *session, unsigned int cpu);
 

@@ -48,6 +48,8 @@ CONSTANTS = {
     "PAB_IOC_PROGRESS": device.IOC_PROGRESS,
     "PAB_IOC_CPU_STATS": device.IOC_CPU_STATS,
     "PAB_IOC_LATENCY": device.IOC_LATENCY,
+    "PAB_IOC_WATCH_OOM": device.IOC_WATCH_OOM,
+    "PAB_NO_OOM": device.NO_OOM,
 }
 
 

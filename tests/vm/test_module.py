@@ -294,6 +294,28 @@ with Device() as session:
     assert seen["free"][1] > seen["free"][0] * 0.98
 
 
+def test_what_is_held_when_the_oom_killer_comes(machine: Guest) -> None:
+    seen = ask(
+        machine,
+        """
+from page_alloc_bench.runner import findlimit
+open("/proc/self/oom_score_adj", "w").write("-1000")
+with Device() as session:
+    session.configure(**{**CONFIG, "order": 2, "held": 2000, "spread": 1})
+    session.start()
+    settle(session)
+    before = session.progress().oom_held
+    findlimit.measure(findlimit.Settings(cpus=tuple(CPUS)))
+    after = session.progress().oom_held
+    session.watch_oom()
+    print(json.dumps([before == NO_OOM, after, session.progress().oom_held == NO_OOM]))
+""",
+    )
+    assert seen[0] is True
+    assert abs(seen[1] - 4 * 2000) <= 4  # each worker is within one block of what it shall hold
+    assert seen[2] is True
+
+
 @pytest.mark.parametrize("order", [0, 4])
 def test_kill_9_gives_every_page_back(machine: Guest, order: int) -> None:
     seen = ask(
@@ -361,7 +383,7 @@ def test_calls_out_of_order_are_refused(machine: Guest) -> None:
         machine,
         """
 with Device() as session:
-    new = [fails(session.start), fails(session.stop)]
+    new = [fails(session.start), fails(session.stop), fails(session.watch_oom)]
     session.configure(**CONFIG)
     configured = [fails(session.stop)]
     session.start()
@@ -372,7 +394,7 @@ with Device() as session:
 """,
     )
     assert seen == [
-        ["EBADFD", "EBADFD"],
+        ["EBADFD", "EBADFD", "EBADFD"],
         ["EBADFD"],
         ["EBADFD", "EBADFD"],
         ["EBADFD", "EBADFD", "no error"],

@@ -127,6 +127,23 @@ def test_what_idle_iterations_differ_by_is_what_the_kernel_left_lying(job: dict[
         assert statistics.stdev(total) / statistics.mean(total) < 0.005
 
 
+def test_what_the_antagonist_holds_is_what_user_space_lacks(job: dict[str, Any]) -> None:
+    """Each iteration, taken with what was held and what lay free at its kill, is the machine."""
+    result = job["result"]
+    for order in (0, 4):
+        totals: dict[str, list[int]] = {"idle": [], "antagonized": []}
+        for entry in result["run"]["iterations"]:
+            if entry["order"] == order:
+                index = entry["iteration"] - 1
+                total = result[f"{entry['phase']}_available_bytes_order{order}"][index]
+                total += entry["oom_free_bytes"] + entry["oom_free_pcp_bytes"]
+                if entry["phase"] == "antagonized":
+                    total += result[f"antagonist_held_bytes_order{order}"][index]
+                totals[entry["phase"]].append(total)
+        idle, antagonized = (statistics.mean(values) for values in totals.values())
+        assert antagonized == pytest.approx(idle, rel=0.01), totals
+
+
 def test_every_oom_kill_was_of_the_child(job: dict[str, Any]) -> None:
     killed = re.findall(r"Killed process \d+ \(([^)]*)\)", job["dmesg"])
     assert killed == ["pab-findlimit"] * 12

@@ -28,6 +28,7 @@ MAX_HELD = 1 << 24
 MAX_TIME_ONE_IN = 1 << 16
 MAX_SAMPLE = 1 << 22
 MAX_CPUS_SIZE = 1 << 13
+NO_OOM = (1 << 64) - 1
 
 
 class Pattern(enum.IntEnum):
@@ -102,6 +103,7 @@ class Progress(ctypes.Structure):
         ("frees", ctypes.c_uint64),
         ("failures", ctypes.c_uint64),
         ("remote", ctypes.c_uint64),
+        ("oom_held", ctypes.c_uint64),
     )
     state: int
     workers: int
@@ -112,6 +114,7 @@ class Progress(ctypes.Structure):
     frees: int
     failures: int
     remote: int
+    oom_held: int
 
 
 class CpuStats(ctypes.Structure):
@@ -182,6 +185,7 @@ IOC_STOP = _request(0, 3, 0)
 IOC_PROGRESS = _request(_IOC_READ, 4, ctypes.sizeof(Progress))
 IOC_CPU_STATS = _request(_IOC_READ | _IOC_WRITE, 5, ctypes.sizeof(CpuStats))
 IOC_LATENCY = _request(_IOC_READ | _IOC_WRITE, 6, ctypes.sizeof(LatencyRequest))
+IOC_WATCH_OOM = _request(0, 7, 0)
 
 
 class AbiMismatchError(Exception):
@@ -304,6 +308,10 @@ class Device:
     def stop(self) -> None:
         """Stop the workers and give back their pages; results stay readable."""
         fcntl.ioctl(self._fd, IOC_STOP)
+
+    def watch_oom(self) -> None:
+        """Have progress().oom_held tell what is held when the OOM killer is next called."""
+        fcntl.ioctl(self._fd, IOC_WATCH_OOM)
 
     def progress(self) -> Progress:
         """Return the sums over all workers, now."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import findlimit, procfs, sampling
-from .device import CpuStats, Device, LatencyClass, Progress, bucket_floor
+from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import HostUnfitError, RunnerError
 from .lifecycle import Signals
 from .options import Options
@@ -104,15 +104,15 @@ class Workload:
                 self._iterate(phase, number)
 
     def _iterate(self, phase: str, number: int) -> None:
-        document, order = self._document, self._order
+        order = self._order
         where = f", iteration {number} of {self._options.iterations}"
-        held = _Held(self._device) if phase == "antagonized" else None
+        antagonized = phase == "antagonized"
 
         def on_progress(size_bytes: int) -> None:
-            if held is not None:
-                held.look()
             self._reporter.tick(where, size_bytes)
 
+        if antagonized:
+            self._device.watch_oom()
         gib = self._options.findlimit_mmap_size_gib
         settings = findlimit.Settings(
             cpus=tuple(self._cpus), mapping_bytes=gib << 30 if gib else None, thp=self._options.thp
@@ -124,8 +124,8 @@ class Workload:
             raise RunnerError(f"order {order}, {phase}{where}: {error}") from error
         with self._signals.deferred():
             self._record(phase, number, start_s, limit)
-            if held is not None:
-                document.append("antagonist_held_bytes", order, self._bytes(held.blocks))
+            if antagonized:
+                self._record_held(number)
         self._reporter.finished(f"{where}: {_gib(limit.available_bytes)}")
 
     def _record(self, phase: str, number: int, start_s: float, limit: findlimit.Limit) -> None:
@@ -150,6 +150,17 @@ class Workload:
         )
         for warning in limit.warnings:
             self._warn(f"{phase} at order {order}, iteration {number}: {warning}")
+
+    def _record_held(self, number: int) -> None:
+        """Put what the antagonist held at the OOM kill of an iteration into the document."""
+        held = self._device.progress().oom_held
+        if held == NO_OOM:
+            self._warn(
+                f"order {self._order}, antagonized, iteration {number}: the machine itself was not "
+                "out of memory, so what the antagonist held has no place in the sum"
+            )
+        else:
+            self._document.append("antagonist_held_bytes", self._order, self._bytes(held))
 
     def _antagonize(self) -> None:
         """Measure beside the running antagonist; what it did is recorded even if cut short."""
@@ -303,18 +314,6 @@ class Workload:
     def _warn(self, text: str) -> None:
         self._document.warn(text)
         self._reporter.warning(text)
-
-
-class _Held:
-    """What the antagonist holds, as last seen while the child was alive, in blocks."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self.look()
-
-    def look(self) -> None:
-        progress = self._device.progress()
-        self.blocks = max(0, progress.allocs - progress.frees)
 
 
 def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
