@@ -18,12 +18,13 @@ from page_alloc_bench.targets.kernels import FetchedKernel
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 IN_GUEST = "/opt/lab"
+_SCRATCH = tempfile.TemporaryDirectory(prefix="pab-lab.")  # goes when the tests end
 
 
 @functools.cache
 def kernel_module(kernel: FetchedKernel, source: str) -> Path:
     """Build the module of the checkout's directory source ("kmod", "tests/kmod/floor")."""
-    scratch = Path(tempfile.mkdtemp(prefix="pab-lab."))
+    scratch = Path(_SCRATCH.name) / f"{kernel.release}-{source.replace('/', '-')}"
     for directory in {"kmod", source}:
         shutil.copytree(TOP / directory, scratch / directory)
     command = ["make", "-C", scratch / source, f"KDIR={kernel.kdir}"]
