@@ -16,9 +16,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from bundle_maker import MACHINE, RELEASE, make_bundle
 from click.testing import CliRunner
 
+from bundle_maker import MACHINE, RELEASE, make_bundle
 from page_alloc_bench import cli, resources
 from page_alloc_bench.packager import build, bundle, kbuild, manifest, tree, wheels, zipapp
 from page_alloc_bench.packager.errors import PackagerError
