@@ -29,7 +29,7 @@ def test_python_is_formatted() -> None:
 
 
 def test_python_is_linted() -> None:
-    clean(sys.executable, "-m", "ruff", "check", ".")
+    clean(sys.executable, "-m", "ruff", "check", "--no-cache", ".")
 
 
 def test_python_is_typed() -> None:
