@@ -16,7 +16,7 @@ def test_a_busy_process_is_named() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(0.3)
-        # Colleagues of the test may keep the CPUs so busy that one process gets less than half.
+        # Other load may keep the CPUs so busy that one process gets less than half of one.
         neighbours_seen = [neighbours.warnings() for _ in range(3)]
     finally:
         busy.kill()
