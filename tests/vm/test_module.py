@@ -260,36 +260,37 @@ with Device() as session:
 
 @pytest.mark.parametrize("time_one_in", [1, 65536])
 def test_a_failed_allocation_is_counted_timed_and_retried(machine: Guest, time_one_in: int) -> None:
-    """Blocks of the largest order run out long before 16 GiB of them are held."""
+    """Blocks of the largest order run out long before 4 GiB of them are held."""
     seen = ask(
         machine,
         f"""
 ctypes.CDLL(None).mlockall(3)  # there will be no memory left to read this program back
 with Device() as session:
     session.configure(**{{**CONFIG, "order": session.info.max_order, "held": 1000, "spread": 1,
-                         "time_one_in": {time_one_in}}})
+                         "cpus": [0], "time_one_in": {time_one_in}}})
     free = free_bytes()
     session.start()
-    while session.progress().failures < 12:
+    while session.progress().failures < 4:
         time.sleep(0.05)
     start = time.monotonic()
     session.stop()
     stopped_s = time.monotonic() - start
-    failed = [session.latency(cpu, LatencyClass.FAILURE) for cpu in CPUS]
+    failed = session.latency(0, LatencyClass.FAILURE)
     progress = session.progress()
     print(json.dumps({{
-        "failures": progress.failures, "timed": sum(f.timed for f in failed),
-        "longest": max(f.max_ns for f in failed), "stopped_s": stopped_s,
+        "failures": progress.failures, "timed": failed.timed,
+        "longest_s": failed.max_ns / 1e9, "stopped_s": stopped_s,
         "lost": progress.allocs - progress.frees, "free": [free, free_bytes()]}}))
 """,
     )
-    assert 12 <= seen["failures"] < 100  # with pauses of half a second and more between
+    assert 4 <= seen["failures"] < 20  # with pauses of half a second and more between
     if time_one_in == 1:
         assert seen["timed"] == seen["failures"]
     else:  # first attempts are hardly ever chosen, but retries are always timed
         assert 0 < seen["timed"] < seen["failures"]
-    assert seen["longest"] > 0
-    assert seen["stopped_s"] < 2
+    assert seen["longest_s"] > 0
+    # A pause ends at once; an attempt that has begun, like those that failed, goes on to its end.
+    assert seen["stopped_s"] < 2 + 2 * seen["longest_s"]
     assert seen["lost"] == 0
     assert seen["free"][1] > seen["free"][0] * 0.98
 
