@@ -46,6 +46,8 @@ def main():
         "inherited": sorted(n for n in os.environ if n.startswith(("PYTHON", "SHIV_"))),
         "flags": [sys.flags.isolated, sys.flags.no_site, sys.flags.dont_write_bytecode],
     }, sys.stdout)
+    if "--keep" in sys.argv:
+        os.environ["PAGE_ALLOC_BENCH_KEEP"] = "1"
     return 7 if "seven" in sys.argv else 0
 """
 SLEEPING_RUNNER = """

@@ -260,7 +260,7 @@ def test_an_extracted_bundle_runs_the_same_and_keeps_nothing_else(host: Guest) -
 
 
 def test_keep_keeps_the_scratch_directory_and_names_it(host: Guest) -> None:
-    done = bench(host, "--keep --alloc-orders 99")
+    done = bench(host, "--keep --held 100000")
     kept = re.search(r"keeping (\S+)", done.stderr)
     assert kept
     assert host.run(f"stat -c %a {kept[1]} && rm -r {kept[1]}").stdout == "700\n"
@@ -294,6 +294,7 @@ def test_small_mappings_and_ancestor_spelling(host: Guest) -> None:
         ("--alloc-orders 11", 2, ["11", "10"]),
         ("--alloc-orders zero", 2, ["zero"]),
         ("--cpus 0,17", 2, ["17"]),
+        ("--keep --cpus x", 2, ["x"]),
         ("--held 5 --spread 6", 2, ["spread"]),
         ("--iterations 0", 2, ["iterations"]),
         ("--no-such-option", 2, ["no-such-option"]),

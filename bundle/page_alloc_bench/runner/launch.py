@@ -11,8 +11,8 @@ What the runner finds in its environment:
 ``PAGE_ALLOC_BENCH_BUNDLE``
     the absolute path of the bundle, or of the directory it was extracted to;
 ``PAGE_ALLOC_BENCH_SCRATCH``
-    the scratch directory, absent when none is needed. It stays when ``--keep`` is among the
-    arguments; telling the user so is the runner's part.
+    the scratch directory, absent when none is needed. It stays if the runner sets
+    ``PAGE_ALLOC_BENCH_KEEP``, having told the user so.
 
 The scratch directory is made here and not by the shell, because a signal between a shell's mktemp
 and the first line of Python would leave it behind. Few imports, and syntax that a Python too old
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
 NAME = "page-alloc-bench"
+KEEP = "PAGE_ALLOC_BENCH_KEEP"  # set by the runner once it has told the user so
 OLDEST_PYTHON = (3, 9)
 # Room for what is unpacked: the runner and psutil.
 NEEDED_BYTES = 2 << 20
@@ -48,7 +49,7 @@ def _fail(status: int, message: str) -> "NoReturn":
 def _scrub_environment() -> None:
     """Drop what could steer shiv, or the Python of a child, away from what we packed."""
     for name in list(os.environ):
-        if name.startswith(("PYTHON", "SHIV_")) or name == "PAGE_ALLOC_BENCH_SCRATCH":
+        if name.startswith(("PYTHON", "SHIV_")) or name in ("PAGE_ALLOC_BENCH_SCRATCH", KEEP):
             del os.environ[name]
 
 
@@ -119,7 +120,7 @@ class Scratch:
 
         Not by shutil, which a signal may find half imported.
         """
-        if not self.path or os.getpid() != self.owner or "--keep" in sys.argv[1:]:
+        if not self.path or os.getpid() != self.owner or KEEP in os.environ:
             return
         for top, directories, files in os.walk(self.path, topdown=False):
             for name in files:
