@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ``page-alloc-bench`` command: one thin function a subcommand.
-
-Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-usage, 3 the host or the kernel tree is not fit; ``run`` and ``vm`` end as the benchmark did.
-"""
+"""``page-alloc-bench build`` and ``run``: from a kernel tree to a bundle."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-import page_alloc_bench
+from page_alloc_bench.cli.common import CONTEXT, KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
@@ -27,8 +23,6 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.process import TargetError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Reporter:
@@ -44,9 +38,6 @@ class _Reporter:
             click.secho(message, fg="yellow", err=True)
         elif not self._quiet:
             click.echo(f"[{time.monotonic() - self._start:5.1f}s] {message}", err=True)
-
-
-_KERNEL = click.Choice([kernel.name for kernel in kernels.KERNELS])
 
 
 def _default_kdir() -> Path:
@@ -105,23 +96,7 @@ def _build_options(function: Function) -> Function:
     return function
 
 
-@click.group(context_settings=_CONTEXT)
-@click.version_option(page_alloc_bench.__version__, prog_name="page-alloc-bench")
-def main() -> None:
-    """Benchmark the Linux kernel's page allocator.
-
-    Build one file for a kernel, copy it to a host that runs this kernel, and run it there as root:
-
-    \b
-        page-alloc-bench build --kdir TREE -o bench.run
-        scp bench.run HOST:
-        ssh HOST sudo ./bench.run > result.json
-
-    The benchmark drives that host out of memory on purpose. Use a test machine, or see `vm`.
-    """
-
-
-@main.command(context_settings=_CONTEXT)
+@click.command(context_settings=CONTEXT)
 @_build_options
 @click.option(
     "-o",
@@ -139,7 +114,7 @@ def main() -> None:
 )
 @click.option(
     "--kernel",
-    type=_KERNEL,
+    type=KERNEL,
     help="Instead of --kdir: fetch the headers of a Debian kernel that `vm` can boot.",
 )
 @click.pass_context
@@ -166,7 +141,7 @@ def build(context: click.Context, /, quiet: bool, kernel: str | None, **options:
         click.echo(f"{name + ':':<10}{value}")
 
 
-@main.command(context_settings=_CONTEXT)
+@click.command(context_settings=CONTEXT)
 @_build_options
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
@@ -181,45 +156,6 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
         request = packager.BuildRequest(output=Path(scratch) / "bench.run", **options)
         result = _build(request, quiet=quiet)
         status = process.run_in_foreground(["sh", str(result.path), *bench_options])
-    sys.exit(status)
-
-
-@main.command(context_settings=_CONTEXT)
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--kernel", type=_KERNEL, default=kernels.DEFAULT, show_default=True, help="What to boot."
-)
-@click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option(
-    "--nodes", type=click.IntRange(min=1), default=2, show_default=True, help="NUMA nodes."
-)
-@click.option(
-    "--mem", "memory", default="2G", show_default=True, help="Memory, shared out to the nodes."
-)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to put the result as JSON."
-)
-@click.option(
-    "--console",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the guest's serial console there, however the run ends.",
-)
-@click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
-def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
-    """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
-
-    BENCH_OPTIONS follow a `--`. The machine's CPUs are emulated: fine for trying, not for figures.
-    """
-    from page_alloc_bench.targets import vm as target  # noqa: PLC0415 (only this command needs it)
-
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        status = target.run_bundle(bundle, list(bench_options), **given)
-    except target.UsageError as error:
-        raise click.UsageError(str(error)) from error
-    except TargetError as error:
-        raise click.ClickException(str(error)) from error
     sys.exit(status)
 
 
@@ -249,7 +185,3 @@ def _explain(error: PackagerError) -> None:
     if error.advice:
         click.secho("  try: ", bold=True, nl=False, err=True)
         click.echo(error.advice, err=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ``page-alloc-bench`` command: a module a subcommand, imported when it is used.
+
+Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
+usage, 3 the host or the kernel tree is not fit; ``run`` and ``vm`` end as the benchmark did.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+import page_alloc_bench
+
+# Where each subcommand lives; a module has its command under the command's own name.
+_COMMANDS = {
+    "build": "build",
+    "run": "build",
+    "vm": "vm",
+}
+
+
+class _Commands(click.Group):
+    """Loads a subcommand's module when it is called: the libraries of one slow down no other."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names in the order of the work: build, run, look at the result."""
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Return the subcommand called ``name``."""
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"page_alloc_bench.cli.{_COMMANDS[name]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(page_alloc_bench.__version__, prog_name="page-alloc-bench")
+def main() -> None:
+    """Benchmark the Linux kernel's page allocator.
+
+    Build one file for a kernel, copy it to a host that runs this kernel, and run it there as root:
+
+    \b
+        page-alloc-bench build --kdir TREE -o bench.run
+        scp bench.run HOST:
+        ssh HOST sudo ./bench.run > result.json
+
+    The benchmark drives that host out of memory on purpose. Use a test machine, or see `vm`.
+    """
