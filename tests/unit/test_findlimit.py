@@ -139,7 +139,7 @@ class Log:
 @pytest.fixture
 def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[populate.Board], None]], None]:
     """Return what makes the child run a given function, and the kernel's log say nothing."""
-    monkeypatch.setattr(oom, "KernelLog", Log)
+    monkeypatch.setattr(oom, "OomLog", Log)
 
     def use(body: Callable[[populate.Board], None]) -> None:
         def run(_work: populate.Plan, board: populate.Board, _parent: int) -> None:
@@ -230,7 +230,7 @@ def test_an_unreadable_log_is_told_before_anything_happens(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     as_child(lambda _: None)
-    monkeypatch.setattr(oom, "KernelLog", refuse)
+    monkeypatch.setattr(oom, "OomLog", refuse)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child was started"))
     with pytest.raises(findlimit.FindlimitError, match=r"/dev/kmsg \(Operation not permitted\)"):
         findlimit.measure(SETTINGS)
@@ -251,7 +251,7 @@ def confirmed(counted: int, anon: int, monkeypatch: pytest.MonkeyPatch) -> findl
     log = Log()
     sizes = {"anon-rss": anon, "file-rss": 1 << 20, "shmem-rss": 0}
     log.found = oom.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE")
-    monkeypatch.setattr(oom, "KernelLog", lambda: log)
+    monkeypatch.setattr(oom, "OomLog", lambda: log)
     monkeypatch.setattr(populate, "run", run)
     monkeypatch.setattr(findlimit, "_BACK_TIMEOUT_S", 0.5)
     return findlimit.measure(SETTINGS)

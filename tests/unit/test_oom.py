@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import oom
+from page_alloc_bench.runner import kernel_log, oom
 
 RECORDED = Path(__file__).parents[1] / "data" / "kmsg"
 KILLED = (
@@ -33,7 +33,7 @@ def records(path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("*.kmsg")), ids=lambda path: path.stem)
 def test_recorded_logs(path: Path) -> None:
-    messages = [oom.kernel_message(record) for record in records(path)]
+    messages = [kernel_log.kernel_message(record) for record in records(path)]
     kills = parse(*(text for text in messages if text is not None))
     assert len(kills) == 1
     kill = kills[0]
@@ -128,10 +128,10 @@ def test_noise_is_not_kept() -> None:
 
 def test_only_the_kernel_itself_is_believed() -> None:
     text = KILLED.encode()
-    assert oom.kernel_message(b"3,812,24095317,-;" + text + b"\n KEY=value\n") == KILLED
-    assert oom.kernel_message(b"3,812,24095317,-,caller=T1;" + text + b"\n") == KILLED
-    assert oom.kernel_message(b"12,812,24095317,-;" + text + b"\n") is None  # user.warning
-    assert oom.kernel_message(b"garbage") is None
+    assert kernel_log.kernel_message(b"3,812,24095317,-;" + text + b"\n KEY=value\n") == KILLED
+    assert kernel_log.kernel_message(b"3,812,24095317,-,caller=T1;" + text + b"\n") == KILLED
+    assert kernel_log.kernel_message(b"12,812,24095317,-;" + text + b"\n") is None  # user.warning
+    assert kernel_log.kernel_message(b"garbage") is None
 
 
 class Feed:
@@ -150,7 +150,7 @@ class Feed:
 def test_the_wait_for_a_line_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "lseek", lambda *_: 0)  # A pipe cannot.
     feed = Feed(tmp_path)
-    with oom.KernelLog(str(feed.path)) as log:
+    with oom.OomLog(str(feed.path)) as log:
         start = time.monotonic()
         assert log.await_kill({42}, 0.2) is None
         assert 0.2 <= time.monotonic() - start < 2
@@ -174,7 +174,7 @@ def test_overwritten_records_are_noted(tmp_path: Path, monkeypatch: pytest.Monke
             return answer
         raise answer
 
-    with oom.KernelLog(str(feed.path)) as log:
+    with oom.OomLog(str(feed.path)) as log:
         assert not log.lost
         monkeypatch.setattr(os, "read", read)
         assert [kill.pid for kill in log.kills()] == [42]

@@ -90,7 +90,7 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
     work = _plan(settings, own)
     board = populate.Board(len(work.cpus))
     try:
-        log = oom.KernelLog()
+        log = oom.OomLog()
     except OSError as error:
         raise FindlimitError(
             f"cannot read the kernel's log, /dev/kmsg ({error.strerror}): no OOM kill could be "
@@ -273,7 +273,7 @@ def _await_death(pidfd: int, board: populate.Board, on_progress: Progress | None
 # Why it died
 
 
-def _confirm(end: _End, board: populate.Board, log: oom.KernelLog) -> oom.Kill:
+def _confirm(end: _End, board: populate.Board, log: oom.OomLog) -> oom.Kill:
     """Return the kernel's record of killing the child for want of memory. Raises FindlimitError."""
     if not os.WIFSIGNALED(end.status):
         reason = board.reason or f"exit status {os.WEXITSTATUS(end.status)}"
@@ -288,7 +288,7 @@ def _confirm(end: _End, board: populate.Board, log: oom.KernelLog) -> oom.Kill:
     raise FindlimitError(f"{died}, but {_unconfirmed(log)}")
 
 
-def _unconfirmed(log: oom.KernelLog) -> str:
+def _unconfirmed(log: oom.OomLog) -> str:
     if os.stat("/proc/self/ns/pid").st_ino != _PROC_PID_INIT_INO:
         return (
             "the kernel's log names processes by numbers that this PID namespace does not know. "
@@ -359,7 +359,7 @@ def _slack_bytes(work: populate.Plan) -> int:
     return threads * piece + cpus * max(64, 2 * cpus) * procfs.page_size() + (4 << 20)
 
 
-def _log_warnings(log: oom.KernelLog, kill: oom.Kill) -> list[str]:
+def _log_warnings(log: oom.OomLog, kill: oom.Kill) -> list[str]:
     others = [
         f"the OOM killer also took {other.pid} ({other.name}): {other.message}"
         for other in log.kills()

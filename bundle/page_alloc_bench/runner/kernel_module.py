@@ -8,45 +8,16 @@ import errno
 import os
 import stat
 import time
+from contextlib import ExitStack
 
 from . import procfs
 from .errors import HostUnfitError, RunnerError
+from .kernel_log import KernelLog
 
 NAME = "page_alloc_bench"
 _O_NONBLOCK = os.O_NONBLOCK  # delete_module never waits for users since v3.13; say so anyway
 _POLL_S = 0.05
 _LOG_LINES = 5
-
-
-class KernelLog:
-    """What the kernel logs from now on."""
-
-    def __init__(self) -> None:
-        try:
-            self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.lseek(self._fd, 0, os.SEEK_END)
-        except OSError:
-            self._fd = -1  # no such device in some containers
-
-    def lines(self) -> list[str]:
-        """Return the messages since the last call, without their prefixes."""
-        messages: list[str] = []
-        while self._fd >= 0:
-            try:
-                record = os.read(self._fd, 8192)
-            except BlockingIOError:
-                break
-            except BrokenPipeError:
-                continue  # the kernel has overwritten what we had not read; go on behind it
-            text = record.decode("utf-8", "replace").partition(";")[2]
-            messages.append(text.partition("\n")[0])
-        return messages
-
-    def close(self) -> None:
-        """Stop listening."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def load(image: bytes) -> list[str]:
@@ -56,17 +27,15 @@ def load(image: bytes) -> list[str]:
     watchdog, is replaced. Raises HostUnfitError, with the reason that the kernel gives.
     """
     warnings: list[str] = []
-    log = KernelLog()
-    try:
+    with ExitStack() as stack:
+        log = _open_log(stack)
         error = _init_module(image)
         if error == errno.EEXIST:
             _remove_stale()
             warnings.append(f"a module {NAME} was loaded already, unused: it has been replaced")
             error = _init_module(image)
         if error:
-            raise HostUnfitError(_explain(error, log.lines()))
-    finally:
-        log.close()
+            raise HostUnfitError(_explain(error, log.messages() if log else []))
     return warnings
 
 
@@ -112,6 +81,14 @@ def make_device_node() -> bool:
     major, minor = procfs.read(f"/sys/class/misc/{NAME}/dev").strip().split(":")
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(int(major), int(minor)))
     return True
+
+
+def _open_log(stack: ExitStack) -> KernelLog | None:
+    """Return the kernel's log, closed with the stack; None in a container that shows none."""
+    try:
+        return stack.enter_context(KernelLog())
+    except OSError:
+        return None
 
 
 def _libc() -> ctypes.CDLL:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whom the OOM killer took, by the kernel's own account: its log, read from /dev/kmsg.
+"""Whom the OOM killer took, by the kernel's own account: its log.
 
 The lines are those of mm/oom_kill.c, alike from 5.10 to 7.x. A report is
 
@@ -13,19 +13,13 @@ so only the last line can be relied upon to be there.
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from types import TracebackType
 
+from .kernel_log import KMSG, KernelLog
 from .procfs import page_size
-
-_KMSG = "/dev/kmsg"
-# Larger than any record: kernel/printk/printk.c, PRINTKRB_RECORD_MAX and CONSOLE_EXT_LOG_MAX.
-_RECORD_BYTES = 16384
 
 _KILL = re.compile(
     r"(?P<message>(?:Memory cgroup out|Out) of memory[^:]*): "
@@ -129,43 +123,21 @@ class Parser:
         self._victim = None
 
 
-class KernelLog:
-    """The kernel's log from now on; a context manager.
+class OomLog(KernelLog):
+    """The OOM kills in the kernel's log from now on."""
 
-    Raises OSError when the log cannot be read (no CAP_SYSLOG, a container without /dev/kmsg).
-    lost is True when records were overwritten before they could be read.
-    """
-
-    def __init__(self, path: str = _KMSG) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, path: str = KMSG) -> None:
+        super().__init__(path)
         self._parser = Parser()
-        self.lost = False
-        os.lseek(self._fd, 0, os.SEEK_END)
 
-    def __enter__(self) -> KernelLog:
+    def __enter__(self) -> OomLog:
         return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        os.close(self._fd)
 
     def kills(self) -> list[Kill]:
         """Return all OOM kills since the log was opened, oldest first."""
-        while True:
-            try:
-                record = os.read(self._fd, _RECORD_BYTES)
-            except BlockingIOError:
-                return self._parser.kills
-            except BrokenPipeError:
-                self.lost = True  # The kernel has moved on to the oldest record that is left.
-                continue
-            text = kernel_message(record)
-            if text is not None:
-                self._parser.feed(text)
+        for message in self.messages():
+            self._parser.feed(message)
+        return self._parser.kills
 
     def await_kill(self, pids: Collection[int], timeout_s: float) -> Kill | None:
         """Return the OOM kill of one of PIDS, waiting for it up to TIMEOUT_S; None: there is none.
@@ -173,8 +145,6 @@ class KernelLog:
         The victim may be dead before the line is there: __oom_kill_process() sends the signal
         first and prints then.
         """
-        poller = select.poll()
-        poller.register(self._fd, select.POLLIN)
         deadline = time.monotonic() + timeout_s
         while True:
             for kill in self.kills():
@@ -183,17 +153,4 @@ class KernelLog:
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            poller.poll(left * 1000)
-
-
-def kernel_message(record: bytes) -> str | None:
-    """Return the text of a record of /dev/kmsg, None if the kernel itself did not write it.
-
-    Documentation/ABI/testing/dev-kmsg: "priority,sequence,timestamp,flags[,…];text", then lines of
-    properties. What user space writes there never carries facility 0, so nobody can forge a kill.
-    """
-    header, separator, rest = record.partition(b";")
-    priority = header.partition(b",")[0]
-    if not separator or not priority.isdigit() or int(priority) >> 3 != 0:
-        return None
-    return rest.partition(b"\n")[0].decode(errors="replace")
+            self.wait(left)
