@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Read result files, checked before anything is concluded from them.
+
+A result may have millions of numbers, so the schema that the runner ships is not applied to each
+of them: arrays are checked as arrays, and the object under "run" for what the analysis relies on.
+A result that has more than that, from a newer runner, is read as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import gzip
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import numpy as np
+from numpy.typing import NDArray
+
+from page_alloc_bench.runner import result as runner
+
+Better = Literal["higher", "lower"]
+
+# A function would have to be added here for each version, that makes of it what version 1 is.
+KNOWN_VERSIONS = (1,)
+
+_SUFFIXES = (".json", ".json.gz")
+_GZIP_MAGIC = b"\x1f\x8b"
+
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_RUN_SCHEMA = {
+    "type": "object",
+    "required": [
+        "bundle",
+        "complete",
+        "iterations",
+        "kernel",
+        "machine",
+        "parameters",
+        "phases",
+        "tool_version",
+        "warnings",
+    ],
+    "properties": {
+        "tool_version": {"type": "string"},
+        "started_at": {"type": "string"},
+        "complete": {"type": "boolean"},
+        "bundle": {"type": "object"},
+        "kernel": {
+            "type": "object",
+            "required": ["release", "version", "machine", "cmdline", "taint", "config"],
+            "properties": {
+                "release": {"type": "string"},
+                "version": {"type": "string"},
+                "machine": {"type": "string"},
+                "cmdline": _TEXT_OR_NULL,
+                "taint": {"type": ["integer", "null"]},
+                "page_size_bytes": {"type": "integer"},
+                "config": {
+                    "type": "object",
+                    "required": ["sha256", "options"],
+                    "properties": {
+                        "sha256": _TEXT_OR_NULL,
+                        "options": {"type": ["object", "null"]},
+                    },
+                },
+            },
+        },
+        "machine": {
+            "type": "object",
+            "required": ["cpus_used", "memory_bytes", "nodes", "clocksource"],
+            "properties": {
+                "cpus_used": {"type": "string"},
+                "memory_bytes": {"type": "integer"},
+                "nodes": {"type": "array", "items": {"type": "object"}},
+                "thp": {"type": ["object", "null"]},
+                "sysctl_vm": {"type": "object"},
+                "governors": {"type": ["array", "null"]},
+            },
+        },
+        "parameters": {"type": "object"},
+        "phases": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "order", "vmstat_delta"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "order": {"type": "integer"},
+                    "vmstat_delta": {"type": "object"},
+                },
+            },
+        },
+        "iterations": {"type": "array", "items": {"type": "object"}},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+class ResultError(Exception):
+    """A file that cannot be used; the message is one line that names it."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {' '.join(reason.split())}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What was measured under one name in one order.
+
+    unit: of the values, as the schema says; empty for a metric that this version does not know.
+    better: the direction that is good; None where neither is. values: one-dimensional.
+    """
+
+    name: str
+    order: int
+    unit: str
+    better: Better | None
+    values: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run. run: the object under "run"; metrics: by name and order."""
+
+    path: Path
+    run: dict[str, Any]
+    metrics: dict[tuple[str, int], Metric] = field(repr=False)
+
+    @property
+    def orders(self) -> list[int]:
+        """Return the orders that anything was measured in, ascending."""
+        return sorted({order for _, order in self.metrics})
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the whole JSON document, read again: as Python's integers it is large."""
+        return _parse(self.path, _read(self.path))
+
+    def values(self, name: str, order: int) -> NDArray[np.int64]:
+        """Return a metric's values; an empty array if it was not measured."""
+        metric = self.metrics.get((name, order))
+        return np.zeros(0, np.int64) if metric is None else metric.values
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Return a digest of the measurements, the same for copies of one run."""
+        digest = hashlib.sha256(str(self.run.get("started_at")).encode())
+        for key in sorted(self.metrics):
+            digest.update(repr(key).encode())
+            digest.update(self.metrics[key].values.tobytes())
+        return digest.hexdigest()
+
+
+def load(path: Path) -> Result:
+    """Return the result in path, plain or compressed by gzip.
+
+    Raises ResultError for anything else: no file, no JSON, no result, one of an unknown schema
+    version, an array of anything but integers from 0 to 2^63 - 1, a NaN.
+    """
+    document = _parse(path, _read(path))
+    run = document.pop("run", None)
+    if not isinstance(run, dict) or "schema_version" not in run:
+        raise ResultError(path, 'is no result of page-alloc-bench: no "run" with a schema_version')
+    version = run["schema_version"]
+    if version not in KNOWN_VERSIONS or isinstance(version, bool):
+        known = ", ".join(map(str, KNOWN_VERSIONS))
+        raise ResultError(path, f"has schema_version {version!r}; this program reads {known}")
+    _check_run(path, run)
+    metrics = {}
+    while document:  # gives the memory of each list back before the next is read
+        key, values = document.popitem()
+        metric = _metric(path, key, values)
+        metrics[metric.name, metric.order] = metric
+    if not metrics and run["complete"]:
+        raise ResultError(path, "has no measurement")
+    return Result(path, run, dict(reversed(metrics.items())))
+
+
+def find(arguments: Iterable[str | Path]) -> list[Path]:
+    """Return the files that arguments name, in their order.
+
+    An argument is a file, a directory (for the .json and .json.gz files right in it, by name), or
+    a glob that the shell did not expand. Raises ResultError for one that names nothing.
+    """
+    return [path for argument in arguments for path in _found(str(argument))]
+
+
+def load_all(arguments: Iterable[str | Path]) -> list[Result]:
+    """Return the results in all files that arguments name. Raises ResultError."""
+    return [load(path) for path in find(arguments)]
+
+
+def _found(argument: str) -> Iterator[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
+        if not files:
+            raise ResultError(path, "has no .json or .json.gz file in it")
+        yield from files
+    elif path.exists():
+        yield path
+    else:
+        matches = sorted(glob.glob(argument, recursive=True))
+        if not matches:
+            raise ResultError(argument, "no such file")
+        for match in matches:
+            if not Path(match).is_dir():
+                yield Path(match)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
+    except OSError as error:  # gzip.BadGzipFile is one
+        raise ResultError(path, error.strerror or str(error)) from error
+    except EOFError as error:
+        raise ResultError(path, "is cut short (gzip)") from error
+    except zlib.error as error:
+        raise ResultError(path, f"cannot be decompressed: {error}") from error
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        cut = not data.strip() or error.pos >= len(data.rstrip())
+        what = "is cut short or empty" if cut else "is no JSON"
+        raise ResultError(path, f"{what}: {error}") from error
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
+        raise ResultError(path, f"is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultError(path, "is no result of page-alloc-bench: no JSON object")
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
+
+
+def _check_run(path: Path, run: dict[str, Any]) -> None:
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
+    if error is not None:
+        place = "/".join(["run", *map(str, error.absolute_path)])
+        raise ResultError(path, f"{place}: {error.message[:200]}")
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(_RUN_SCHEMA)
+
+
+@functools.cache
+def _about() -> dict[str, dict[str, Any]]:
+    return runner.metrics(runner.schema())
+
+
+def describe(name: str) -> tuple[str, Better | None]:
+    """Return the unit of a metric and the direction that is good, by the runner's schema."""
+    about = _about().get(name, {})
+    better = about.get("better")
+    return about.get("unit", ""), better if better in ("higher", "lower") else None
+
+
+def _metric(path: Path, key: str, values: object) -> Metric:
+    try:
+        name, order = runner.split_key(key)
+    except ValueError as error:
+        raise ResultError(path, f"is no result of page-alloc-bench: {error}") from error
+    unit, better = describe(name)
+    return Metric(name, order, unit, better, _integers(path, key, values))
+
+
+def _integers(path: Path, key: str, values: object) -> NDArray[np.int64]:
+    if not isinstance(values, list):
+        raise ResultError(path, f"{key} is no array")
+    if not set(map(type, values)) <= {int}:  # numpy would take true for 1
+        raise ResultError(path, f"{key} has something in it that is no integer")
+    try:
+        array = np.array(values, np.int64)
+    except OverflowError as error:
+        raise ResultError(path, f"{key} has a number of 2^63 or more") from error
+    if array.size and array.min() < 0:
+        raise ResultError(path, f"{key} has a negative number")
+    array.flags.writeable = False
+    return array
+
+
+def common_orders(results: Sequence[Result]) -> list[int]:
+    """Return the orders that were measured in every one of the results."""
+    orders = [set(result.orders) for result in results]
+    return sorted(set.intersection(*orders)) if orders else []

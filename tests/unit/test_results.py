@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Result files are read if they are sound, and named in one line if they are not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from page_alloc_bench.analysis import results
+from page_alloc_bench.runner import result as runner
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+ONE = DATA / "results/init_on_alloc-1/00.json.gz"
+
+
+def plain() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(gzip.decompress(ONE.read_bytes()))
+    return document
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    def write(content: str | bytes) -> Path:
+        path = tmp_path / "result.json"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def test_a_result_is_read_as_it_was_written() -> None:
+    document = plain()
+    result = results.load(ONE)
+    assert result.run == document.pop("run")
+    assert len(result.metrics) == len(document)
+    for key, values in document.items():
+        metric = result.metrics[runner.split_key(key)]
+        assert metric.values.dtype == np.int64
+        assert metric.values.tolist() == values
+    assert result.orders == [0, 4]
+    assert result.document == plain()
+
+
+def test_unit_and_direction_come_from_the_schema() -> None:
+    metrics = results.load(ONE).metrics
+    memory = metrics["idle_available_bytes", 0]
+    latency = metrics["kernel_page_alloc_latencies_ns", 4]
+    count = metrics["kernel_page_allocs", 0]
+    assert (memory.unit, memory.better) == ("bytes", "higher")
+    assert (latency.unit, latency.better) == ("ns", "lower")
+    assert (count.unit, count.better) == ("blocks", None)
+
+
+def test_a_file_may_be_plain_whatever_its_name(written: Any) -> None:
+    result = results.load(written(json.dumps(plain())))
+    assert result.identity == results.load(ONE).identity
+
+
+@pytest.mark.parametrize("version", results.KNOWN_VERSIONS)
+def test_every_schema_version_ever_written_can_be_read(version: int) -> None:
+    result = results.load(DATA / f"schema-versions/{version}.json.gz")
+    assert result.run["schema_version"] == version
+    assert result.run["complete"] is True
+    assert result.values("idle_available_bytes", 0).size == 3
+
+
+def test_the_version_that_the_runner_writes_can_be_read() -> None:
+    assert runner.SCHEMA_VERSION in results.KNOWN_VERSIONS
+
+
+def test_what_a_newer_runner_adds_does_no_harm(written: Any) -> None:
+    document = plain()
+    document["run"]["new_fact"] = document["run"]["machine"]["new_fact"] = {"a": 1}
+    document["new_metric_order0"] = [1]
+    result = results.load(written(json.dumps(document)))
+    assert result.metrics["new_metric", 0].better is None
+
+
+def spoil(change: Callable[[dict[str, Any]], Any]) -> str:
+    document = plain()
+    change(document)
+    return json.dumps(document)
+
+
+BAD = {
+    "truncated": (json.dumps(plain())[:-500], "cut short"),
+    "empty": ("", "cut short or empty"),
+    "text": ("hello\nworld", "is no JSON"),
+    "binary": (b"\x7fELF\x02\xff\xfe", "is no JSON"),
+    "gzip cut short": (ONE.read_bytes()[:3000], "cut short"),
+    "gzip damaged": (ONE.read_bytes()[:40] + b"\xff" * 500, "cannot be decompressed"),
+    "array": ("[1, 2]", "no JSON object"),
+    "foreign": ('{"benchmarks": []}', "is no result"),
+    "falba's": ('{"run": {"name": "x"}}', "is no result"),
+    "foreign key": (spoil(lambda d: d.update(surprise=[1])), "names no order"),
+    "version": (spoil(lambda d: d["run"].update(schema_version=2)), "schema_version 2"),
+    "version true": (spoil(lambda d: d["run"].update(schema_version=True)), "schema_version True"),
+    "no kernel": (spoil(lambda d: d["run"].pop("kernel")), "run: 'kernel' is a required"),
+    "kernel": (spoil(lambda d: d["run"]["kernel"].update(release=6.1)), "run/kernel/release: "),
+    "phases": (spoil(lambda d: d["run"].update(phases=[1])), "run/phases/0: "),
+    "NaN": (spoil(lambda d: d.update(idle_available_bytes_order0=[1, float("nan")])), "NaN"),
+    "NaN in run": (spoil(lambda d: d["run"]["machine"].update(uptime_s=float("nan"))), "NaN"),
+    "infinite": (json.dumps(plain()).replace('"uptime_s": ', '"uptime_s": 1e999, "x": '), "1e999"),
+    "scalar": (spoil(lambda d: d.update(idle_available_bytes_order0=1)), "is no array"),
+    "fraction": (spoil(lambda d: d.update(idle_available_bytes_order0=[1.5])), "no integer"),
+    "boolean": (spoil(lambda d: d.update(idle_available_bytes_order0=[1, True])), "no integer"),
+    "nested": (spoil(lambda d: d.update(idle_available_bytes_order0=[[1]])), "no integer"),
+    "negative": (spoil(lambda d: d.update(idle_available_bytes_order0=[-1])), "negative"),
+    "huge": (spoil(lambda d: d.update(idle_available_bytes_order0=[1 << 63])), "2^63"),
+    "nothing": (json.dumps({"run": plain()["run"]}), "has no measurement"),
+    "deep": ("[" * 100_000, "is no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_line_that_names_the_file(name: str, written: Any) -> None:
+    content, reason = BAD[name]
+    path = written(content)
+    with pytest.raises(results.ResultError, match=re.escape(reason)) as raised:
+        results.load(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(results.ResultError, match=r"gone\.json: No such file"):
+        results.load(tmp_path / "gone.json")
+
+
+def test_files_directories_and_globs_are_found(tmp_path: Path) -> None:
+    for name in ("b.json", "a.json.gz", "notes.txt", "c.json/x", "d/e.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    a, b, e = tmp_path / "a.json.gz", tmp_path / "b.json", tmp_path / "d/e.json"
+    assert results.find([tmp_path]) == [a, b]
+    assert results.find([b, str(tmp_path / "*.gz")]) == [b, a]
+    assert results.find([str(tmp_path / "**/*.json")]) == [b, e]
+    assert results.find([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]
+
+
+def test_what_names_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(results.ResultError, match="no such file"):
+        results.find([str(tmp_path / "*.json")])
+    with pytest.raises(results.ResultError, match=r"no \.json"):
+        results.find([tmp_path])
+
+
+def test_copies_of_one_run_are_known_as_such(written: Any) -> None:
+    other = results.load(DATA / "results/init_on_alloc-1/01.json.gz")
+    assert results.load(written(json.dumps(plain(), indent=1))).identity != other.identity
