@@ -13,22 +13,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Union
+from typing import Any, Union
 
-from page_alloc_bench.targets import initramfs, keeper, kernels, keys, root
+from page_alloc_bench.targets import initramfs, kernels, keys, root
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import command_line, kernel_arguments, machine
-from page_alloc_bench.targets.process import CommandError, TargetError, describe, need, run, tail
+from page_alloc_bench.targets.process import CommandError, TargetError, describe, need, run
+from page_alloc_bench.targets.qemu import Qemu
 from page_alloc_bench.targets.root import READY, Root
 
 Argv = Union[str, Sequence[str]]
@@ -67,14 +65,13 @@ class Guest:
         self.kernel = kernel
         self.port = 0
         self.boot_seconds = 0.0
-        self.scratch: Path | None = None
         self._root = root
         self._cmdline_extra = cmdline_extra
         self._boot_timeout = boot_timeout
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._qemu: Qemu | None = None
+        self._last_console = ""
         self._masters: set[str] = set()
         self._lock = threading.Lock()
-        self._last_console = ""
 
     def __enter__(self) -> Guest:
         """Boot, and return when ssh answers."""
@@ -83,11 +80,11 @@ class Guest:
         image = root.image(self._root)
         initrd = initramfs.build(self.kernel)
         self._keys = keys.get_keys()
-        self.scratch = _make_scratch()
+        self._qemu = Qemu()
         argv = command_line(
             qemu,
             self.machine,
-            scratch=self.scratch,
+            scratch=self._qemu.scratch,
             kernel=self.kernel.vmlinuz,
             initrd=initrd,
             root=image,
@@ -95,7 +92,7 @@ class Guest:
         )
         started = time.monotonic()
         try:
-            self._start(argv)
+            self._qemu.start(argv)
             self._await_ssh(started + self._boot_timeout)
         except BaseException:
             self.kill()
@@ -162,21 +159,22 @@ class Guest:
 
     def console(self) -> str:
         """Return what the guest wrote to its serial console so far, also after its end."""
-        if self.scratch is not None:
-            path = self.scratch / "console"
-            if path.exists():
-                self._last_console = path.read_text(errors="replace")
+        if self._qemu is not None:
+            self._last_console = self._qemu.console()
         return self._last_console
 
     def dmesg(self) -> str:
         """Return the kernel's log."""
         return self.run(["dmesg"]).stdout
 
+    @property
+    def scratch(self) -> Path | None:
+        """The directory of QEMU's files while there is a QEMU, else None."""
+        return None if self._qemu is None else self._qemu.scratch
+
     def alive(self) -> bool:
         """Return whether QEMU still runs."""
-        if self.scratch is None or self._keeper is None:
-            return False
-        return self._keeper.poll() is None and not (self.scratch / "exit").exists()
+        return self._qemu is not None and self._qemu.alive()
 
     def kill(self) -> None:
         """End QEMU at once and remove its files; a second time does nothing."""
@@ -184,15 +182,9 @@ class Guest:
         for user in self._masters:
             run([*self._ssh_options("ssh", user), "-O", "exit", "guest"], check=False, timeout=10)
         self._masters.clear()
-        if self._keeper is not None:
-            stdin: IO[bytes] | None = self._keeper.stdin
-            if stdin is not None:
-                stdin.close()
-            self._keeper.wait()
-            self._keeper = None
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            self.scratch = None
+        if self._qemu is not None:
+            self._qemu.remove()
+            self._qemu = None
 
     def raise_if_unreachable(self, user: str) -> None:
         """Raise TargetError unless the guest lives and USER's connection to it stands."""
@@ -204,16 +196,6 @@ class Guest:
             time.sleep(0.5)
             self._raise_if_gone()
             raise TargetError(f"the ssh connection to the guest broke{self._quote_console()}")
-
-    def _start(self, argv: list[str]) -> None:
-        """Start QEMU under its keeper."""
-        # Isolated and without site-packages: the keeper is up in milliseconds.
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch), *argv],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
     def _await_ssh(self, deadline: float) -> None:
         """Return when the guest's init has said that it is ready and ssh works as root."""
@@ -300,26 +282,12 @@ class Guest:
     def _raise_if_gone(self) -> None:
         if self.alive():
             return
-        if self.scratch is None:
+        if self._qemu is None:
             raise TargetError("the guest is not running: it was removed or never started")
-        log = self.scratch / "qemu.log"
-        said = tail(log.read_text(errors="replace")) if log.exists() else ""
-        status = self.scratch / "exit"
-        how = describe(int(status.read_text())) if status.exists() else "its keeper was killed"
-        # The line that says why scrolls out of a panic's last lines.
-        why = next((line for line in self.console().splitlines() if "Kernel panic" in line), "")
-        what = f"the guest's kernel panicked: {why}" if why else "QEMU ended"
-        raise TargetError(f"{what} ({how}){': ' + said if said else ''}{self._quote_console()}")
+        raise self._qemu.why_it_ended()
 
     def _quote_console(self) -> str:
-        last = tail(self.console())
-        return f"\nits console ends:\n{last}" if last else "; its console is empty"
-
-
-def _make_scratch() -> Path:
-    """Return a new directory whose path leaves room for the name of a socket (108 bytes)."""
-    parent = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent if len(parent) < 60 else "/tmp"))  # noqa: S108
+        return self._qemu.quote_console() if self._qemu is not None else ""
 
 
 def _line(command: Argv) -> str:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One QEMU under its keeper: its scratch directory, its console, and how it ended."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from page_alloc_bench.targets import keeper
+from page_alloc_bench.targets.process import TargetError, describe, tail
+
+
+class Qemu:
+    """A QEMU that ends, and whose files go, with the process that made it (keeper.py).
+
+    ``scratch`` is there from the start, for what the command line refers to, until remove().
+    """
+
+    def __init__(self) -> None:
+        self.scratch = _make_scratch()
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._last_console = ""
+
+    def start(self, argv: Sequence[str]) -> None:
+        """Start QEMU, whose command line is ARGV, under its keeper."""
+        # Isolated and without site-packages: the keeper is up in milliseconds.
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch), *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def alive(self) -> bool:
+        """Return whether QEMU still runs."""
+        if self._keeper is None:
+            return False
+        return self._keeper.poll() is None and not (self.scratch / "exit").exists()
+
+    def status(self) -> int | None:
+        """Return the exit status of a QEMU that has ended by itself, else None."""
+        status = self.scratch / "exit"
+        return int(status.read_text()) if status.exists() else None
+
+    def console(self) -> str:
+        """Return what the guest wrote to its serial console so far, also after its end."""
+        path = self.scratch / "console"
+        if path.exists():
+            self._last_console = path.read_text(errors="replace")
+        return self._last_console
+
+    def remove(self) -> None:
+        """End QEMU at once and remove its files; a second time does nothing."""
+        self.console()
+        if self._keeper is not None:
+            stdin: IO[bytes] | None = self._keeper.stdin
+            if stdin is not None:
+                stdin.close()
+            self._keeper.wait()
+            self._keeper = None
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def why_it_ended(self) -> TargetError:
+        """Return the error that says how QEMU, or the kernel in it, ended."""
+        log = self.scratch / "qemu.log"
+        said = tail(log.read_text(errors="replace")) if log.exists() else ""
+        status = self.status()
+        how = "its keeper was killed" if status is None else describe(status)
+        # The line that says why scrolls out of a panic's last lines.
+        why = next((line for line in self.console().splitlines() if "Kernel panic" in line), "")
+        what = f"the guest's kernel panicked: {why}" if why else "QEMU ended"
+        return TargetError(f"{what} ({how}){': ' + said if said else ''}{self.quote_console()}")
+
+    def quote_console(self) -> str:
+        """Return the end of the console, as the last words of an error."""
+        last = tail(self.console())
+        return f"\nits console ends:\n{last}" if last else "; its console is empty"
+
+
+def _make_scratch() -> Path:
+    """Return a new directory whose path leaves room for the name of a socket (108 bytes)."""
+    parent = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent if len(parent) < 60 else "/tmp"))  # noqa: S108
