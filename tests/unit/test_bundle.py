@@ -196,7 +196,7 @@ def test_extract_lays_out_files_that_run(bench: Path, tmp_path: Path) -> None:
     assert start([str(bench), "--extract", str(target)]).returncode == 0
     assert (target / f"modules/{RELEASE}-{MACHINE}/page_alloc_bench.ko").read_bytes() == MODULE_DATA
     assert sorted(path.name for path in target.iterdir()) == [
-        "__main__.py", "licenses", "manifest.json", "modules", "run.sh", "site-packages",
+        "__main__.py", "kmod", "licenses", "manifest.json", "modules", "run.sh", "site-packages",
     ]  # fmt: skip
     told = report(start([str(target / "run.sh"), "", "a b"], cwd=tmp_path))
     assert told["argv"] == ["", "a b"]

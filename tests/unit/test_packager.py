@@ -263,6 +263,7 @@ def test_a_bundle_holds_the_runner_and_nothing_else_of_us(tmp_path: Path) -> Non
         "_bootstrap/filelock.py",
         "_bootstrap/interpreter.py",
         "environment.json",
+        "kmod/Kbuild",
         "licenses/GPL-2.0-only.txt",
         "licenses/psutil.txt",
         "licenses/shiv.txt",
@@ -392,7 +393,7 @@ def test_make_never_sees_a_scratch_directory_with_a_space(
     monkeypatch.setattr("tempfile.tempdir", str(asked))
     (kdir / "Makefile").write_text('modules:\n\t@echo M is "$(M)" >&2; false\n')
     with pytest.raises(PackagerError) as caught:
-        build.build(build.BuildRequest(kdir, tmp_path / "bench.run"))
+        build.build(build.BuildRequest(kdir, output=tmp_path / "bench.run"))
     assert "M is kmod" in caught.value.message
     assert list(asked.iterdir()) == []
 
@@ -443,7 +444,9 @@ def test_settings_come_from_the_environment_too(
     arguments = ["build", "--kdir", str(tmp_path), "-j", "4", "--cc", "gcc"]
     CliRunner(env=environment).invoke(cli.main, arguments)
     assert seen == [
-        build.BuildRequest(tmp_path, Path("bench.run"), "1", "arm64", "a-", "gcc", "-g", jobs=4)
+        build.BuildRequest(
+            tmp_path, "1", "arm64", "a-", "gcc", "-g", output=Path("bench.run"), jobs=4
+        )
     ]
 
 

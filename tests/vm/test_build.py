@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from page_alloc_bench import resources
-from page_alloc_bench.packager import tree
+from page_alloc_bench.packager import manifest, tree
 from page_alloc_bench.packager.build import BuildRequest, BuildResult, build
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
@@ -35,7 +35,7 @@ def build_in(scratch: Path, kdir: Path, monkeypatch: pytest.MonkeyPatch) -> Buil
 
 def module_of(result: BuildResult) -> bytes:
     with zipfile.ZipFile(result.path) as archive:
-        return archive.read(result.module_name)
+        return archive.read(manifest.module_name(result.modules[0]))
 
 
 def test_two_builds_agree_to_the_byte(
@@ -51,7 +51,8 @@ def test_the_result_describes_the_bundle(
     kernel: kernels.FetchedKernel, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
-    assert (result.release, result.machine) == (kernel.release, "x86_64")
+    (module,) = result.modules
+    assert (module.info.release, module.info.machine) == (kernel.release, "x86_64")
     assert result.size == result.path.stat().st_size <= SMALL
     listed = subprocess.run([bundle, "--info"], capture_output=True, text=True, check=True)
     (entry,) = json.loads(listed.stdout)["modules"]
@@ -80,7 +81,7 @@ def test_a_tree_without_symvers_builds_with_a_warning(
     (kdir / "Module.symvers").unlink()
     result = build_in(tmp_path / "a", kdir, monkeypatch)
     assert "Module.symvers" in result.warnings[0]
-    assert result.release == kernel.release
+    assert result.modules[0].info.release == kernel.release
 
 
 def test_a_wrong_flag_shows_the_compilers_own_words(

@@ -13,16 +13,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from page_alloc_bench.cli.common import CONTEXT, KERNEL
 from page_alloc_bench.packager import build as packager
-from page_alloc_bench.packager import process
+from page_alloc_bench.packager import manifest, process, signing
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.process import TargetError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+_DEFAULT_KDIR = "/lib/modules/$(uname -r)/build"
+_KDIR_HELP = (
+    "The kernel tree, as make -C takes it: a distribution's headers, a built tree, an O= "
+    "directory, or a tree with make modules_prepare."
+)
+# What is said of a tree and not of a bundle.
+_TREE_OPTIONS = ("llvm", "arch", "cross_compile", "cc", "kcflags")
 
 
 class _Reporter:
@@ -46,17 +54,8 @@ def _default_kdir() -> Path:
 
 def _build_options(function: Function) -> Function:
     """Add what ``build`` and ``run`` have in common: kbuild's own conventions."""
-    path = click.Path(path_type=Path)
     for option in reversed(
         (
-            click.option(
-                "--kdir",
-                type=path,
-                default=_default_kdir,
-                show_default="/lib/modules/$(uname -r)/build",
-                help="The kernel tree, as make -C takes it: a distribution's headers, a built "
-                "tree, an O= directory, or a tree with make modules_prepare.",
-            ),
             click.option(
                 "--llvm",
                 envvar="LLVM",
@@ -97,11 +96,27 @@ def _build_options(function: Function) -> Function:
 
 
 @click.command(context_settings=CONTEXT)
+@click.option(
+    "--kdir",
+    "kdirs",
+    type=_PATH,
+    multiple=True,
+    show_default=_DEFAULT_KDIR,
+    help=f"{_KDIR_HELP} Repeat it for one bundle that serves several kernels; the options below "
+    "hold for all of them, and --matrix-file gives each its own.",
+)
+@click.option(
+    "--kernel",
+    "kernel_names",
+    type=KERNEL,
+    multiple=True,
+    help="Fetch the headers of a Debian kernel that `vm` can boot. Repeatable, also beside --kdir.",
+)
 @_build_options
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     default=Path("bench.run"),
     show_default=True,
     help="The bundle to write. A bundle in its place is replaced at once, when all is done.",
@@ -113,35 +128,74 @@ def _build_options(function: Function) -> Function:
     help="Write compile_commands.json for clangd too.",
 )
 @click.option(
-    "--kernel",
-    type=KERNEL,
-    help="Instead of --kdir: fetch the headers of a Debian kernel that `vm` can boot.",
+    "--sign-key",
+    metavar="FILE|URI",
+    help="Sign the modules with this key: PEM, or a PKCS#11 URI. KBUILD_SIGN_PIN unlocks it.",
 )
-@click.pass_context
-def build(context: click.Context, /, quiet: bool, kernel: str | None, **options: Any) -> None:
-    """Build the bundle for one kernel: one file that runs the benchmark there.
+@click.option(
+    "--sign-cert",
+    type=_PATH,
+    metavar="FILE",
+    help="The X.509 certificate of that key, which the target's kernel must trust.",
+)
+def build(
+    kdirs: tuple[Path, ...],
+    kernel_names: tuple[str, ...],
+    quiet: bool,
+    sign_key: str | None,
+    sign_cert: Path | None,
+    **options: Any,
+) -> None:
+    """Build one file that runs the benchmark on the kernels it was built for.
 
     Prints what it made, a `name: value` line each.
     """
-    if kernel:
-        if context.get_parameter_source("kdir") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("give --kernel or --kdir, not both")
-        fetched = _fetch(kernel)
-        options["kdir"] = fetched.kdir
-        options["cc"] = options["cc"] or fetched.kernel.cc
-    result = _build(packager.BuildRequest(**options), quiet=quiet)
-    for name, value in (
-        ("path", result.path),
-        ("size", f"{result.size:,} bytes"),
-        ("kernel", f"{result.release} ({result.machine})"),
-        ("compiler", result.compiler),
-        ("module", f"{result.module_size:,} bytes, sha256 {result.module_sha256}"),
-        ("sha256", result.sha256),
-    ):
+    compilers = {name: options.pop(name) for name in _TREE_OPTIONS}
+    first, *more = _trees(kdirs, kernel_names, compilers)
+    request = packager.BuildRequest(
+        **vars(first), more=tuple(more), signer=_signer(sign_key, sign_cert), **options
+    )
+    _print(_build(request, quiet=quiet))
+
+
+def _trees(
+    kdirs: tuple[Path, ...], kernel_names: tuple[str, ...], compilers: dict[str, str | None]
+) -> list[packager.TreeRequest]:
+    """Return the trees of the command line, by default that of the running kernel."""
+    trees = [packager.TreeRequest(kdir, **compilers) for kdir in kdirs]
+    for name in kernel_names:
+        fetched = _fetch(name)
+        cc = compilers["cc"] or fetched.kernel.cc
+        trees.append(packager.TreeRequest(fetched.kdir, **{**compilers, "cc": cc}))
+    return trees or [packager.TreeRequest(_default_kdir(), **compilers)]
+
+
+def _signer(key: str | None, certificate: Path | None) -> signing.Signer | None:
+    if key is None and certificate is None:
+        return None
+    if key is None or certificate is None:
+        raise click.UsageError("--sign-key and --sign-cert need each other")
+    return signing.Signer(key, certificate)
+
+
+def _print(result: packager.BuildResult) -> None:
+    """Print what was made, for people and for programs."""
+    lines = [("path", str(result.path)), ("size", f"{result.size:,} bytes")]
+    for module in result.modules:
+        info, digest = module.info, manifest.sha256(module.data)
+        lines += [
+            ("kernel", f"{info.release} ({info.machine})"),
+            ("compiler", info.compiler),
+            ("module", f"{len(module.data):,} bytes, sha256 {digest}"),
+        ]
+    for name, value in [*lines, ("sha256", result.sha256)]:
         click.echo(f"{name + ':':<10}{value}")
 
 
 @click.command(context_settings=CONTEXT)
+@click.option(
+    "--kdir", type=_PATH, default=_default_kdir, show_default=_DEFAULT_KDIR, help=_KDIR_HELP
+)
 @_build_options
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:

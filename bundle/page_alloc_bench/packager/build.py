@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a kernel tree to a bundle."""
+"""From kernel trees to a bundle."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench import resources
-from page_alloc_bench.packager import bundle, kbuild, manifest, tree, wheels, zipapp
+from page_alloc_bench.packager import (
+    bundle,
+    kbuild,
+    manifest,
+    parallel,
+    signing,
+    tree,
+    wheels,
+    zipapp,
+)
 from page_alloc_bench.packager.errors import PackagerError
 
 Progress = Callable[[str], None]
@@ -23,19 +33,15 @@ def _no_progress(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class BuildRequest:
-    """What to build: the options of ``page-alloc-bench build``, None for kbuild's own default."""
+class TreeRequest:
+    """A kernel tree and how to compile for it: None is kbuild's own default."""
 
     kdir: Path
-    output: Path
     llvm: str | None = None
     arch: str | None = None
     cross_compile: str | None = None
     cc: str | None = None
     kcflags: str | None = None
-    jobs: int | None = None
-    compile_commands: Path | None = None
-    verbose: bool = False
 
     @property
     def toolchain(self) -> tree.Toolchain:
@@ -49,20 +55,45 @@ class BuildRequest:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest(TreeRequest):
+    """What to build: the options of ``page-alloc-bench build``.
+
+    ``more``: trees beside the first, for bundles that serve several kernels. ``jobs``: compilers at
+    once, by default one a CPU.
+    """
+
+    output: Path
+    more: tuple[TreeRequest, ...] = ()
+    jobs: int | None = None
+    compile_commands: Path | None = None
+    signer: signing.Signer | None = None
+    verbose: bool = False
+
+    @property
+    def trees(self) -> tuple[TreeRequest, ...]:
+        """All trees, the first one first."""
+        return (self, *self.more)
+
+
 @dataclass(frozen=True)
 class BuildResult:
-    """What was built; sizes in bytes, digests in hexadecimal."""
+    """What was built: size in bytes, digest in hexadecimal, modules in the order of their trees."""
 
     path: Path
     size: int
     sha256: str
-    release: str
-    machine: str
-    compiler: str
-    module_name: str
-    module_size: int
-    module_sha256: str
+    modules: tuple[kbuild.BuiltModule, ...]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A tree that is fit to be built against, and the compiler for it."""
+
+    kernel: tree.Tree
+    tools: tree.Toolchain
+    sources: Path
 
 
 def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResult:
@@ -73,54 +104,105 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
     _require_writable(request.output)
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=_scratch_parent()) as name:
         scratch = Path(name).resolve()
-        kernel = tree.probe(request.kdir)
-        progress(f"kernel   {kernel.release} from {kernel.path} ({kernel.compiler})")
-        warnings = tuple(kernel.warnings())
+        kernels = [tree.probe(asked.kdir) for asked in request.trees]
+        _refuse_twins(kernels)
+        jobs = [
+            _prepare(request, asked, kernel, scratch / str(number), progress)
+            for number, (asked, kernel) in enumerate(zip(request.trees, kernels))
+        ]
+        warnings = _warnings(request, kernels)
         for warning in warnings:
             progress(f"warning: {warning}")
-        sources = kbuild.copy_sources(resources.kmod_dir(), scratch)
-        kmod = manifest.read_tree(sources)
-        module = _compile(request, kernel, sources, progress)
-        progress(f"module   {len(module.data):,} bytes, {module.info.vermagic}")
-        members = zipapp.make_members(wheels.psutil_wheel(module.info.machine), scratch)
-        data = bundle.assemble([module], members, kmod)
+        kmod = manifest.read_tree(jobs[0].sources)
+        modules = _compile(request, jobs, progress)
+        if request.compile_commands:
+            _write_compile_commands(jobs[0], request.compile_commands)
+        members = zipapp.make_members(wheels.psutil_wheel(modules[0].info.machine), scratch)
+        data = bundle.assemble(modules, members, kmod)
         bundle.write(request.output, data)
     return BuildResult(
-        path=request.output,
-        size=len(data),
-        sha256=manifest.sha256(data),
-        release=module.info.release,
-        machine=module.info.machine,
-        compiler=module.info.compiler,
-        module_name=manifest.module_name(module),
-        module_size=len(module.data),
-        module_sha256=manifest.sha256(module.data),
-        warnings=warnings,
+        request.output, len(data), manifest.sha256(data), tuple(modules), tuple(warnings)
     )
+
+
+def _prepare(
+    request: BuildRequest, asked: TreeRequest, kernel: tree.Tree, place: Path, progress: Progress
+) -> _Job:
+    """Find out whatever is missing before the first compiler starts."""
+    tools = tree.complete_toolchain(kernel, asked.toolchain)
+    if request.signer:
+        signing.require(kernel, request.signer)
+    progress(f"kernel   {kernel.release} from {kernel.path} ({kernel.compiler})")
+    progress(f"compile  with {tree.compiler_of(kernel, tools)}")
+    place.mkdir()
+    return _Job(kernel, tools, kbuild.copy_sources(resources.kmod_dir(), place))
 
 
 def _compile(
-    request: BuildRequest, kernel: tree.Tree, sources: Path, progress: Progress
-) -> kbuild.BuiltModule:
-    tools = tree.complete_toolchain(kernel, request.toolchain)
-    progress(f"compile  with {tree.compiler_of(kernel, tools)}")
-    module = kbuild.build(
-        kernel,
-        tools,
-        sources,
-        jobs=request.jobs or os.cpu_count() or 1,
-        verbose=request.verbose,
-        progress=progress,
-    )
-    if request.compile_commands:
-        text = kbuild.compile_commands(kernel, sources, resources.kmod_dir())
-        try:
-            request.compile_commands.write_text(text)
-        except OSError as error:
+    request: BuildRequest, jobs: Sequence[_Job], progress: Progress
+) -> list[kbuild.BuiltModule]:
+    """Return a module for each of ``jobs``; the first failure in their order is raised."""
+    workers, threads = parallel.share(request.jobs or os.cpu_count() or 1, len(jobs))
+    modules = []
+    builds = [
+        functools.partial(
+            kbuild.build,
+            job.kernel,
+            job.tools,
+            job.sources,
+            jobs=threads,
+            verbose=request.verbose,
+            progress=progress,
+            signer=request.signer,
+        )
+        for job in jobs
+    ]
+    for module in parallel.run(builds, workers):
+        if isinstance(module, PackagerError):
+            raise module
+        progress(f"module   {len(module.data):,} bytes, {module.info.vermagic}")
+        modules.append(module)
+    return modules
+
+
+def _refuse_twins(kernels: Sequence[tree.Tree]) -> None:
+    """Raise PackagerError where a target could not tell which of two modules is meant for it."""
+    seen: dict[tuple[str, str], Path] = {}
+    for kernel in kernels:
+        twin = seen.setdefault((kernel.release, kernel.arch), kernel.path)
+        if twin is not kernel.path:
             raise PackagerError(
-                f"{request.compile_commands} cannot be written: {error.strerror}"
-            ) from error
-    return module
+                f"{twin} and {kernel.path} are both kernel {kernel.release} for "
+                f"{kernel.arch or 'this machine'}, and uname -r tells no difference",
+                "leave out one of them, give one kernel a CONFIG_LOCALVERSION of its own, or make "
+                "two bundles",
+            )
+
+
+def _warnings(request: BuildRequest, kernels: Sequence[tree.Tree]) -> list[str]:
+    """Return what the user should know about the modules, a sentence each."""
+    found = [warning for kernel in kernels for warning in kernel.warnings()]
+    if request.signer is None:
+        found += [
+            f"the kernel of {kernel.path} takes signed modules only (CONFIG_MODULE_SIG_FORCE) and "
+            "will refuse this one; see --sign-key"
+            for kernel in kernels
+            if kernel.signed_only
+        ]
+    elif not request.signer.repeatable:
+        found.append(
+            f"{request.signer.certificate} is for an ECDSA key, whose signatures differ each time: "
+            "the bundle cannot be reproduced; an RSA key's can"
+        )
+    return found
+
+
+def _write_compile_commands(job: _Job, path: Path) -> None:
+    text = kbuild.compile_commands(job.kernel, job.sources, resources.kmod_dir())
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise PackagerError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _scratch_parent() -> str:

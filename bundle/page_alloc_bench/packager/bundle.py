@@ -33,13 +33,15 @@ _PYTHONS = tuple(f"python3.{minor}" for minor in range(14, 8, -1))
 def assemble(modules: Sequence[BuiltModule], members: Members, kmod: Mapping[str, bytes]) -> bytes:
     """Return the bytes of a bundle made of ``modules``, shiv's ``members`` and our own files.
 
-    ``kmod`` is the source of the modules, for its digest.
+    ``kmod`` is the source of the modules, which travels along: their licence asks for it, and a
+    target for whose kernel there is none may compile it.
     """
     releases = ", ".join(f"{module.info.release} ({module.info.machine})" for module in modules)
     stub = _padded(_render(releases, bundle=True))
     members = dict(members)
     for module in modules:
         members[manifest.module_name(module)] = Member(module.data)
+    members.update({f"kmod/{name}": Member(data) for name, data in kmod.items()})
     members["run.sh"] = Member(_render(releases, bundle=False).encode(), executable=True)
     members["__main__.py"] = Member(zipapp.launcher())
     members["stub.crc32"] = Member(f"{zlib.crc32(stub):08x}\n".encode())

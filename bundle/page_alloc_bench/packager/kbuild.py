@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.packager import module_info, process
+from page_alloc_bench.packager import module_info, process, signing
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.tree import Toolchain, Tree
 from page_alloc_bench.runner import facts
@@ -21,6 +21,7 @@ from page_alloc_bench.runner import facts
 Progress = Callable[[str], None]
 
 MODULE = "page_alloc_bench"
+MODULE_DIRECTORY = "kmod"
 _DROPPINGS = shutil.ignore_patterns(
     "*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", ".*", "Module.symvers", "modules.order",
     "compile_commands.json", "__pycache__",
@@ -71,16 +72,18 @@ class BuiltModule:
     """A stripped module, what it says about itself, and the configuration of its kernel.
 
     ``config``: as the runner's facts.describe_config() gives it; None if the tree has no .config.
+    ``signature``: None if it is not signed.
     """
 
     info: module_info.ModuleInfo
     data: bytes
     config: Mapping[str, Any] | None = None
+    signature: signing.Signature | None = None
 
 
 def copy_sources(kmod: Path, scratch: Path) -> Path:
     """Copy the module's sources under ``scratch``, without what an earlier build left."""
-    target = scratch / "kmod"
+    target = scratch / MODULE_DIRECTORY
     shutil.copytree(kmod, target, ignore=_DROPPINGS)
     return target
 
@@ -93,6 +96,7 @@ def build(
     jobs: int,
     verbose: bool,
     progress: Progress,
+    signer: signing.Signer | None = None,
 ) -> BuiltModule:
     """Build the module in ``sources``, a directory of its own; raise PackagerError if it fails."""
     command = make_command(tree, tools, sources, jobs)
@@ -109,8 +113,9 @@ def build(
         if "warning" in line.lower():
             progress(line.replace(str(sources), "kmod"))
     _strip(module, tools)
+    signature = signing.sign(tree, module, signer) if signer else None
     data = module.read_bytes()
-    return BuiltModule(module_info.read(data), data, _config(tree.path))
+    return BuiltModule(module_info.read(data), data, _config(tree.path), signature)
 
 
 def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def _describe(module: BuiltModule) -> dict[str, Any]:
         "compiler": info.compiler,
         "srcversion": info.srcversion,
         "config": module.config,
+        "signature": asdict(module.signature) if module.signature else None,
         "size": len(module.data),
         "sha256": sha256(module.data),
     }

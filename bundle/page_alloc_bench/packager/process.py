@@ -6,12 +6,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+
+# What run() has started and not seen the end of; several threads may be in it.
+_running: set[subprocess.Popen[str]] = set()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,33 @@ def run(
         raise PackagerError(
             f"{command[0]} is not installed", f"install {command[0]} and try again", NOT_FIT
         ) from error
-    with process:
+    with process, _registered(process):
         try:
             stdout, stderr = process.communicate()
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return Finished(process.returncode, stdout, stderr)
+
+
+def stop_all() -> None:
+    """Kill everything that run() has started in any thread; an exception reaches but one."""
+    with _lock:
+        for process in _running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _registered(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Let stop_all() find ``process``."""
+    with _lock:
+        _running.add(process)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.discard(process)
 
 
 def run_in_foreground(command: Sequence[str]) -> int:

@@ -69,7 +69,9 @@ class Tree:
 
     ``release`` is the release in its headers, ``arch`` kbuild's name of the architecture,
     ``compiler`` the words its compiler described itself with. ``modversions`` and ``symvers`` tell
-    whether modules carry symbol versions and whether the tree still has them.
+    whether modules carry symbol versions and whether the tree still has them. ``signature_hash`` is
+    what the kernel's own modules are signed with, "" when it does not check signatures, and
+    ``signed_only`` whether it refuses modules without one whatever its command line says.
     """
 
     path: Path
@@ -78,6 +80,8 @@ class Tree:
     compiler: str
     modversions: bool
     symvers: bool
+    signature_hash: str = ""
+    signed_only: bool = False
 
     @property
     def clang(self) -> bool:
@@ -117,6 +121,8 @@ def probe(kdir: Path) -> Tree:
         compiler=config.get("CONFIG_CC_VERSION_TEXT", "").strip('"'),
         modversions=config.get("CONFIG_MODVERSIONS") == "y",
         symvers=(kdir / "Module.symvers").exists(),
+        signature_hash=config.get("CONFIG_MODULE_SIG_HASH", "").strip('"'),
+        signed_only=config.get("CONFIG_MODULE_SIG_FORCE") == "y",
     )
 
 
