@@ -47,6 +47,8 @@ def test_scripts_pass_shellcheck(path: Path) -> None:
         ("guest-init.sh.j2", {"hostname": "guest", "marker": "ready"}),
         ("guest-initramfs.sh.j2",
          {"modules": ["a"], "address": "10.0.2.15/24", "gateway": "10.0.2.2", "init": "/init"}),
+        ("appliance-init.sh.j2",
+         {"modules": ["a"], "script": "/script", "collect": "/collect", "output": "/output"}),
     ],
 )  # fmt: skip
 def test_guest_scripts_pass_shellcheck(

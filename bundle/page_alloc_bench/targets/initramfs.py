@@ -7,6 +7,7 @@ import io
 import lzma
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -22,12 +23,22 @@ _DRIVERS = ("virtio_pci", "virtio_blk", "virtio_net")
 
 
 def build(kernel: FetchedKernel) -> Path:
-    """Return the initramfs for KERNEL, made in the cache if need be."""
+    """Return the initramfs that hands over to a root, for KERNEL."""
     busybox = Path(need("busybox", "busybox-static"))
-    modules = _modules(kernel.modules_dir)
-    init = render(
-        "guest-initramfs.sh.j2", modules=list(modules), address=ADDRESS, gateway=GATEWAY, init=INIT
-    )
+    values = {"address": ADDRESS, "gateway": GATEWAY, "init": INIT}
+    return make(kernel, busybox, _DRIVERS, "guest-initramfs.sh.j2", **values)
+
+
+def make(
+    kernel: FetchedKernel, busybox: Path, drivers: Sequence[str], template: str, **values: str
+) -> Path:
+    """Return the initramfs for KERNEL, made in the cache if need be.
+
+    It holds BUSYBOX, the modules that DRIVERS need, and as process 1 the rendered TEMPLATE, which
+    gets their file names in the order to insert them as ``modules``, and VALUES.
+    """
+    modules = _modules(kernel.modules_dir, drivers)
+    init = render(template, modules=list(modules), **values)
     key = f"{kernel.release}-{cache.digest(init, str(busybox.stat().st_mtime_ns))}"
     directory = cache.entry(
         "initramfs",
@@ -60,8 +71,8 @@ def _static(busybox: Path) -> bytes:
     return content
 
 
-def _modules(modules_dir: Path) -> dict[str, Path]:
-    """Return the modules that the drivers need, in the order to insert them: name → file.
+def _modules(modules_dir: Path, drivers: Sequence[str]) -> dict[str, Path]:
+    """Return the modules that DRIVERS need, in the order to insert them: name → file.
 
     The kernel's packages hold no modules.dep (it is made at installation), so the ``depends`` of
     the modules themselves is followed.
@@ -80,7 +91,7 @@ def _modules(modules_dir: Path) -> dict[str, Path]:
             visit(dependency)
         ordered[f"{name}.ko"] = files[name]
 
-    for driver in _DRIVERS:
+    for driver in drivers:
         visit(driver)
     return ordered
 

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest that has a kernel and a static busybox and nothing else: no libc, no Python, no ssh.
+
+    done = Appliance("6.1", cpus=2).run("sh /root/bench.run --help", {"/root/bench.run": path})
+    assert done.status == 0
+
+Each run boots, runs one script as root, and ends. Files go in and come out over two raw disks, so
+that the kernel needs no more than virtio's; everything of the guest lives in its initramfs.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from page_alloc_bench.targets import cache, initramfs, kernels
+from page_alloc_bench.targets.apt import PrivateApt
+from page_alloc_bench.targets.kernels import FetchedKernel
+from page_alloc_bench.targets.machine import disk, emulator, headless, kernel_arguments, machine
+from page_alloc_bench.targets.process import TargetError, need
+from page_alloc_bench.targets.qemu import Qemu
+
+_DRIVERS = ("virtio_pci", "virtio_blk")
+_SUITES = ("bookworm",)
+_HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
+_SCRIPT, _COLLECT, _OUTPUT = "/appliance/script", "/appliance/collect", "/appliance/output"
+_OUTPUT_BYTES = 1 << 30  # of the sparse file that takes what comes out
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a script.
+
+    ``status``: its exit status. ``files``: absolute path in the guest → content, of the collected
+    files that were there. ``dmesg``: the kernel's log when the script had ended. ``console``: what
+    went to the serial console until the machine was off.
+    """
+
+    status: int
+    stdout: str
+    stderr: str
+    files: Mapping[str, bytes]
+    dmesg: str
+    console: str
+
+
+class Appliance:
+    """The description of such a guest; each run() boots one.
+
+    ``kernel``: a fetched kernel, a name of the list, or None for the default; it decides the
+    architecture. ``memory``: like "1G". ``cmdline_extra`` goes after the kernel's arguments.
+    """
+
+    def __init__(
+        self,
+        kernel: FetchedKernel | str | None = None,
+        cpus: int = 2,
+        nodes: int = 1,
+        memory: str = "1G",
+        *,
+        cmdline_extra: str = "",
+    ):
+        if not isinstance(kernel, FetchedKernel):
+            emulator(kernels.lookup(kernel or kernels.DEFAULT).arch)  # before a long download
+            kernel = kernels.fetch(kernel or kernels.DEFAULT)
+        self.kernel = kernel
+        self.arch = kernel.kernel.arch
+        self.machine = machine(cpus, nodes, memory, arch=self.arch)
+        self._cmdline_extra = cmdline_extra
+
+    def run(
+        self,
+        script: str,
+        files: Mapping[str, Path | bytes] | None = None,
+        collect: Sequence[str] = (),
+        *,
+        timeout: float = 300,
+    ) -> Finished:
+        """Boot, run SCRIPT with busybox's sh in /root, and return what came of it.
+
+        FILES: absolute path in the guest → a local file (with its mode) or the content (mode 644).
+        COLLECT: absolute paths of files, or of directories with all below them, to bring back.
+        TIMEOUT is in seconds, from the start of QEMU to its end.
+
+        Raises TargetError, with the end of the console, when the guest did not get to the end of
+        the script: a panic, a boot that fails, or TIMEOUT.
+        """
+        qemu = Qemu()
+        try:
+            given, taken = qemu.scratch / "input", qemu.scratch / "output"
+            _pack(given, script, files or {}, collect)
+            with taken.open("wb") as file:
+                file.truncate(_OUTPUT_BYTES)
+            qemu.start(self._command_line(qemu.scratch, given, taken))
+            _await_end(qemu, timeout)
+            return _unpack(taken, qemu)
+        finally:
+            qemu.remove()
+
+    def _command_line(self, scratch: Path, given: Path, taken: Path) -> list[str]:
+        initrd = initramfs.make(
+            self.kernel,
+            busybox(self.arch),
+            _DRIVERS,
+            "appliance-init.sh.j2",
+            script=_SCRIPT,
+            collect=_COLLECT,
+            output=_OUTPUT,
+        )
+        return [
+            *headless(
+                emulator(self.arch),
+                self.machine,
+                scratch=scratch,
+                kernel=self.kernel.vmlinuz,
+                initrd=initrd,
+                append=kernel_arguments(self._cmdline_extra, self.arch),
+            ),
+            *disk("given", given, "readonly=on"),
+            *disk("taken", taken, "cache=unsafe"),
+        ]
+
+
+def busybox(arch: str) -> Path:
+    """Return Debian's static busybox for ARCH: this host's own, or one from the cache."""
+    if arch == _HOST:
+        return Path(need("busybox", "busybox-static"))
+    directory = cache.entry(
+        "busybox",
+        f"{arch}-{cache.digest(*_SUITES)}",
+        lambda temporary, _final: _fetch_busybox(arch, temporary),
+        f"a static busybox for {arch}",
+    )
+    return directory / "busybox"
+
+
+def _fetch_busybox(arch: str, temporary: Path) -> None:
+    """Put the program of ARCH's busybox-static into TEMPORARY."""
+    apt = PrivateApt(temporary / "apt", _SUITES, arch)
+    apt.update()
+    apt.extract(["busybox-static"], temporary / "package")
+    found = [path for path in temporary.glob("package/**/bin/busybox") if path.is_file()]
+    if len(found) != 1:
+        raise TargetError(f"Debian's busybox-static for {arch} holds {len(found)} programs, not 1")
+    found[0].rename(temporary / "busybox")
+
+
+def _pack(
+    path: Path, script: str, files: Mapping[str, Path | bytes], collect: Sequence[str]
+) -> None:
+    """Write the archive that the guest unpacks over its root to PATH."""
+    for name in (*files, *collect):
+        if not name.startswith("/") or "\n" in name:
+            raise TargetError(f"{name!r} is no absolute path in the guest")
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        own = {_SCRIPT: script.encode(), _COLLECT: "".join(f"{p}\n" for p in collect).encode()}
+        for name, content in {**files, **own}.items():
+            member = tarfile.TarInfo(name.lstrip("/"))
+            if isinstance(content, Path):
+                member.mode = content.stat().st_mode & 0o7777
+                content = content.read_bytes()  # noqa: PLW2901
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def _await_end(qemu: Qemu, timeout: float) -> None:
+    """Return once QEMU has ended by itself; raise TargetError when it has not within TIMEOUT."""
+    deadline = time.monotonic() + timeout
+    while qemu.alive():
+        if time.monotonic() > deadline:
+            raise TargetError(f"the guest did not end within {timeout:g} s{qemu.quote_console()}")
+        time.sleep(_POLL_S)
+    if qemu.status() != 0:
+        raise qemu.why_it_ended()
+
+
+def _unpack(path: Path, qemu: Qemu) -> Finished:
+    """Read what the guest wrote to its second disk, PATH."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = [member for member in archive if member.isfile()]
+            files = {f"/{m.name}": archive.extractfile(m).read() for m in members}  # type: ignore[union-attr]
+    except tarfile.TarError:
+        files = {}
+    own = {name: files.pop(f"{_OUTPUT}/{name}", None) for name in ("status", "dmesg")}
+    texts = [files.pop(f"{_OUTPUT}/{name}", b"") for name in ("stdout", "stderr")]
+    if own["status"] is None or own["dmesg"] is None:
+        raise qemu.why_it_ended()
+    stdout, stderr, dmesg = (text.decode(errors="replace") for text in (*texts, own["dmesg"]))
+    return Finished(int(own["status"]), stdout, stderr, files, dmesg, qemu.console())
