@@ -91,7 +91,8 @@ class Archive:
         held = ", ".join(f"{entry['release']} ({entry['machine']})" for entry in entries)
         raise NoModuleError(
             f"this host runs {release} ({machine}), and the bundle holds modules for {held}; "
-            "build one with: page-alloc-bench build --kdir TREE"
+            "build one with: page-alloc-bench build --kdir TREE, or give --build-on-target where "
+            "this host has its kernel's headers and a compiler"
         )
 
     def module(self, entry: dict[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ from . import kernel_module
 from .scratch import remove_tree
 
 _RELEASE_S = 600.0  # a host that is out of memory is slow to close a session
+_GROUP_S = 0.5
 _NICKNAME = "pab-watchdog"  # TASK_COMM_LEN is 16
 _IGNORED = (
     signal.SIGHUP,
@@ -31,6 +32,7 @@ _IGNORED = (
 MODULE = "module"
 TREE = "tree"
 FILE = "file"
+GROUP = "group"
 _BYE = "bye"
 
 
@@ -50,7 +52,9 @@ class Watchdog:
         os.close(reader)
 
     def expect(self, kind: str, name: str) -> bool:
-        """Have name undone should this process die: unload a MODULE, remove a TREE or a FILE.
+        """Have name undone should this process die.
+
+        That is: unload a MODULE, remove a TREE or a FILE, kill the process GROUP of that number.
 
         To be called before the thing is made. Returns False if the watchdog itself is gone.
         """
@@ -141,7 +145,7 @@ def _clean(expected: list[tuple[str, str]]) -> None:
 
 
 def _undo(kind: str, name: str) -> None:
-    undo = {MODULE: _unload, TREE: remove_tree, FILE: _remove_file}
+    undo = {MODULE: _unload, TREE: remove_tree, FILE: _remove_file, GROUP: _kill_group}
     try:
         undo[kind](name)
     except Exception as error:  # reported, and the rest still undone
@@ -158,6 +162,15 @@ def _remove_file(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
+        return
+
+
+def _kill_group(number: str) -> None:
+    """Kill the group, and give what it was writing a moment to be there to be removed."""
+    try:
+        os.killpg(int(number), signal.SIGKILL)
+        time.sleep(_GROUP_S)
+    except ProcessLookupError:
         return
 
 

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Compile the module on the host that is to be measured, from the source in the bundle.
+
+For kernels that nobody built a module for. The host needs the headers of its kernel, make and the
+compiler that the kernel was built with.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import aside, facts, modinfo, procfs
+from .errors import HostUnfitError
+
+SOURCES = "kmod/"
+_MODULE = "page_alloc_bench"
+# Set by a caller for builds of his own, these would change what is built or where.
+_KBUILD_VARIABLES = (
+    "ARCH", "CC", "CROSS_COMPILE", "KBUILD_EXTMOD", "KBUILD_OUTPUT", "KCFLAGS", "KDIR", "LLVM", "M",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
+)  # fmt: skip
+_ERRORS_SHOWN = 4
+# make takes these for separators of words.
+_UNFIT_FOR_MAKE = re.compile(r"[^\w/.,+@=-]")
+
+Started = Callable[["subprocess.Popen[str]"], None]
+
+
+def kdir() -> str:
+    """Return where the headers of the running kernel are, if they are installed."""
+    return f"/lib/modules/{os.uname().release}/build"
+
+
+def require() -> list[str]:
+    """Return the words of make that choose the compiler; HostUnfitError if something is missing."""
+    release, headers = os.uname().release, kdir()
+    if not os.path.isfile(f"{headers}/Makefile"):
+        raise HostUnfitError(
+            f"the module cannot be built here: the headers of kernel {release} are not installed "
+            f"({headers} is missing); install linux-headers-{release} on Debian and Ubuntu, "
+            f"kernel-devel-{release} on Fedora"
+        )
+    if not os.path.exists(f"{headers}/include/generated/autoconf.h"):
+        raise HostUnfitError(
+            f"the module cannot be built here: {headers} is not prepared for modules; "
+            f"run: make -C {headers} modules_prepare"
+        )
+    _require_program("make", "make")
+    words = _compiler_words(headers)
+    if not os.path.exists(f"{headers}/Module.symvers"):
+        words.append("KBUILD_MODPOST_WARN=1")
+    return words
+
+
+def build(sources: Mapping[str, bytes], place: str, started: Started) -> tuple[bytes, Any]:
+    """Compile ``sources`` in the new directory ``place``; return the module and its entry.
+
+    The entry is what a manifest has for a packed module, and "built_on_target". ``started`` is
+    called with make's process, the leader of a group; the whole group is gone when this returns or
+    raises. Raises HostUnfitError with the compiler's own words.
+    """
+    words = require()
+    if _UNFIT_FOR_MAKE.search(place):
+        raise HostUnfitError(
+            f"the module cannot be built in {place}: make cannot work in such a directory; name "
+            "another in PAGE_ALLOC_BENCH_TMPDIR"
+        )
+    os.makedirs(place, mode=0o700)
+    for name, data in sources.items():
+        with open(os.path.join(place, name), "wb") as file:
+            file.write(data)
+    command = [
+        "make", "-C", kdir(), f"-j{len(os.sched_getaffinity(0))}", f"M={place}", *words,
+        f"KCFLAGS=-ffile-prefix-map={place}=kmod", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+    ]  # fmt: skip
+    status, said = _run(command, started)
+    module = os.path.join(place, f"{_MODULE}.ko")
+    if status != 0 or not os.path.exists(module):
+        raise HostUnfitError(
+            f"the module cannot be built here: {_complaint(said.replace(place, 'kmod'))}"
+        )
+    if shutil.which("strip"):  # debug information is nine tenths of a module, and does no harm
+        _run(["strip", "--strip-debug", module], started)
+    return aside.call(lambda: _finished(module))
+
+
+def sources_of(names: list[str], read: Callable[[str], bytes]) -> dict[str, bytes]:
+    """Return the module's source among the parts of a bundle, by file name."""
+    return {name[len(SOURCES) :]: read(name) for name in names if name.startswith(SOURCES)}
+
+
+def _run(command: list[str], started: Started) -> tuple[int, str]:
+    """Run a program to its end; return its status and what it said on both of its outputs."""
+    environment = {k: v for k, v in os.environ.items() if k not in _KBUILD_VARIABLES}
+    process = subprocess.Popen(
+        command,
+        env={**environment, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            started(process)
+            said, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
+
+
+def _finished(module: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the module and its entry."""
+    import hashlib
+
+    with open(module, "rb") as file:
+        image = file.read()
+    info = modinfo.read(image)
+    uname = os.uname()
+    config = procfs.read_or_none(f"{kdir()}/.config")
+    return image, {
+        "name": f"modules/{uname.release}-{uname.machine}/{_MODULE}.ko",
+        "release": info.get("vermagic", "").partition(" ")[0],
+        "machine": uname.machine,
+        "vermagic": info.get("vermagic", "").strip(),
+        "compiler": info["compiler"],
+        "srcversion": info.get("srcversion", ""),
+        "config": facts.describe_config(config) if config else None,
+        "signature": None,
+        "size": len(image),
+        "sha256": hashlib.sha256(image).hexdigest(),
+        "built_on_target": True,
+    }
+
+
+def _compiler_words(headers: str) -> list[str]:
+    """Return what tells make which compiler to use; HostUnfitError if it is not installed."""
+    insisted = re.search(
+        r"^CC\s*[:?]?=.*?([\w.-]*gcc[\w.-]*)\s*$",
+        procfs.read_or_none(f"{headers}/.kernelvariables") or "",
+        re.MULTILINE,
+    )
+    if insisted:  # Debian's headers, whatever make is told
+        _require_program(insisted[1], insisted[1])
+        return []
+    config = procfs.read_or_none(f"{headers}/include/config/auto.conf") or ""
+    found = re.search(r'^CONFIG_CC_VERSION_TEXT="?([^"\n]*)', config, re.MULTILINE)
+    text = found[1] if found else ""
+    if "clang" in text:
+        return [f"LLVM={_llvm(text)}"]
+    if shutil.which("gcc"):
+        return []
+    name = text.partition(" ")[0] or "gcc"
+    _require_program(name, "gcc")
+    return [f"CC={name}"]
+
+
+def _llvm(text: str) -> str:
+    """Return the LLVM= for a kernel that was built by the clang whose version ``text`` states."""
+    if shutil.which("clang"):
+        return "1"
+    version = re.search(r"version (\d+)", text)
+    suffix = f"-{version[1]}" if version else ""
+    _require_program(f"clang{suffix}", f"clang{suffix} lld{suffix} llvm{suffix}")
+    return suffix
+
+
+def _require_program(name: str, packages: str) -> None:
+    if not shutil.which(name):
+        raise HostUnfitError(
+            f"the module cannot be built here: {name} is not installed; install {packages}"
+        )
+
+
+def _complaint(said: str) -> str:
+    """Return the lines that say what is wrong, in one; the last lines if none stands out."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    wrong = [line for line in lines if re.search(r"\berror\b|not found|No such file", line, re.I)]
+    return " | ".join((wrong or lines[-_ERRORS_SHOWN:] or ["make says nothing"])[:_ERRORS_SHOWN])
