@@ -30,6 +30,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "seed": 1,
         "sample_size": 50_000,
         "thp": "inherit",
+        "ktap": False,
         "quiet": False,
         "verbose": False,
         "list": False,

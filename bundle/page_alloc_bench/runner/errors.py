@@ -74,3 +74,10 @@ class NobodyListens(Stop):
 
     def __str__(self) -> str:
         return f"{self.stream} was closed by its reader"
+
+
+def describe(error: BaseException) -> str:
+    """Return error in one line."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -51,7 +51,8 @@ what it does to the host:
 
 output:
   The result is one JSON object, described by result.schema.json. It goes to --output-path, or
-  to stdout if that is not a terminal. Progress and the summary go to stderr.
+  to stdout if that is not a terminal. Progress and the summary go to stderr. With --ktap, stdout
+  has KTAP version 1 instead: a test for each phase of each order.
 
 exit codes:
   0      complete
@@ -87,6 +88,7 @@ class Options(argparse.Namespace):
     seed: int
     sample_size: int
     thp: str
+    ktap: bool
     quiet: bool
     verbose: bool
     list: bool
@@ -242,6 +244,11 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
         "--output-path",
         metavar="FILE",
         help="where the JSON goes (default: stdout, unless that is a terminal)",
+    )
+    group.add_argument(
+        "--ktap",
+        action="store_true",
+        help="KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
     )
     group.add_argument(
         "--quiet", action="store_true", help="only warnings and errors on stderr: no summary"

@@ -109,13 +109,18 @@ class FileOutput(Output):
             os.unlink(self.temporary)
 
 
-def open_output(path: str | None, expect: Callable[[str], object]) -> Output:
+def open_output(
+    path: str | None, expect: Callable[[str], object], *, stdout_taken: bool = False
+) -> Output:
     """Return where the result goes; expect is told of a temporary file before it is made.
 
-    Raises UsageError if nothing can be written there.
+    stdout_taken: something else is written to stdout. Raises UsageError if nothing can be written
+    there.
     """
-    if path is None and os.isatty(1):
+    if path is None and (stdout_taken or os.isatty(1)):
         return NoOutput()
+    if stdout_taken and path in _STDOUT_NAMES:
+        raise UsageError("--ktap takes stdout; --output-path must name another file")
     if path is None or path in _STDOUT_NAMES:
         return _open_stdout()
     path = os.path.abspath(path)

@@ -62,6 +62,12 @@ class Reporter:
         if not self._quiet:
             self._print(f"{self._elapsed()} {self._phase}{text}")
 
+    def clear_line(self) -> None:
+        """Take the line of progress away, so that something else can write to the terminal."""
+        if self._line_shown:
+            self._line_shown = False
+            self._write(_ERASE_LINE)
+
     def note(self, text: str) -> None:
         """Say what matters to somebody who asked for more."""
         if self._verbose:

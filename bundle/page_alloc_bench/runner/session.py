@@ -20,6 +20,7 @@ from .errors import (
     NobodyListens,
     RunnerError,
     Stop,
+    describe,
 )
 from .lifecycle import Signals
 from .options import Options, check_cpus, check_orders
@@ -30,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .archive import Archive
     from .device import Device
+    from .ktap import Ktap
     from .result import Document
 
 _UNLOAD_S = 30.0
@@ -39,19 +41,42 @@ def run(options: Options, signals: Signals, scratch: Scratch) -> int:
     """Measure, write the result, clean up, and return the exit code."""
     reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
     with ExitStack() as stack:
+        ktap: Ktap | None = None
         try:
-            session = _prepare(stack, options, signals, scratch, reporter)
+            ktap = _begin_ktap(options, signals, reporter) if options.ktap else None
+            session = _prepare(stack, options, signals, scratch, reporter=reporter, ktap=ktap)
         except (RunnerError, Stop, OSError) as error:
             with signals.deferred():
                 signals.finish()
                 reporter.error(describe(error))
+                if ktap is not None:
+                    ktap.bail_out(describe(error))
                 return exit_code(error)
         return session.run()
     raise AssertionError("the stack swallows nothing")
 
 
+def _begin_ktap(options: Options, signals: Signals, reporter: Reporter) -> Ktap:
+    """Begin to tell the run on stdout as KTAP. Raises UsageError if stdout takes nothing."""
+    from .ktap import Ktap
+
+    out = output.open_output("-", lambda _: None)
+
+    def write(text: str) -> None:
+        reporter.clear_line()
+        out.write([text], signals.let_in)
+
+    return Ktap(write, options.alloc_orders)
+
+
 def _prepare(
-    stack: ExitStack, options: Options, signals: Signals, scratch: Scratch, reporter: Reporter
+    stack: ExitStack,
+    options: Options,
+    signals: Signals,
+    scratch: Scratch,
+    *,
+    reporter: Reporter,
+    ktap: Ktap | None,
 ) -> Session:
     """Check what can be checked before anything is changed, and set up what cleans up."""
     if os.geteuid() != 0:
@@ -65,10 +90,22 @@ def _prepare(
         if scratch.path and not scratch.keep:
             dog.expect(watchdog.TREE, scratch.path)
             stack.callback(scratch.remove)
-        out = output.open_output(options.output_path, lambda path: dog.expect(watchdog.FILE, path))
+        out = output.open_output(
+            options.output_path,
+            lambda path: dog.expect(watchdog.FILE, path),
+            stdout_taken=ktap is not None,
+        )
         stack.callback(out.discard)
-    reporter.watch_stdout(needed=out.to_stdout)
-    return Session(options=options, signals=signals, reporter=reporter, dog=dog, out=out, cpus=cpus)
+    reporter.watch_stdout(needed=out.to_stdout or ktap is not None)
+    return Session(
+        options=options,
+        signals=signals,
+        reporter=reporter,
+        dog=dog,
+        out=out,
+        cpus=cpus,
+        ktap=ktap,
+    )
 
 
 class Session:
@@ -83,6 +120,7 @@ class Session:
         dog: watchdog.Watchdog,
         out: output.Output,
         cpus: list[int],
+        ktap: Ktap | None,
     ) -> None:
         self._options = options
         self._signals = signals
@@ -90,8 +128,10 @@ class Session:
         self._dog = dog
         self._out = out
         self._cpus = cpus
+        self._ktap = ktap
         self._document: Document | None = None
-        self._cleanup_failed = False
+        self._unloaded: bool | None = None  # None: nothing to unload
+        self._written = False
 
     def run(self) -> int:
         """Measure and write the result; return the exit code. The host is clean afterwards."""
@@ -100,10 +140,12 @@ class Session:
         code = EXIT_COMPLETE if ending is None else exit_code(ending)
         if ending is not None:
             self._reporter.error(describe(ending))
-        if code == EXIT_COMPLETE and self._cleanup_failed:
+        if code == EXIT_COMPLETE and self._unloaded is False:
             code = EXIT_FAILED
         if self._document is not None and code not in (EXIT_USAGE, EXIT_HOST_UNFIT):
             code = self._deliver(self._document, ending, code)
+        if self._ktap is not None:
+            code = self._end_ktap(self._ktap, ending, code)
         self._signals.finish()
         return code
 
@@ -137,6 +179,8 @@ class Session:
         with self._signals.deferred():
             self._document = self._begin_document()
             device = self._load(host)
+            if self._ktap is not None:
+                self._ktap.loaded(self._document)
         check_orders(self._options.alloc_orders, device.info.max_order)
         workload.Workload(
             options=self._options,
@@ -145,6 +189,7 @@ class Session:
             document=self._document,
             reporter=self._reporter,
             signals=self._signals,
+            on_phase_end=self._ktap.phase_ended if self._ktap is not None else None,
         ).run()
 
     def _load(self, host: ExitStack) -> Device:
@@ -177,9 +222,10 @@ class Session:
         try:
             kernel_module.unload(kernel_module.NAME, time.monotonic() + _UNLOAD_S)
         except RunnerError as error:
-            self._cleanup_failed = True
+            self._unloaded = False
             self._warn(str(error))
         else:
+            self._unloaded = True
             self._dog.forget(watchdog.MODULE, kernel_module.NAME)
 
     def _begin_document(self) -> Document:
@@ -215,11 +261,28 @@ class Session:
                 self._signals.rearm()
                 if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
                     self._out.write(document.chunks(), self._signals.let_in)
+                    self._written = True
                 self._summarize(document)
                 self._signals.finish()
         except (RunnerError, Stop) as error:
             self._reporter.error(describe(error))
             return code or exit_code(error)
+        return code
+
+    def _end_ktap(self, ktap: Ktap, ending: BaseException | None, code: int) -> int:
+        """Tell how the run ended on stdout; return the exit code."""
+        written = self._written if self._out.wanted else None
+        try:
+            with self._signals.deferred():
+                self._signals.rearm()
+                ktap.end(ending, unloaded=self._unloaded, written=written)
+                self._signals.finish()
+        except Stop as stop:
+            self._reporter.error(describe(stop))
+            return code or exit_code(stop)
+        if ktap.failure is not None:
+            self._reporter.error(describe(ktap.failure))
+            return code or EXIT_FAILED
         return code
 
     def _summarize(self, document: Document) -> None:
@@ -291,10 +354,3 @@ def exit_code(error: BaseException) -> int:
     code = getattr(error, "exit_code", EXIT_FAILED)
     assert isinstance(code, int)
     return code
-
-
-def describe(error: BaseException) -> str:
-    """Return error in one line."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__

@@ -71,6 +71,12 @@ def percentile(ordered: Sequence[int], percent: float) -> int:
     return ordered[max(rank, 1) - 1]
 
 
+def of_metric(document: Document, name: str, order: int) -> Statistics | None:
+    """Return the statistics of a metric, with the exact maximum; None if it was not measured."""
+    values = document.get(name, order)
+    return statistics(values, _maximum(document, name, order)) if values else None
+
+
 def render(document: Document) -> str:
     """Return the summary of a run, at most WIDTH columns wide: table, rates, warnings."""
     run = document.run
@@ -107,9 +113,9 @@ def _block(run: dict[str, Any], order: int) -> str:
 def _table(document: Document, order: int) -> list[str]:
     """Return the table of one order, in the smallest units that fit."""
     rows = [
-        (name, label, statistics(values, _maximum(document, name, order)))
+        (name, label, stats)
         for name, label in _ROWS
-        if (values := document.get(name, order))
+        if (stats := of_metric(document, name, order)) is not None
     ]
     units = {"bytes": _unit_of_bytes(rows), "ns": 0}
     lines = _layout(rows, units)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,13 +40,16 @@ class Workload:
         document: Document,
         reporter: Reporter,
         signals: Signals,
+        on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
     ) -> None:
+        """on_phase_end: called with the record of each phase, and what cut it short if it was."""
         self._options = options
         self._cpus = cpus
         self._device = device
         self._document = document
         self._reporter = reporter
         self._signals = signals
+        self._on_phase_end = on_phase_end
         self._start = time.monotonic()
         self._order = 0
         self._steady: Progress | None = None
@@ -296,14 +299,20 @@ class Workload:
             "buddyinfo_before": procfs.buddyinfo(),
         }
         before = procfs.vmstat()
+        error: BaseException | None = None
         try:
             yield
             record["complete"] = True
+        except BaseException as cut_short:
+            error = cut_short
+            raise
         finally:
             record["duration_s"] = round(self._elapsed() - record["start_s"], 6)
             record["vmstat_delta"] = difference(before, procfs.vmstat())
             record["buddyinfo_after"] = procfs.buddyinfo()
             self._document.run["phases"].append(record)
+            if self._on_phase_end is not None:
+                self._on_phase_end(record, error)
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self._start, 6)
