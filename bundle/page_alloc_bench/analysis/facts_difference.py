@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hold the facts of two sides against each other before their figures.
+
+A fact is of one of three kinds. The *meant* ones are what a comparison is usually about: the kernel
+and how it was booted. One that *invalidates* makes another cause for a change than the one that was
+meant: other parameters, another machine, a debug option. The *other* ones may, and are listed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from .results import Result
+
+Kind = Literal["invalidating", "other", "meant"]
+
+# What the kernel reserves at boot is not in these numbers, and which node it comes from is chance.
+_MEMORY_TOLERANCE = 0.01
+_NODE_TOLERANCE = 0.1
+
+# Options that are there to find bugs, at a cost to each allocation.
+_DEBUG_PREFIXES = ("DEBUG_", "FAIL_", "FAULT_", "KASAN", "KCOV", "KCSAN", "KFENCE", "KMSAN")
+_DEBUG_OPTIONS = (
+    "LOCK_STAT",
+    "PAGE_OWNER",
+    "PAGE_POISONING",
+    "PAGE_TABLE_CHECK",
+    "PROVE_LOCKING",
+    "SLUB_DEBUG_ON",
+    "UBSAN",
+)
+
+# Each run has its own, or they say where to write and when to give up: no difference at all.
+_IDLE_PARAMETERS = ("seed", "timeout_s")
+_OTHER_PARAMETERS = ("sample_size",)
+
+# Words of the command line that name the kernel or the disk, not a setting.
+_IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
+
+
+_KERNELS = ("kernel.release", "kernel.version", "kernel.config")
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A fact that is not the same in all runs.
+
+    base, new: the values of each side as text, the most frequent first. within: the runs of one
+    side differ among themselves. allowed: it would be refused, but for the user's word.
+    """
+
+    name: str
+    kind: Kind
+    base: tuple[str, ...]
+    new: tuple[str, ...]
+    within: bool
+    allowed: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """Return whether no comparison is to be made because of it."""
+        return self.kind == "invalidating" and not self.allowed
+
+
+@dataclass(frozen=True)
+class _Fact:
+    kind: Kind
+    value: Any
+    tolerance: float = 0.0  # the part that numbers may differ by
+
+
+def differences(
+    base: Sequence[Result], new: Sequence[Result], allow: Iterable[str] = ()
+) -> list[Difference]:
+    """Return what differs: first what is refused, then the other facts, then what is meant.
+
+    allow: names of differences that are not to be refused, parameters for each under
+    parameters.…, or patterns like thp.*. A run that is not complete is always listed.
+    """
+    facts = [[_facts(result) for result in side] for side in (base, new)]
+    names = dict.fromkeys(name for side in facts for run in side for name in run)
+    found = [d for name in names if (d := _difference(name, facts)) is not None]
+    patterns = tuple(allow)
+    judged = [_judge(d, found, patterns) for d in found]
+    order = ("invalidating", "other", "meant")
+    return sorted(judged, key=lambda d: (not d.refused, order.index(d.kind)))
+
+
+def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | None:
+    runs = [run for side in facts for run in side]
+    known = [run[name] for run in runs if name in run]
+    if len(known) < len(runs) and name.startswith(("debug.", "config.")):
+        return None  # not to be known: kernel.config_options says so once for all of them
+    kind, tolerance = known[0].kind, known[0].tolerance
+    values = [[run[name].value if name in run else _UNKNOWN for run in side] for side in facts]
+    bad = name == "incomplete" and any(value for side in values for value in side)
+    if _alike(values[0] + values[1], tolerance) and not bad:
+        return None
+    within = not all(_alike(side, tolerance) for side in values)
+    if kind == "meant" and within:
+        kind = "invalidating"  # a side of two kernels is no side
+    elif kind == "invalidating" and len(known) < len(runs):
+        kind = "other"  # from another version of the runner; it cannot be held against it
+    return Difference(name, kind, _texts(values[0]), _texts(values[1]), within)
+
+
+def _judge(difference: Difference, found: Sequence[Difference], allow: Sequence[str]) -> Difference:
+    """Weigh a difference by what else differs, and by what the user allows.
+
+    The command line is what is meant if the kernel is the same. If the kernel differs too, it is
+    one of the other differences, and filling pages with zeros, which is most of an allocation's
+    time, invalidates.
+    """
+    kind = difference.kind
+    if kind == "meant" and any(d.name in _KERNELS for d in found):
+        if difference.name == "kernel.cmdline":
+            kind = "other"
+        elif difference.name.startswith("init_on_"):
+            kind = "invalidating"
+    allowed = kind == "invalidating" and _allowed(difference.name, allow)
+    return replace(difference, kind=kind, allowed=allowed)
+
+
+def _allowed(name: str, allow: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in allow)
+
+
+def _alike(values: Sequence[Any], tolerance: float) -> bool:
+    if tolerance and all(isinstance(value, int) for value in values):
+        return bool(max(values) - min(values) <= tolerance * max(values))
+    return all(value == values[0] for value in values)
+
+
+def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(text for text, _ in Counter(map(_text, values)).most_common())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _facts(result: Result) -> dict[str, _Fact]:
+    run = result.run
+    facts: dict[str, _Fact] = {"incomplete": _Fact("invalidating", not run["complete"])}
+    for part in (_parameters, _machine, _settings, _kernel, _tool):
+        facts.update(part(run))
+    facts["warnings"] = _Fact("other", len(run["warnings"]))
+    return facts
+
+
+def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    for name, value in run["parameters"].items():
+        if name not in _IDLE_PARAMETERS:
+            kind: Kind = "other" if name in _OTHER_PARAMETERS else "invalidating"
+            yield f"parameters.{name}", _Fact(kind, value)
+
+
+def _machine(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    machine, kernel = run["machine"], run["kernel"]
+    yield "machine.architecture", _Fact("invalidating", kernel["machine"])
+    yield "machine.page_size", _Fact("invalidating", kernel.get("page_size_bytes"))
+    for name in ("cpu_model", "cpus_online", "cpus_used", "hypervisor", "clocksource"):
+        yield f"machine.{name}", _Fact("invalidating", machine.get(name))
+    yield "machine.cpus_isolated", _Fact("other", machine.get("cpus_isolated"))
+    yield "machine.memory", _Fact("invalidating", machine["memory_bytes"], _MEMORY_TOLERANCE)
+    nodes = machine["nodes"]
+    yield "machine.nodes", _Fact("invalidating", len(nodes))
+    for node in nodes:
+        name = f"machine.node{node.get('node')}"
+        yield f"{name}.cpus", _Fact("invalidating", node.get("cpus"))
+        yield f"{name}.memory", _Fact("invalidating", node.get("memory_bytes"), _NODE_TOLERANCE)
+        yield f"{name}.distances", _Fact("invalidating", node.get("distances"))
+
+
+def _settings(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    machine = run["machine"]
+    yield "governor", _Fact("invalidating", machine.get("governors"))
+    yield "swap", _Fact("invalidating", machine.get("swap_bytes"))
+    for name, value in (machine.get("thp") or {}).items():
+        yield f"thp.{name}", _Fact("invalidating" if name == "enabled" else "other", value)
+    for name, value in (machine.get("sysctl_vm") or {}).items():
+        number = int(value) if value.isdecimal() else value
+        yield f"vm.{name}", _Fact("other", number, _MEMORY_TOLERANCE)  # some follow the memory
+    yield "python", _Fact("other", machine.get("python"))
+
+
+def _kernel(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    kernel = run["kernel"]
+    for name in ("release", "version"):
+        yield f"kernel.{name}", _Fact("meant", kernel[name])
+    yield "kernel.config", _Fact("meant", kernel["config"]["sha256"])
+    words = [w for w in (kernel["cmdline"] or "").split() if not w.startswith(_IDLE_WORDS)]
+    yield "kernel.cmdline", _Fact("meant", " ".join(words))
+    yield "kernel.taint", _Fact("other", kernel["taint"])
+    options = kernel["config"]["options"]
+    yield "kernel.config_options", _Fact("other", "unknown" if options is None else "known")
+    for when in ("init_on_alloc", "init_on_free"):
+        yield when, _Fact("meant", _initialises(when, words, options))
+    for name, value in (options or {}).items():
+        debug = name.startswith(_DEBUG_PREFIXES) or name in _DEBUG_OPTIONS
+        yield (
+            f"{'debug' if debug else 'config'}.{name}",
+            _Fact("invalidating" if debug else "other", value),
+        )
+
+
+def _initialises(when: str, words: Sequence[str], options: dict[str, str] | None) -> bool | None:
+    """Return whether the kernel fills pages with zeros; None if that is not known."""
+    for word in reversed(words):
+        name, _, value = word.partition("=")
+        if name == when:
+            return value.lower() in ("1", "y", "yes", "on", "t", "true")
+    option = (options or {}).get(f"{when.upper()}_DEFAULT_ON")
+    return None if option is None else option == "y"
+
+
+def _tool(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    yield "tool.version", _Fact("other", run["tool_version"])
+    source = run["bundle"].get("source")
+    source = source if isinstance(source, dict) else {}
+    # Another module measures otherwise; another runner, mostly, writes otherwise.
+    yield "tool.module", _Fact("invalidating", source.get("kmod"))
+    yield "tool.runner", _Fact("other", source.get("runner"))
+    yield "tool.compiler", _Fact("other", _compiler(run))
+
+
+def _compiler(run: dict[str, Any]) -> Any:
+    """Return what compiled the module that was loaded: what the kernel was compiled with."""
+    for module in run["bundle"].get("modules") or ():
+        if isinstance(module, dict) and module.get("release") == run["kernel"]["release"]:
+            return module.get("compiler")
+    return None
