@@ -216,6 +216,7 @@ def test_a_relative_cache_home_is_ignored(tmp_path: Path, monkeypatch: pytest.Mo
         (4, 2, "2G", "4,sockets=2,cores=2", [("0-1", 1024), ("2-3", 1024)]),
         (2, 2, "1G", "2,sockets=2,cores=1", [("0", 512), ("1", 512)]),
         (1, 1, "512M", "1,sockets=1,cores=1", [("0", 512)]),
+        (4, 1, "1G", "4,sockets=4,cores=1", [("0-3", 1024)]),
         (3, 2, "1025M", "3,sockets=3,cores=1", [("0-1", 513), ("2", 512)]),
         (2, 3, "768", "2,sockets=2,cores=1", [("0", 256), ("1", 256), (None, 256)]),
     ],

@@ -72,9 +72,13 @@ class Machine:
         ]
 
     def _topology(self) -> str:
-        """Return -smp's value: a socket never spans two nodes, which the kernel warns about."""
+        """Return -smp's value: a socket never spans two nodes, which the kernel warns about.
+
+        With one node each CPU is a socket: the MP tables, all that a kernel without ACPI has to go
+        by, name one CPU a socket.
+        """
         groups = min(self.cpus, self.nodes)
-        sockets = groups if self.cpus % groups == 0 else self.cpus
+        sockets = groups if self.nodes > 1 and self.cpus % groups == 0 else self.cpus
         return f"{self.cpus},sockets={sockets},cores={self.cpus // sockets},threads=1"
 
     def _numa(self) -> list[str]:
