@@ -38,6 +38,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "info": False,
         "extract": None,
         "keep": False,
+        "build_on_target": False,
     }
 
 

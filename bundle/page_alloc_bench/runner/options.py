@@ -96,6 +96,7 @@ class Options(argparse.Namespace):
     info: bool
     extract: str | None
     keep: bool
+    build_on_target: bool
 
     @property
     def verb(self) -> str | None:
@@ -193,6 +194,12 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         default="inherit",
         help="transparent huge pages for the child's memory; inherit leaves it to the host "
         "(default: inherit)",
+    )
+    group.add_argument(
+        "--build-on-target",
+        action="store_true",
+        help="if the bundle holds no module for this kernel, compile it here: needs the kernel's "
+        "headers, make and a compiler",
     )
 
 

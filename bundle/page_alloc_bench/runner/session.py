@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from page_alloc_bench import __version__
@@ -25,7 +26,7 @@ from .errors import (
 from .lifecycle import Signals
 from .options import Options, check_cpus, check_orders
 from .progress import Reporter
-from .scratch import Scratch
+from .scratch import Scratch, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def _prepare(
     reporter.watch_stdout(needed=out.to_stdout or ktap is not None)
     return Session(
         options=options,
+        scratch=scratch,
         signals=signals,
         reporter=reporter,
         dog=dog,
@@ -115,6 +117,7 @@ class Session:
         self,
         *,
         options: Options,
+        scratch: Scratch,
         signals: Signals,
         reporter: Reporter,
         dog: watchdog.Watchdog,
@@ -123,6 +126,7 @@ class Session:
         ktap: Ktap | None,
     ) -> None:
         self._options = options
+        self._scratch = scratch
         self._signals = signals
         self._reporter = reporter
         self._dog = dog
@@ -130,6 +134,7 @@ class Session:
         self._cpus = cpus
         self._ktap = ktap
         self._document: Document | None = None
+        self._built: tuple[bytes, dict[str, Any]] | None = None
         self._unloaded: bool | None = None  # None: nothing to unload
         self._written = False
 
@@ -176,6 +181,8 @@ class Session:
     def _measure(self, host: ExitStack) -> None:
         from . import workload
 
+        if self._options.build_on_target:
+            self._build_module()
         with self._signals.deferred():
             self._document = self._begin_document()
             device = self._load(host)
@@ -192,11 +199,39 @@ class Session:
             on_phase_end=self._ktap.phase_ended if self._ktap is not None else None,
         ).run()
 
+    def _build_module(self) -> None:
+        """Compile the module here if the bundle holds none for this kernel; nothing of it stays."""
+        from . import target_build
+
+        sources = aside.call(_sources_if_needed)
+        if sources is None:
+            return
+        self._reporter.note("the bundle holds no module for this kernel: compiling it here")
+        place = target_build.place(self._scratch.path)
+        self._dog.expect(watchdog.TREE, place)
+        try:
+            self._built = target_build.build(sources, place, self._compiling)
+        finally:
+            with self._signals.deferred():
+                if not self._scratch.keep:
+                    remove_tree(place)
+                self._dog.forget(watchdog.TREE, place)
+
+    @contextmanager
+    def _compiling(self, group: int) -> Iterator[None]:
+        """Have the watchdog end this process group, should we die meanwhile."""
+        self._dog.expect(watchdog.GROUP, str(group))
+        try:
+            yield
+        finally:
+            self._dog.forget(watchdog.GROUP, str(group))
+
     def _load(self, host: ExitStack) -> Device:
         """Load the module for this kernel and open its device; host undoes both."""
         from .device import AbiMismatchError, Device
 
-        image, entry = aside.call(_module)
+        image, entry = self._built or aside.call(_module)
+        self._built = None
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
         if not self._dog.expect(watchdog.MODULE, kernel_module.NAME):
             self._warn("the watchdog is gone: a kill -9 of this process would leave the module")
@@ -232,7 +267,8 @@ class Session:
         """Return a document that holds every fact of the run, and no measurement yet."""
         from .result import Document
 
-        facts, warnings = aside.call(lambda: _look_around(self._cpus))
+        built = self._built[1] if self._built else None
+        facts, warnings = aside.call(lambda: _look_around(self._cpus, built))
         document = Document(
             {
                 "tool_version": __version__,
@@ -299,14 +335,20 @@ class Session:
             self._document.warn(text)
 
 
-def _look_around(cpus: list[int]) -> tuple[dict[str, Any], list[str]]:
-    """Return the facts of bundle and host, and what of them would spoil the measurement."""
+def _look_around(cpus: list[int], built: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts of bundle and host, and what of them would spoil the measurement.
+
+    built: the entry of the module, if it was compiled here; the manifest gets it too.
+    """
     from . import archive, facts, neighbours
 
     bundle = archive.open_archive()
+    manifest = bundle.manifest()
+    if built:
+        manifest["modules"].append(built)
     found = {
-        "bundle": bundle.manifest(),
-        "kernel": facts.kernel(_entry(bundle)),
+        "bundle": manifest,
+        "kernel": facts.kernel(built or _entry(bundle)),
         "machine": facts.machine(cpus),
     }
     return found, neighbours.warnings()
@@ -319,6 +361,18 @@ def _module() -> tuple[bytes, dict[str, Any]]:
     bundle = archive.open_archive()
     entry = _entry(bundle)
     return bundle.module(entry), entry
+
+
+def _sources_if_needed() -> dict[str, bytes] | None:
+    """Return the module's source, None if the bundle holds a module for the running kernel."""
+    from . import archive, target_build
+
+    bundle = archive.open_archive()
+    try:
+        _entry(bundle)
+    except archive.NoModuleError:
+        return target_build.sources_of(bundle.names(), bundle.read)
+    return None
 
 
 def _entry(bundle: Archive) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import aside, facts, modinfo, procfs
@@ -29,7 +30,8 @@ _ERRORS_SHOWN = 4
 # make takes these for separators of words.
 _UNFIT_FOR_MAKE = re.compile(r"[^\w/.,+@=-]")
 
-Started = Callable[["subprocess.Popen[str]"], None]
+# Entered, with the number of a process group, while that is at work.
+Guard = Callable[[int], "AbstractContextManager[None]"]
 
 
 def kdir() -> str:
@@ -58,20 +60,26 @@ def require() -> list[str]:
     return words
 
 
-def build(sources: Mapping[str, bytes], place: str, started: Started) -> tuple[bytes, Any]:
+def place(scratch: str | None) -> str:
+    """Return the path of a directory to build in, to be made: in ``scratch`` if make can use it.
+
+    ``scratch`` is None for an extracted bundle, which needs none otherwise.
+    """
+    own = f"page-alloc-bench.{os.urandom(8).hex()}"
+    for parent in (scratch, "/dev/shm", os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/run"):  # noqa: S108 - the directory made there is private and unpredictable
+        if parent and not _UNFIT_FOR_MAKE.search(parent) and os.access(parent, os.W_OK):
+            return os.path.join(os.path.abspath(parent), own)
+    raise HostUnfitError("the module cannot be built here: no directory can be written to")
+
+
+def build(sources: Mapping[str, bytes], place: str, guard: Guard) -> tuple[bytes, dict[str, Any]]:
     """Compile ``sources`` in the new directory ``place``; return the module and its entry.
 
-    The entry is what a manifest has for a packed module, and "built_on_target". ``started`` is
-    called with make's process, the leader of a group; the whole group is gone when this returns or
-    raises. Raises HostUnfitError with the compiler's own words.
+    The entry is what a manifest has for a packed module, and "built_on_target". Whatever was
+    started has ended when this returns or raises. Raises HostUnfitError, with make's own words.
     """
     words = require()
-    if _UNFIT_FOR_MAKE.search(place):
-        raise HostUnfitError(
-            f"the module cannot be built in {place}: make cannot work in such a directory; name "
-            "another in PAGE_ALLOC_BENCH_TMPDIR"
-        )
-    os.makedirs(place, mode=0o700)
+    os.mkdir(place, mode=0o700)
     for name, data in sources.items():
         with open(os.path.join(place, name), "wb") as file:
             file.write(data)
@@ -79,14 +87,14 @@ def build(sources: Mapping[str, bytes], place: str, started: Started) -> tuple[b
         "make", "-C", kdir(), f"-j{len(os.sched_getaffinity(0))}", f"M={place}", *words,
         f"KCFLAGS=-ffile-prefix-map={place}=kmod", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
     ]  # fmt: skip
-    status, said = _run(command, started)
+    status, said = _run(command, guard)
     module = os.path.join(place, f"{_MODULE}.ko")
     if status != 0 or not os.path.exists(module):
         raise HostUnfitError(
             f"the module cannot be built here: {_complaint(said.replace(place, 'kmod'))}"
         )
     if shutil.which("strip"):  # debug information is nine tenths of a module, and does no harm
-        _run(["strip", "--strip-debug", module], started)
+        _run(["strip", "--strip-debug", module], guard)
     return aside.call(lambda: _finished(module))
 
 
@@ -95,7 +103,7 @@ def sources_of(names: list[str], read: Callable[[str], bytes]) -> dict[str, byte
     return {name[len(SOURCES) :]: read(name) for name in names if name.startswith(SOURCES)}
 
 
-def _run(command: list[str], started: Started) -> tuple[int, str]:
+def _run(command: list[str], guard: Guard) -> tuple[int, str]:
     """Run a program to its end; return its status and what it said on both of its outputs."""
     environment = {k: v for k, v in os.environ.items() if k not in _KBUILD_VARIABLES}
     process = subprocess.Popen(
@@ -110,8 +118,8 @@ def _run(command: list[str], started: Started) -> tuple[int, str]:
     )
     with process:
         try:
-            started(process)
-            said, _ = process.communicate()
+            with guard(process.pid):
+                said, _ = process.communicate()
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -126,7 +134,7 @@ def _finished(module: str) -> tuple[bytes, dict[str, Any]]:
         image = file.read()
     info = modinfo.read(image)
     uname = os.uname()
-    config = procfs.read_or_none(f"{kdir()}/.config")
+    config = _config_of(kdir())
     return image, {
         "name": f"modules/{uname.release}-{uname.machine}/{_MODULE}.ko",
         "release": info.get("vermagic", "").partition(" ")[0],
@@ -134,12 +142,19 @@ def _finished(module: str) -> tuple[bytes, dict[str, Any]]:
         "vermagic": info.get("vermagic", "").strip(),
         "compiler": info["compiler"],
         "srcversion": info.get("srcversion", ""),
-        "config": facts.describe_config(config) if config else None,
+        "config": config,
         "signature": None,
         "size": len(image),
         "sha256": hashlib.sha256(image).hexdigest(),
         "built_on_target": True,
     }
+
+
+def _config_of(headers: str) -> dict[str, Any] | None:
+    try:
+        return facts.describe_config(procfs.read(f"{headers}/.config"))
+    except OSError:
+        return None
 
 
 def _compiler_words(headers: str) -> list[str]:
