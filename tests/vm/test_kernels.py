@@ -15,7 +15,7 @@ from page_alloc_bench.runner import result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
-OTHERS = [kernel for kernel in kernels.KERNELS if kernel.name != kernels.DEFAULT]
+OTHERS = [kernel for kernel in kernels.BOOTS_ROOTS if kernel.name != kernels.DEFAULT]
 
 
 @pytest.mark.parametrize("kernel", OTHERS, ids=lambda kernel: kernel.name)

@@ -62,6 +62,8 @@ class Guest:
         if not isinstance(kernel, FetchedKernel):
             need("qemu-system-x86_64", "qemu-system-x86")  # before a minute of downloads
             kernel = kernels.fetch(kernel or kernels.DEFAULT)
+        if not kernel.kernel.boots_roots:
+            raise TargetError(f"no guest with a root can boot the kernel {kernel.kernel.name}")
         self.kernel = kernel
         self.port = 0
         self.boot_seconds = 0.0

@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from page_alloc_bench.targets import cache
+from page_alloc_bench.targets import cache, source_kernel
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import TargetError
 
@@ -26,6 +26,9 @@ class Kernel:
 
     ``name`` is what people type; ``suites`` are searched together and the newest build wins;
     ``cc`` builds modules for it, where bookworm lacks the compiler that its tree names.
+
+    A row with ``config`` is built from Debian's source instead (source_kernel.py): the names of the
+    fragments of its configuration, and words for make's command line.
     """
 
     name: str
@@ -34,14 +37,35 @@ class Kernel:
     arch: str = "amd64"
     cc: str | None = None
     notes: str = ""
+    config: tuple[str, ...] = ()
+    make: tuple[str, ...] = ()
+
+    @property
+    def boots_roots(self) -> bool:
+        """Whether Guest can boot it: the roots are amd64's, and want ext4 and a network."""
+        return self.arch == "amd64" and not self.config
 
 
 KERNELS = (
     Kernel("5.10", ("bullseye-security",), cc="gcc", notes="the oldest supported"),
     Kernel("6.1", ("bookworm", "bookworm-security"), notes="the default"),
     Kernel("6.12", ("bookworm-backports",), notes="modules are compressed; TSC kept under TCG"),
+    Kernel(
+        "6.12-nonuma",
+        ("trixie", "trixie-security"),
+        config=("base", "nonuma"),
+        notes="without CONFIG_NUMA and ACPI, modules signed by its own key",
+    ),
+    Kernel(
+        "6.12-clang",
+        ("trixie", "trixie-security"),
+        config=("base", "numa"),
+        make=("LLVM=1",),
+        notes="built by clang, modules signed by its own key",
+    ),
 )
 DEFAULT = "6.1"
+BOOTS_ROOTS = tuple(kernel for kernel in KERNELS if kernel.boots_roots)
 
 
 @dataclass(frozen=True)
@@ -74,16 +98,21 @@ def fetch(kernel: Kernel | str = DEFAULT) -> FetchedKernel:
     Raises TargetError with the cause and what to do when it cannot be fetched.
     """
     row = lookup(kernel) if isinstance(kernel, str) else kernel
-    key = f"{row.name}-{cache.digest(row.name, *row.suites, row.flavour, row.arch)}"
-    root = cache.entry(
-        "kernels",
-        key,
-        lambda temporary, final: _fetch(row, temporary, final),
-        f"Debian's kernel {row.name} ({row.flavour}, {', '.join(row.suites)})",
-    )
+    root = source_kernel.build(row) if row.config else _fetch_packages(row)
     about = json.loads((root / "kernel.json").read_text())
     return FetchedKernel(
         row, about["release"], *(root / about[key] for key in ("vmlinuz", "modules_dir", "kdir"))
+    )
+
+
+def _fetch_packages(kernel: Kernel) -> Path:
+    """Return the cached directory of KERNEL as Debian packs it, fetched first if need be."""
+    suites = ", ".join(kernel.suites)
+    return cache.entry(
+        "kernels",
+        f"{kernel.name}-{cache.digest(kernel.name, *kernel.suites, kernel.flavour, kernel.arch)}",
+        lambda temporary, final: _fetch(kernel, temporary, final),
+        f"Debian's kernel {kernel.name} ({kernel.flavour}, {suites})",
     )
 
 
