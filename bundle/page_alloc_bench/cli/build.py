@@ -22,6 +22,7 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.process import TargetError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Value = TypeVar("Value")
 
 _PATH = click.Path(path_type=Path)
 _DEFAULT_KDIR = "/lib/modules/$(uname -r)/build"
@@ -117,9 +118,16 @@ def _build_options(function: Function) -> Function:
     "-o",
     "--output",
     type=_PATH,
-    default=Path("bench.run"),
-    show_default=True,
-    help="The bundle to write. A bundle in its place is replaced at once, when all is done.",
+    show_default="bench.run",
+    help="The bundle to write. A bundle in its place is replaced at once, when all is done. With "
+    "--matrix-file, the directory of all that is written.",
+)
+@click.option(
+    "--matrix-file",
+    type=_PATH,
+    metavar="FILE",
+    help="Build for the kernels that a TOML file lists, in parallel, each with its own tree and "
+    "compiler; README.md shows one.",
 )
 @click.option(
     "--compile-commands",
@@ -138,9 +146,18 @@ def _build_options(function: Function) -> Function:
     metavar="FILE",
     help="The X.509 certificate of that key, which the target's kernel must trust.",
 )
+@click.option(
+    "--sbom",
+    type=_PATH,
+    metavar="FILE",
+    help="Write a bill of materials too: what is inside, with digests and licences (CycloneDX).",
+)
 def build(
+    *,
     kdirs: tuple[Path, ...],
     kernel_names: tuple[str, ...],
+    matrix_file: Path | None,
+    output: Path | None,
     quiet: bool,
     sign_key: str | None,
     sign_cert: Path | None,
@@ -148,14 +165,48 @@ def build(
 ) -> None:
     """Build one file that runs the benchmark on the kernels it was built for.
 
-    Prints what it made, a `name: value` line each.
+    Prints what it made, a `name: value` line each or, with --matrix-file, a table.
     """
     compilers = {name: options.pop(name) for name in _TREE_OPTIONS}
+    options["signer"] = _signer(sign_key, sign_cert)
+    if matrix_file:
+        if kdirs or kernel_names or options.pop("sbom") or options.pop("compile_commands"):
+            raise click.UsageError(
+                "--matrix-file excludes --kdir, --kernel, --sbom and --compile-commands"
+            )
+        if output is None:
+            raise click.UsageError("--matrix-file needs a directory to write to: -o DIR/")
+        _build_matrix(matrix_file, output, compilers, options, quiet=quiet)
+        return
     first, *more = _trees(kdirs, kernel_names, compilers)
     request = packager.BuildRequest(
-        **vars(first), more=tuple(more), signer=_signer(sign_key, sign_cert), **options
+        **vars(first), more=tuple(more), output=output or Path("bench.run"), **options
     )
-    _print(_build(request, quiet=quiet))
+    _print(_guarded(lambda: packager.build(request, _Reporter(quiet=quiet))))
+
+
+def _build_matrix(
+    path: Path,
+    directory: Path,
+    compilers: dict[str, str | None],
+    options: dict[str, Any],
+    *,
+    quiet: bool,
+) -> None:
+    """Build for the kernels of a file; exit 1 when one of them failed."""
+    from page_alloc_bench.packager import matrix
+
+    defaults = packager.TreeRequest(Path(), **compilers)
+    reporter = _Reporter(quiet=quiet)
+    rows = _guarded(
+        lambda: matrix.build_all(matrix.read(path, defaults), directory, options, reporter)
+    )
+    click.echo(matrix.table(rows))
+    failures = [(row, row.outcome) for row in rows if isinstance(row.outcome, PackagerError)]
+    for row, error in failures:
+        _explain(error, row.path.stem)
+    if failures:
+        sys.exit(1)
 
 
 def _trees(
@@ -208,7 +259,7 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
         request = packager.BuildRequest(output=Path(scratch) / "bench.run", **options)
-        result = _build(request, quiet=quiet)
+        result = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
         status = process.run_in_foreground(["sh", str(result.path), *bench_options])
     sys.exit(status)
 
@@ -220,22 +271,23 @@ def _fetch(kernel: str) -> kernels.FetchedKernel:
         raise click.ClickException(str(error)) from error
 
 
-def _build(request: packager.BuildRequest, *, quiet: bool) -> packager.BuildResult:
+def _guarded(function: Callable[[], Value]) -> Value:
+    """Call what builds; tell what it complains of, and leave nothing behind when a signal comes."""
     # As an exception, so that make is stopped and the scratch directory goes.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        return packager.build(request, _Reporter(quiet=quiet))
+        return function()
     except PackagerError as error:
         _explain(error)
         sys.exit(error.exit_code)
 
 
-def _explain(error: PackagerError) -> None:
-    """Print what went wrong and, below it, what to do."""
+def _explain(error: PackagerError, name: str = "") -> None:
+    """Print what went wrong, where, and, below it, what to do."""
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(f"{name}: {error.message}" if name else error.message, err=True)
     if error.advice:
         click.secho("  try: ", bold=True, nl=False, err=True)
         click.echo(error.advice, err=True)

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import functools
+import io
+import json
 import os
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from pathlib import Path
 from page_alloc_bench import resources
 from page_alloc_bench.packager import (
     bundle,
+    files,
     kbuild,
     manifest,
     parallel,
@@ -68,6 +72,7 @@ class BuildRequest(TreeRequest):
     jobs: int | None = None
     compile_commands: Path | None = None
     signer: signing.Signer | None = None
+    sbom: Path | None = None
     verbose: bool = False
 
     @property
@@ -99,9 +104,10 @@ class _Job:
 def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResult:
     """Build the bundle that ``request`` describes; raise PackagerError if that cannot be done.
 
-    Nothing is written but the output, whole, and compile_commands.json where it was asked for.
+    Nothing is written but the output and what else the request names, each whole.
     """
-    _require_writable(request.output)
+    for output in filter(None, (request.output, request.sbom, request.compile_commands)):
+        _require_writable(output)
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=_scratch_parent()) as name:
         scratch = Path(name).resolve()
         kernels = [tree.probe(asked.kdir) for asked in request.trees]
@@ -119,6 +125,8 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
             _write_compile_commands(jobs[0], request.compile_commands)
         members = zipapp.make_members(wheels.psutil_wheel(modules[0].info.machine), scratch)
         data = bundle.assemble(modules, members, kmod)
+        if request.sbom:
+            _write_sbom(data, request.sbom)
         bundle.write(request.output, data)
     return BuildResult(
         request.output, len(data), manifest.sha256(data), tuple(modules), tuple(warnings)
@@ -199,10 +207,16 @@ def _warnings(request: BuildRequest, kernels: Sequence[tree.Tree]) -> list[str]:
 
 def _write_compile_commands(job: _Job, path: Path) -> None:
     text = kbuild.compile_commands(job.kernel, job.sources, resources.kmod_dir())
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise PackagerError(f"{path} cannot be written: {error.strerror}") from error
+    files.write(path, text.encode())
+
+
+def _write_sbom(data: bytes, path: Path) -> None:
+    # Its library takes a quarter of a second to load.
+    from page_alloc_bench.packager import sbom  # noqa: PLC0415
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        described = json.loads(archive.read("manifest.json"))
+    files.write(path, sbom.make(described, manifest.sha256(data)).encode())
 
 
 def _scratch_parent() -> str:
