@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A report: results as one page with pictures, for people to read, to print and to mail.
+
+The pictures are matplotlib's, as SVG inside the page: that is small, needs no script and no
+network, prints sharply, and keeps its text as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from page_alloc_bench.analysis.results import Result
+
+from . import outcome, page, palette, pictures, sides
+from . import svg as vector
+
+_PNG_DPI = 150
+
+
+def html(
+    base: Sequence[Result],
+    new: Sequence[Result] = (),
+    *,
+    threshold_percent: float = 2.0,
+    allow: Iterable[str] = (),
+) -> str:
+    """Return the page about base, or about new against base.
+
+    threshold_percent, allow: as compare() takes them. Raises CompareError if nothing of the sides
+    can be compared.
+    """
+    shown = sides.make(base, new)
+    return page.render(shown, outcome.conclude(shown, threshold_percent, allow))
+
+
+def save_pictures(
+    base: Sequence[Result], new: Sequence[Result] = (), *, png: Path | None, svg: Path | None
+) -> list[Path]:
+    """Write each picture, with its title, into the directories given; return the files.
+
+    Raises OSError.
+    """
+    shown = sides.make(base, new)
+    written = []
+    for directory in (png, svg):
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+    for picture in pictures.every(shown, sides.orders(shown)):
+        figure = picture.figure(palette.LIGHT, titled=True)
+        if png is not None:
+            written.append(png / f"{picture.name}.png")
+            figure.savefig(written[-1], dpi=_PNG_DPI)
+        if svg is not None:
+            written.append(svg / f"{picture.name}.svg")
+            written[-1].write_bytes(vector.render(figure))
+    return written

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything that results say of themselves, one line a fact, sides beside each other."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .sides import Side
+
+# What pictures and tables show, and the warnings, which stand first.
+_ELSEWHERE = ("phases", "iterations", "warnings", "ended", "complete")
+# What differs between any two runs and tells nothing by that.
+_ALWAYS_DIFFER = (
+    "started_at",
+    "clocks",
+    "machine.load_average",
+    "machine.memory_available_bytes",
+    "machine.uptime_s",
+)
+_NEVER_THE_SAME = ".memory_free_bytes"
+_SHOWN_VALUES = 3  # different values of a fact on one side; more are counted
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact. values: what each side says. varies: within a side; differs: between the sides."""
+
+    name: str
+    values: Sequence[str]
+    varies: bool
+    differs: bool
+
+
+def every(sides: Sequence[Side]) -> list[Fact]:
+    """Return all facts that any run has, those of one object together."""
+    flat = [[dict(_flatten(result.run)) for result in side.results] for side in sides]
+    names = list(dict.fromkeys(name for side in flat for run in side for name in run))
+    return [_fact(name, [[run.get(name) for run in side] for side in flat]) for name in names]
+
+
+def _fact(name: str, told: Sequence[Sequence[str | None]]) -> Fact:
+    sets = [set(values) for values in told]
+    chance = name.startswith(_ALWAYS_DIFFER) or name.endswith(_NEVER_THE_SAME)
+    return Fact(
+        name=name,
+        values=[_side(values) for values in told],
+        varies=not chance and any(len(values) > 1 for values in sets),
+        differs=not chance and any(values != sets[0] for values in sets),
+    )
+
+
+def _side(values: Sequence[str | None]) -> str:
+    """Return what one side says: a value, or several with how many runs say so."""
+    counts = Counter("not recorded" if value is None else value for value in values)
+    if len(counts) == 1:
+        return next(iter(counts))
+    if len(counts) > _SHOWN_VALUES:
+        return f"{len(counts)} different values{_range(list(counts))}"
+    return "; ".join(f"{value} ({count} runs)" for value, count in counts.items())
+
+
+def _range(values: Sequence[str]) -> str:
+    """Return the ends of values that are numbers."""
+    try:
+        ordered = sorted(values, key=float)
+    except ValueError:
+        return ""
+    return f", from {ordered[0]} to {ordered[-1]}"
+
+
+def _flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield name and text of every leaf; lists of plain values are leaves."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            if name or key not in _ELSEWHERE:
+                yield from _flatten(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        for number, item in enumerate(value):
+            yield from _flatten(item, f"{name}[{_which(item, number)}]")
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _which(item: Any, number: int) -> str:
+    """Return how an item of a list is told from the others."""
+    name = item.get("name") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else str(number)
+
+
+def warnings(side: Side) -> list[tuple[str, int]]:
+    """Return what makes a side's results less than they should be, and in how many runs."""
+    counts: Counter[str] = Counter()
+    for result in side.results:
+        run = result.run
+        texts = [*run["warnings"]]
+        for item in run["iterations"]:
+            texts += item.get("warnings", [])
+        if not run["complete"]:
+            reason = (run.get("ended") or {}).get("reason") or "no reason is recorded"
+            texts.append(f"The run is not complete: {reason}")
+        counts.update(set(map(str, texts)))
+    return counts.most_common()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Distributions of latencies, from the histograms of all timed operations.
+
+A sample of 50,000 has five operations beyond its p99.99; the histogram has all that were timed,
+each known to the width of its bucket (3 to 6 %), and the maximum exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from page_alloc_bench.analysis.results import Result
+
+Floats = NDArray[np.float64]
+
+STEP = 1.05  # a histogram shows the share of operations within a step of 5 % of latency
+_VIEW = (0.001, 0.99)  # of the operations, those that the histogram shows
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An operation that is timed, and the metrics about it."""
+
+    name: str  # in names of files
+    label: str
+    metric: str
+    stem: str
+
+
+KINDS = (
+    Kind("alloc", "allocation", "kernel_page_alloc_latencies_ns", "kernel_page_alloc_latency"),
+    Kind("free", "free", "kernel_page_free_latencies_ns", "kernel_page_free_latency"),
+    Kind("failure", "failed allocation", "kernel_alloc_failure_latencies_ns",
+         "kernel_alloc_failure_latency"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One run's timed operations: counts of buckets, their edges (ns), and the largest (ns)."""
+
+    counts: Floats
+    edges: Floats
+    largest: float
+
+    @property
+    def total(self) -> int:
+        """Return how many operations were timed."""
+        return int(self.counts.sum())
+
+    def slowest(self, shares: Floats) -> Floats:
+        """Return for each share the latency (ns) that this share of the operations reaches.
+
+        Operations are taken as spread evenly over their bucket. NaN for a share that is less
+        than one operation: what nobody measured is not drawn.
+        """
+        total = self.total
+        rank = shares * total  # the rank-th slowest
+        beyond = np.cumsum(self.counts[::-1])  # operations in the last bucket, the last two, …
+        bucket = np.minimum(np.searchsorted(beyond, rank - 1e-9), len(beyond) - 1)
+        high = self.edges[::-1][bucket]
+        low = self.edges[::-1][bucket + 1]
+        count = self.counts[::-1][bucket]
+        inside = rank - (beyond[bucket] - count)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = high - (inside - 0.5) / count * (high - low)
+        value = np.minimum(value, self.largest)
+        value[rank <= 1 + 1e-9] = self.largest
+        value[rank < 1 - 1e-9] = math.nan
+        return np.asarray(value)
+
+    def density(self, edges: Floats) -> Floats:
+        """Return the share of operations per 5 % step of latency between each two of edges."""
+        seen = np.concatenate([[0.0], np.cumsum(self.counts)]) / self.total
+        at = np.interp(edges, self.edges, seen, left=0.0, right=1.0)
+        return np.asarray(np.diff(at) * math.log(STEP) / np.diff(np.log(edges)))
+
+
+def of(result: Result, kind: Kind, order: int) -> Distribution | None:
+    """Return what a run timed; None if it timed nothing of this kind."""
+    counts = result.values(f"{kind.stem}_histogram", order).astype(float)
+    edges = result.values(f"{kind.stem}_histogram_bounds_ns", order).astype(float)
+    if not counts.sum() or len(edges) != len(counts) + 1:
+        return None
+    largest = result.values(f"{kind.stem}_max_ns", order)
+    return Distribution(counts, edges, float(largest[0]) if len(largest) else float(edges[-1]))
+
+
+def all_of(results: Sequence[Result], kind: Kind, order: int) -> list[Distribution]:
+    """Return the distributions of those runs that timed anything."""
+    found = (of(result, kind, order) for result in results)
+    return [distribution for distribution in found if distribution is not None]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Median, least and most of several runs, at each place of a common axis."""
+
+    at: Floats
+    middle: Floats
+    low: Floats
+    high: Floats
+
+
+def tail(runs: Sequence[Distribution], points: int = 160) -> Band:
+    """Return the latency (low, middle, high) that each share (at) of operations reaches.
+
+    at: from 1 down to one operation of the run with the most. A share that not every run has an
+    operation for is shown as far as at least half of them have.
+    """
+    most = max(run.total for run in runs)
+    shares = np.geomspace(1.0, 1 / most, points)
+    values = np.array([run.slowest(shares) for run in runs])
+    known = 2 * np.isfinite(values).sum(axis=0) >= len(runs)
+    values = values[:, known]
+    return Band(
+        shares[known],
+        np.nanmedian(values, axis=0),
+        np.nanmin(values, axis=0),
+        np.nanmax(values, axis=0),
+    )
+
+
+def view(runs: Sequence[Distribution]) -> tuple[float, float]:
+    """Return the range (ns) that nearly all operations are in, in the median of the runs."""
+    shares = 1 - np.array(_VIEW)
+    ends = np.array([np.nan_to_num(run.slowest(shares), nan=run.largest) for run in runs])
+    low, high = np.median(ends, axis=0)
+    return max(float(low) / STEP**2, 1.0), float(high) * STEP**2
+
+
+def histogram(runs: Sequence[Distribution], between: tuple[float, float]) -> Band:
+    """Return the share of operations per 5 % step (middle, low, high) from each edge (at) on.
+
+    The edges are the buckets' own, so that nothing is smoothed; the last edge ends the last step,
+    and its values repeat the last.
+    """
+    edges = np.unique(np.concatenate([run.edges for run in runs]))
+    edges = edges[(edges > 0) & (edges >= between[0] / 1.07) & (edges <= between[1] * 1.07)]
+    if len(edges) < 2:
+        edges = np.geomspace(between[0], between[1], 3)
+    shares = np.array([run.density(edges) for run in runs])
+    shares = np.concatenate([shares, shares[:, -1:]], axis=1)
+    return Band(edges, np.median(shares, axis=0), shares.min(axis=0), shares.max(axis=0))

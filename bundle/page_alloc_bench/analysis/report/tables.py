@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tables of a report: what the pictures show, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from page_alloc_bench.analysis import compare
+
+from . import axes as ax
+from . import counters, figures, memory
+from .sides import Side
+
+_UNKNOWN = "-"
+_SILENT = ("~", "too few runs", "not tested")
+
+
+class Row(tuple[str, ...]):
+    """A row's cells, with a class of the style sheet for the whole of it."""
+
+    mark: str
+
+    def __new__(cls, cells: Iterable[str], mark: str = "") -> Row:
+        """Return a row of these cells."""
+        made = super().__new__(cls, tuple(cells))
+        made.mark = mark
+        return made
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table. The first cell of each row is its header; the others are numbers.
+
+    open: shown at once, not only when asked for. text: cells are words, not numbers. screen: too
+    long to be printed.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    open: bool = False
+    text: bool = False
+    screen: bool = False
+
+
+def summary(side: Side) -> Table:
+    """Return the figures of one side."""
+    several = len(side.results) > 1
+    rows = [
+        (compare.describe(statistic), figures.span(values, statistic.unit))
+        for statistic, values in figures.shown(side).items()
+    ]
+    head = "median of the runs (least to most)" if several else "value"
+    return Table(f"Figures of {side.legend}", ("figure", head), rows, open=True)
+
+
+def comparison(made: compare.Comparison, sides: Sequence[Side]) -> Table:
+    """Return the table of a comparison."""
+    # What matters most stands where a narrow screen shows it.
+    head = ("figure", "change", "verdict", "p (Holm)", *(side.legend for side in sides))
+    rows = []
+    for row in made.rows:
+        marks = {"worse": "worse", "better": "better"}
+        rows.append(
+            Row(
+                (
+                    compare.describe(row),
+                    _percent(row.change_percent, row.change_low, row.change_high),
+                    row.verdict if row.beyond or row.verdict in _SILENT else f"({row.verdict})",
+                    _UNKNOWN if row.p_corrected is None else f"{row.p_corrected:.2g}",
+                    _interval(row.base, row.unit),
+                    _interval(row.new, row.unit),
+                ),
+                marks.get(row.verdict, "") if row.beyond else "",
+            )
+        )
+    return Table("What changed", head, rows, open=True)
+
+
+def geomeans(made: compare.Comparison) -> Table:
+    """Return the mean change of each family of figures."""
+    rows = [
+        (
+            f"{item.family} ({item.rows} figures)",
+            _percent(item.change_percent, item.change_low, item.change_high),
+        )
+        for item in made.geomeans
+    ]
+    return Table("Geometric means of the changes", ("family", "change"), rows, open=True)
+
+
+def _interval(side: compare.Side, unit: str) -> str:
+    text = figures.write(side.median, unit)
+    if side.low is None or side.high is None:
+        return text
+    return f"{text} [{figures.write(side.low, unit)}, {figures.write(side.high, unit)}]"
+
+
+def _percent(middle: float | None, low: float | None, high: float | None) -> str:
+    if middle is None:
+        return _UNKNOWN
+    text = f"{_signed(middle)} %"
+    return text if low is None or high is None else f"{text} [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(percent: float) -> str:
+    return f"{percent:+,.{0 if abs(percent) >= 999.5 else 1}f}"
+
+
+def difference(sides: Sequence[Side], order: int) -> list[Table]:
+    """Return where the memory went that was not available beside the antagonist."""
+    found = [
+        [d for r in side.results if (d := memory.difference(r, order)) is not None]
+        for side in sides
+    ]
+    if not any(found):
+        return []
+    parts = (
+        ("idle", "available when idle"),
+        ("antagonized", "available beside the antagonist"),
+        ("total", "difference"),
+        *memory.PARTS,
+    )
+    rows = [(text, *(_median(differences, part) for differences in found)) for part, text in parts]
+    head = ("means of a run's iterations", *(side.legend for side in sides))
+    return [Table(f"Available memory, order {order}", head, rows)]
+
+
+def _median(differences: Sequence[memory.Difference], part: str) -> str:
+    value = memory.median(differences, part)
+    return "not recorded" if value is None else ax.size(value)
+
+
+def throughput(sides: Sequence[Side], order: int) -> list[Table]:
+    """Return allocations per second by node and by CPU."""
+    rates = [counters.cpu_rates(side.results, order) for side in sides]
+    if not any(rates):
+        return []
+    nodes = counters.node_of_cpu([result for side in sides for result in side.results])
+    cpus = sorted({cpu for found in rates for cpu in found}, key=lambda c: (nodes.get(c, 0), c))
+    middles = [{cpu: float(np.median(v)) for cpu, v in found.items()} for found in rates]
+    rows = []
+    for node in sorted({nodes.get(cpu, 0) for cpu in cpus}):
+        inside = [cpu for cpu in cpus if nodes.get(cpu, 0) == node]
+        sums = [sum(found.get(cpu, 0.0) for cpu in inside) for found in middles]
+        rows.append((f"node {node}, {len(inside)} CPUs", *(f"{value:,.0f}" for value in sums)))
+        for cpu in inside:
+            cells = (f"{found[cpu]:,.0f}" if cpu in found else _UNKNOWN for found in middles)
+            rows.append((f"CPU {cpu}", *cells))
+    head = ("allocations per second", *(side.legend for side in sides))
+    return [Table(f"Throughput by node and CPU, order {order}", head, rows)]
+
+
+def free_memory(sides: Sequence[Side], order: int) -> list[Table]:
+    """Return free memory by the order of its blocks, before and after both phases."""
+    moments = [(p, w, s) for p in counters.PHASES for s in sides for w in ("before", "after")]
+    columns = []
+    for phase, when, side in moments:
+        noted = [counters.free_bytes(result, phase, order, when) for result in side.results]
+        known = [row for row in noted if row is not None]
+        columns.append(_middle(known))
+    depth = max(map(len, columns), default=0)
+    if not depth:
+        return []
+    rows = [
+        (f"blocks of order {n}", *(ax.size(c[n]) if n < len(c) else _UNKNOWN for c in columns))
+        for n in range(depth)
+    ]
+    rows.append(("all", *(ax.size(sum(c)) if c else _UNKNOWN for c in columns)))
+    head = ["free memory"]
+    for phase, when, side in moments:
+        head.append(f"{when} {phase}" + (f", {side.key}" if len(sides) > 1 else ""))
+    return [Table(f"/proc/buddyinfo, all zones, order {order}", head, rows)]
+
+
+def _middle(rows: Sequence[counters.Floats]) -> list[float]:
+    if not rows:
+        return []
+    depth = max(map(len, rows))
+    padded = [np.pad(row, (0, depth - len(row))) for row in rows]
+    return [float(value) for value in np.median(padded, axis=0)]
+
+
+def vmstat(sides: Sequence[Side], order: int) -> list[Table]:
+    """Return every counter of /proc/vmstat that changed in a phase."""
+    columns = []
+    head = ["counter"]
+    for phase in counters.PHASES:
+        for side in sides:
+            deltas = [counters.vmstat(result, phase, order) for result in side.results]
+            columns.append([delta for delta in deltas if delta])
+            head.append(phase + (f", {side.key}" if len(sides) > 1 else ""))
+    names = sorted({name for deltas in columns for delta in deltas for name in delta})
+    if not names:
+        return []
+    rows = [(name, *(_change(deltas, name) for deltas in columns)) for name in names]
+    return [Table(f"/proc/vmstat, change in each phase, order {order}", head, rows)]
+
+
+def _change(deltas: Sequence[dict[str, int]], name: str) -> str:
+    if not deltas:
+        return _UNKNOWN
+    return f"{np.median([delta.get(name, 0) for delta in deltas]):,.10g}"
+
+
+# The tables that belong to a section's pictures.
+OF_SECTION: dict[str, Callable[[Sequence[Side], int], list[Table]]] = {
+    "memory": difference,
+    "throughput": throughput,
+    "buddyinfo": free_memory,
+    "vmstat": vmstat,
+}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench report``: results as a page, or as pictures, for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from .sides import SidesCommand, percent, split
+
+if TYPE_CHECKING:
+    from page_alloc_bench.analysis.results import Result
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_FAILED, _BAD_INPUT = 1, 2
+
+
+@click.command(cls=SidesCommand, context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, metavar="RESULT... [--vs NEW...]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page: one file that needs no network and no script.",
+)
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each picture there as NAME.png.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each picture there as NAME.svg.",
+)
+@click.option(
+    "--threshold",
+    type=percent,
+    metavar="PERCENT",
+    default="2%",
+    show_default=True,
+    help="With --vs: the change that matters, as for compare.",
+)
+@click.option(
+    "--allow-difference",
+    "allow",
+    multiple=True,
+    metavar="NAME",
+    help="With --vs: compare although this fact differs, as for compare. May be given more than "
+    "once.",
+)
+def report(
+    files: tuple[str, ...],
+    *,
+    output: Path | None,
+    png: Path | None,
+    svg: Path | None,
+    threshold: float,
+    allow: tuple[str, ...],
+) -> None:
+    """Show results as a page with pictures; with --vs, the runs of NEW against the others.
+
+    Each of RESULT and NEW is a result file, a directory of them, or a glob. Of several runs the
+    median is shown, with the range from the least to the most.
+
+    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is no result.
+    """
+    if not (output or png or svg):
+        raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
+    base, new = _load(*split(files))
+    try:
+        if output:
+            _page(base, new, output, threshold, allow)
+        if png or svg:
+            _pictures(base, new, png, svg)
+    except OSError as error:
+        _fail(f"{error.filename or output}: {error.strerror}", _FAILED)
+
+
+def _load(base: Sequence[str], new: Sequence[str]) -> tuple[Sequence[Result], Sequence[Result]]:
+    try:
+        from page_alloc_bench.analysis import report as _  # noqa: F401 (what it needs is there)
+        from page_alloc_bench.analysis import results
+    except ImportError as error:
+        missing = f"{error.name} is not installed: pip install 'page-alloc-bench[analysis]'"
+        _fail(missing, _FAILED)
+    try:
+        return results.load_all(base), results.load_all(new)
+    except results.ResultError as error:
+        _fail(str(error), _BAD_INPUT)
+
+
+def _page(
+    base: Sequence[Result],
+    new: Sequence[Result],
+    output: Path,
+    threshold: float,
+    allow: Sequence[str],
+) -> None:
+    from page_alloc_bench.analysis import compare
+    from page_alloc_bench.analysis import report as made
+
+    try:
+        text = made.html(base, new, threshold_percent=threshold, allow=allow)
+    except compare.CompareError as error:
+        _fail(str(error), _BAD_INPUT)
+    output.write_text(text, encoding="utf-8")
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)
+
+
+def _pictures(
+    base: Sequence[Result], new: Sequence[Result], png: Path | None, svg: Path | None
+) -> None:
+    from page_alloc_bench.analysis import report as made
+
+    written = made.save_pictures(base, new, png=png, svg=svg)
+    places = " and ".join(str(directory) for directory in (png, svg) if directory)
+    click.echo(f"{places}: {len(written)} pictures", err=True)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    sys.exit(status)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the subcommands share that hold two sides of results against each other."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+# An argument that no shell can pass: where the new side begins.
+_VS = "\0vs"
+
+
+class SidesCommand(click.Command):
+    """Lets any number of arguments follow --vs: everything before it is the base."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Mark where the new side begins, and parse."""
+        marked: list[str] = []
+        for arg in args:
+            if arg == "--vs":
+                marked.append(_VS)
+            elif arg.startswith("--vs="):
+                marked += [_VS, arg.removeprefix("--vs=")]
+            else:
+                marked.append(arg)
+        return super().parse_args(context, marked)
+
+
+def split(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what stands before --vs and what stands after it; nothing if there is none.
+
+    Raises click.UsageError.
+    """
+    if _VS not in files:
+        return files, ()
+    middle = files.index(_VS)
+    base, new = files[:middle], files[middle + 1 :]
+    if _VS in new:
+        raise click.UsageError("give the two sides as BASE... --vs NEW...")
+    if not base or not new:
+        raise click.UsageError("each side of --vs needs at least one result")
+    return base, new
+
+
+def percent(value: str) -> float:
+    """Return 2.0 for "2%" or "2". Raises click.BadParameter for what is no percentage above 0."""
+    try:
+        number = float(value.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if not 0 < number < math.inf:
+        raise click.BadParameter(f"{value!r} is no percentage above 0, such as 2%")
+    return number
