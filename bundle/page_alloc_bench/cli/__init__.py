@@ -18,6 +18,9 @@ _COMMANDS = {
     "build": "build",
     "run": "build",
     "vm": "vm",
+    "compare": "compare",
+    "export": "export",
+    "query": "query",
 }
 
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A comparison as Markdown, for a merge request or a mail that is rendered."""
+
+from __future__ import annotations
+
+from . import format_words as words
+from .compare import Comparison, Row, label
+
+
+def render(comparison: Comparison) -> str:
+    """Return the Markdown: what differs, the verdict, a table, how to read it."""
+    needed = f"runs for {comparison.threshold_percent:g} %"
+    parts = [
+        f"**{_plain(comparison.sentence)}** ({words.runs(comparison)})",
+        "\n".join(f"- {_plain(text)}" for text in words.differences(comparison)),
+        "\n".join([
+            f"| | order | base | new | change | interval | p (Holm) | verdict | {needed} |",
+            "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | ---: |",
+            *(_row(row) for row in comparison.rows),
+        ]),
+        "\n".join(
+            f"- geomean of {_plain(mean.family)} ({mean.rows} rows): "
+            f"{words.change(mean.change_percent)} ({words.interval(mean) or 'no interval'})"
+            for mean in comparison.geomeans
+        ),
+        "\n".join(f"- warning: {_plain(text)}" for text in comparison.warnings),
+        _plain(words.legend(comparison)),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _row(row: Row) -> str:
+    cells = (
+        label(row),
+        row.order,
+        f"{words.quantity(row.base.median, row.unit)} {words.spread(row.base)}",
+        f"{words.quantity(row.new.median, row.unit)} {words.spread(row.new)}",
+        words.change(row.change_percent),
+        words.interval(row),
+        words.p_value(row.p_corrected),
+        words.verdict(row, short=False),
+        "" if row.runs_needed is None else f"{row.runs_needed:,}",
+    )
+    return "| " + " | ".join(_plain(str(cell)) for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """Return text with what Markdown would take for its own escaped."""
+    for character in "\\`*_|<>~[]":
+        text = text.replace(character, "\\" + character)
+    return text

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A comparison as plain text of at most 72 columns, for a commit message."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import groupby
+
+from . import format_words as words
+from .compare import Comparison, Row
+
+WIDTH = 72
+_NAME = 12
+_GLUE = "\0"  # where no line is to be broken
+# Columns: name, base, its interval, new, its interval, change, its interval, verdict.
+_LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>7} {:<13} {}"
+
+_MANY = 1000  # runs: nobody makes more
+
+
+def render(comparison: Comparison) -> str:
+    """Return the text: what differs, the verdict, the table, how to read it."""
+    blocks = [
+        [line for text in words.differences(comparison) for line in _wrap(text)],
+        _wrap(comparison.sentence),
+        *(_order(comparison, order) for order in sorted({row.order for row in comparison.rows})),
+        _geomeans(comparison),
+        _needed(comparison),
+        [line for text in comparison.warnings for line in _wrap(f"warning: {text}")],
+        _wrap(words.legend(comparison)),
+    ]
+    title = f"page-alloc-bench compare: {words.runs(comparison)}"
+    return "\n\n".join([title, *("\n".join(lines) for lines in blocks if lines)]) + "\n"
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _order(comparison: Comparison, order: int) -> list[str]:
+    head = _LINE.format(f"order {order}", "base", "", "new", "", "change", "", "verdict")
+    lines = [head.rstrip()]
+    for row in comparison.rows:
+        if row.order == order:
+            lines += _row(row)
+    return lines
+
+
+def _row(row: Row) -> list[str]:
+    name = words.short_label(row)
+    line = _LINE.format(
+        name if len(name) <= _NAME else "",
+        words.quantity(row.base.median, row.unit),
+        words.spread(row.base),
+        words.quantity(row.new.median, row.unit),
+        words.spread(row.new),
+        words.change(row.change_percent),
+        words.interval(row),
+        words.verdict(row, short=True),
+    ).rstrip()
+    return [line] if len(name) <= _NAME else [name[:WIDTH], line]
+
+
+def _geomeans(comparison: Comparison) -> list[str]:
+    lines = []
+    for mean in comparison.geomeans:
+        text = f"geomean of {mean.family} ({mean.rows} rows): {words.change(mean.change_percent)}"
+        inside = words.interval(mean)
+        lines += _wrap(text + (f" ({inside})" if inside else ""))
+    return lines
+
+
+def _needed(comparison: Comparison) -> list[str]:
+    """Return how many runs would have been needed where no change was found."""
+    unsure = [r for r in comparison.tested if r.verdict == "~" and r.runs_needed is not None]
+    if not unsure:
+        return []
+    lines = _wrap(
+        f"Runs a side that would find {comparison.threshold_percent:g} % with 80 % power, "
+        "by the variance seen:"
+    )
+    for order, rows in groupby(unsure, key=lambda row: row.order):
+        each = (f"{words.short_label(row)} {_few(row.runs_needed or 0)}" for row in rows)
+        glued = ", ".join(text.replace(" ", _GLUE) for text in each)
+        lines += [line.replace(_GLUE, " ") for line in _wrap(f"  order {order}: {glued}")]
+    return lines
+
+
+def _few(runs: int) -> str:
+    return str(runs) if runs <= _MANY else f"over {_MANY}"

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench compare``: did it change, and may that be believed?"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+# Not cli.common's, which imports what finds kernels.
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+USAGE = 3
+
+if TYPE_CHECKING:
+    from page_alloc_bench.analysis.compare import Comparison, RefusedError
+
+# An argument that no shell can pass: where the new side begins.
+_VS = "\0vs"
+
+_FORMATS = ("table", "text", "markdown", "csv", "json")
+_FORMAT_OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json"}
+
+
+class _UsageError(click.UsageError):
+    exit_code = USAGE  # 2, which is click's, means that it cannot be told
+
+
+class _Command(click.Command):
+    """Lets any number of arguments follow --vs, and ends with USAGE where click would with 2."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Mark where the new side begins, and parse."""
+        marked: list[str] = []
+        for arg in args:
+            if arg == "--vs":
+                marked.append(_VS)
+            elif arg.startswith("--vs="):
+                marked += [_VS, arg.removeprefix("--vs=")]
+            else:
+                marked.append(arg)
+        return super().parse_args(context, marked)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _UsageError(error.format_message(), error.ctx) from error
+
+
+def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
+    """Return 2.0 for "2%" or "2"."""
+    try:
+        percent = float(value.removesuffix("%"))
+    except ValueError:
+        percent = math.nan
+    if not 0 < percent < math.inf:
+        raise click.BadParameter(f"{value!r} is no percentage above 0, such as 2%")
+    return percent
+
+
+def _confidence(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """Return 0.95 for "95%" or "95"."""
+    percent = _percent(context, parameter, value)
+    if not 50 <= percent < 100:
+        raise click.BadParameter(f"{value!r} is not from 50% to below 100%")
+    return percent / 100
+
+
+@click.command(cls=_Command, context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, metavar="BASE... --vs NEW...")
+@click.option(
+    "--threshold",
+    callback=_percent,
+    metavar="PERCENT",
+    default="2%",
+    show_default=True,
+    help="The change that matters: a smaller one is no regression, however sure it is.",
+)
+@click.option(
+    "--confidence",
+    callback=_confidence,
+    metavar="PERCENT",
+    default="95%",
+    show_default=True,
+    help="Of every interval; and of having no false verdict at all if nothing has changed.",
+)
+@click.option(
+    "--allow-difference",
+    "allow",
+    multiple=True,
+    metavar="NAME",
+    help="Compare although this fact differs, such as thp.enabled, or parameters for all of "
+    "them. May be given more than once.",
+)
+@click.option(
+    "--metric",
+    "only",
+    multiple=True,
+    metavar="NAME[:STATISTIC]",
+    help="Test only this, such as idle_available_bytes, 'kernel_*_latencies_ns:p99' or "
+    "idle_available_bytes_order4. May be given more than once.",
+)
+@click.option(
+    "--all-statistics",
+    "everything",
+    is_flag=True,
+    help="Show and test all that has a good direction. Each test more makes the others weaker.",
+)
+@click.option(
+    "--sure",
+    is_flag=True,
+    help="Say that there is no regression only if the intervals exclude one of the threshold.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="How to write it.  [default: table in a terminal; by the name of -o's FILE; text]",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there."
+)
+def compare(files: tuple[str, ...], form: str | None, output: Path | None, **options: Any) -> None:
+    """Say whether the runs of NEW are worse than those of BASE.
+
+    Each of BASE and NEW is a result file, a directory of them, or a glob. A file is one run, and a
+    run is one observation. Take the two kernels' runs by turns, six of each at least, better ten.
+
+    Exit codes: 0 no regression; 1 a regression that is significant and not below the threshold; 2
+    cannot tell; 3 wrong usage, a file that is no result, or runs that must not be compared.
+    """
+    base, new = _sides(files)
+    comparison = _compare(base, new, **options)
+    form = form or _default_format(output)
+    if form == "csv":  # it has no place for what must be known first
+        from page_alloc_bench.analysis import format_words
+
+        for line in (*format_words.differences(comparison), *comparison.warnings):
+            click.echo(line, err=True)
+    module = importlib.import_module(f"page_alloc_bench.analysis.format_{form}")
+    _write(module.render(comparison), output)
+    if output:
+        click.echo(comparison.sentence, err=True)
+    sys.exit(comparison.exit_code)
+
+
+def _sides(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if files.count(_VS) != 1:
+        raise _UsageError("give the two sides as BASE... --vs NEW...")
+    middle = files.index(_VS)
+    base, new = files[:middle], files[middle + 1 :]
+    if not base or not new:
+        raise _UsageError("each side of --vs needs at least one result")
+    return base, new
+
+
+def _compare(
+    base: tuple[str, ...], new: tuple[str, ...], *, threshold: float, **options: Any
+) -> Comparison:
+    try:
+        from page_alloc_bench.analysis import compare as engine
+        from page_alloc_bench.analysis import results
+    except ImportError as error:
+        _fail(f"{error.name} is not installed: pip install 'page-alloc-bench[analysis]'")
+    try:
+        sides = results.load_all(base), results.load_all(new)
+        return engine.compare(*sides, threshold_percent=threshold, **options)
+    except engine.RefusedError as error:
+        _explain(error)
+    except (results.ResultError, engine.CompareError) as error:
+        _fail(str(error))
+
+
+def _explain(error: RefusedError) -> NoReturn:
+    """Print what forbids the comparison, and how to make it all the same."""
+    from page_alloc_bench.analysis import format_words
+
+    lines = [f"  {format_words.difference(item)}" for item in error.differences]
+    names = " ".join(f"--allow-difference {item.name}" for item in error.differences)
+    _fail(
+        "the runs differ in more than what is compared:\n"
+        + "\n".join(lines)
+        + f"\n  try: make the runs alike, or, knowing what you do: {names}"
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    sys.exit(USAGE)
+
+
+def _default_format(output: Path | None) -> str:
+    if output:
+        return _FORMAT_OF_SUFFIX.get(output.suffix, "text")
+    return "table" if sys.stdout.isatty() else "text"
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _fail(f"{output}: {error.strerror}")
