@@ -7,7 +7,6 @@ through a snapshot: it never changes once made. Editing its row or its init make
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import jinja2
 
 from page_alloc_bench import resources
-from page_alloc_bench.targets import apt, cache
+from page_alloc_bench.targets import bootstrap, cache
 from page_alloc_bench.targets.keys import Keys, get_keys
-from page_alloc_bench.targets.process import CommandError, TargetError, need, run
+from page_alloc_bench.targets.process import TargetError, need, run
 
 INIT = "/usr/local/sbin/guest-init"
 HOSTNAME = "page-alloc-bench"
@@ -94,47 +93,18 @@ def image(root: Root | str = DEFAULT) -> Path:
 
 def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
     """Make root.ext4 of ROOT in TEMPORARY."""
-    if os.geteuid() != 0:
-        raise TargetError("a guest root is made as root, once: run this command with sudo")
     mkfs = need("mke2fs", "e2fsprogs")
     with tempfile.TemporaryDirectory(prefix="pab-root.", dir=temporary) as scratch:
         tree, extra = Path(scratch) / "tree", Path(scratch) / "extra"
         extra.mkdir()
         _write_extra(extra, init, keys)
-        _bootstrap(root, tree, extra)
+        hook = _customize(extra)
+        bootstrap.install(tree, root.suites, root.packages, arch=root.arch, hook=hook)
         # mke2fs copies owners and modes; no journal, because no image outlives its guest.
         argv = [mkfs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1"]
         path = temporary / "root.ext4"
         run([*argv, "-d", str(tree), str(path), f"{root.size_mib}M"])
         path.chmod(0o600)  # it holds the key that proves a guest to be one
-
-
-def _bootstrap(root: Root, tree: Path, extra: Path) -> None:
-    """Install the packages of ROOT into TREE, then what is in EXTRA."""
-    argv = [*_own_mounts(), need("mmdebstrap", "mmdebstrap"), "--mode=root"]
-    argv += ["--variant=minbase", "--quiet"]
-    argv += [f"--architectures={root.arch}", f"--include={','.join(root.packages)}"]
-    argv += ['--aptopt=Acquire::Check-Valid-Until "false"', "--aptopt=Acquire::Retries 3"]
-    for path in ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"):
-        argv.append(f"--dpkgopt=path-exclude={path}")
-    argv += [f"--customize-hook={_customize(extra)}", root.suites[0], str(tree)]
-    try:
-        run([*argv, *apt.source_lines(root.suites, apt.find_mirrors())])
-    except CommandError as error:
-        raise TargetError(
-            f"mmdebstrap could not make the guest root {root.name}: check the network, the mirrors "
-            f"of this host's apt sources and the space in {tree.parent}\n{error}"
-        ) from error
-
-
-def _own_mounts() -> list[str]:
-    """Return the words before a command that give it a mount namespace of its own.
-
-    mmdebstrap mounts the host's /dev and /proc into the tree. Should it be killed, the mounts must
-    not be there when the tree is removed. Where this is forbidden, so is mounting.
-    """
-    words = [need("unshare", "util-linux"), "--mount"]
-    return words if run([*words, "true"], check=False).returncode == 0 else []
 
 
 def _write_extra(extra: Path, init: str, keys: Keys) -> None:
