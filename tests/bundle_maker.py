@@ -7,11 +7,12 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.packager import bundle, zipapp
+from page_alloc_bench.packager import bundle, interpreter, zipapp
+from page_alloc_bench.packager.interpreter import Interpreter
 from page_alloc_bench.packager.kbuild import BuiltModule
 from page_alloc_bench.packager.module_info import ModuleInfo
 from page_alloc_bench.packager.zipapp import Member
@@ -63,16 +64,27 @@ def main():
 """
 
 
-def make_bundle(path: Path, runner: str = REPORTING_RUNNER) -> Path:
+def make_bundle(
+    path: Path, runner: str = REPORTING_RUNNER, *, interpreters: Sequence[Interpreter] = ()
+) -> Path:
     """Write a bundle whose runner is ``runner``, the source of a module with main()."""
     with tempfile.TemporaryDirectory() as scratch:
         members = zipapp.make_members(_psutil_wheel(Path(scratch)), Path(scratch))
     name = "site-packages/page_alloc_bench/runner/__main__.py"
     members[name] = Member(runner.encode())
     info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
-    data = bundle.assemble([BuiltModule(info, MODULE_DATA)], members, {"Kbuild": b"obj-m"})
+    modules = [BuiltModule(info, MODULE_DATA)]
+    data = bundle.assemble(modules, members, {"Kbuild": b"obj-m"}, interpreters)
     bundle.write(path, data)
     return path
+
+
+def own_interpreter() -> Interpreter:
+    """Return the Python that runs this, fit to run what a bundle holds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = _psutil_wheel(Path(scratch))
+        programs = zipapp.programs(zipapp.make_members(wheel, Path(scratch)))
+        return interpreter.make(interpreter.own(), (), programs, Path(scratch) / "python")
 
 
 def start(
@@ -93,6 +105,7 @@ def start(
         env=merged,
         capture_output=True,
         text=True,
+        errors="replace",  # a damaged bundle makes a shell quote what it came upon
         timeout=60,
         check=False,
         **more,

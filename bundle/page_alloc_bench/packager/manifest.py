@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import page_alloc_bench
+from page_alloc_bench.packager.interpreter import Interpreter
 from page_alloc_bench.packager.kbuild import BuiltModule
 from page_alloc_bench.packager.zipapp import Member
 
@@ -28,6 +29,11 @@ def sha256(data: bytes) -> str:
 def module_name(module: BuiltModule) -> str:
     """Return the name of a module inside a bundle."""
     return f"modules/{module.info.release}-{module.info.machine}/page_alloc_bench.ko"
+
+
+def slice_name(interpreter: Interpreter) -> str:
+    """Return what an embedded Python is called where the parts of a bundle have names."""
+    return f"python-{interpreter.machine}.tar.gz"
 
 
 def source_digest(files: Mapping[str, bytes]) -> str:
@@ -52,6 +58,7 @@ def make(
     kmod: Mapping[str, bytes],
     runner: Mapping[str, bytes],
     stub: Mapping[str, Any],
+    interpreters: Sequence[Interpreter] = (),
 ) -> bytes:
     """Return manifest.json. ``members`` is all of the zip but the manifest itself."""
     document = {
@@ -64,6 +71,7 @@ def make(
             for name in sorted(members)
         ],
         "stub": dict(stub),
+        "interpreters": _slices(stub["size"], interpreters),
     }
     return (json.dumps(document, indent=2) + "\n").encode()
 
@@ -82,3 +90,22 @@ def _describe(module: BuiltModule) -> dict[str, Any]:
         "size": len(module.data),
         "sha256": sha256(module.data),
     }
+
+
+def _slices(offset: int, interpreters: Sequence[Interpreter]) -> list[dict[str, Any]]:
+    """Describe the embedded Pythons, which lie behind one another from ``offset`` on, in bytes."""
+    described = []
+    for each in interpreters:
+        described.append(
+            {
+                "name": slice_name(each),
+                "version": each.version,
+                "machine": each.machine,
+                "offset": offset,
+                "size": len(each.data),
+                "unpacked_size": each.unpacked_size,
+                "sha256": sha256(each.data),
+            }
+        )
+        offset += len(each.data)
+    return described

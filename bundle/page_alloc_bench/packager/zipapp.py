@@ -72,6 +72,12 @@ def runner_part(members: Mapping[str, Member]) -> dict[str, bytes]:
     return {name: member.data for name, member in members.items() if name.startswith(ours)}
 
 
+def programs(members: Mapping[str, Member]) -> list[str]:
+    """Return the source of every Python program that a bundle of ``members`` may run."""
+    sources = [member.data.decode() for name, member in members.items() if name.endswith(".py")]
+    return [*sources, launcher().decode()]
+
+
 def make_members(wheel: Path, scratch: Path) -> Members:
     """Return shiv's zipapp of the runner and of psutil out of ``wheel``.
 

@@ -30,7 +30,7 @@ class NoModuleError(ArchiveError):
 
 
 class Archive:
-    """The parts of a bundle, each under its name in the zip."""
+    """The parts of a bundle: those in the zip, and the embedded Pythons in front of it."""
 
     def __init__(self, path: str | Path) -> None:
         """Open the bundle file or extracted directory at ``path``; ArchiveError if neither."""
@@ -50,23 +50,35 @@ class Archive:
 
     def names(self) -> list[str]:
         """Return the names of all parts, the manifest included, sorted."""
-        if self._zip is not None:
-            return sorted(self._zip.namelist())
-        return [MANIFEST, *(part["name"] for part in self.manifest()["parts"])]
+        inside = self._zip.namelist() if self._zip is not None else [MANIFEST]
+        manifest = self.manifest()
+        parts = manifest["parts"] if self.extracted else []
+        return sorted([*inside, *(part["name"] for part in [*parts, *interpreters(manifest)])])
 
     def read(self, name: str) -> bytes:
         """Return one part; ArchiveError when it is missing or cannot be unpacked."""
         try:
             if self._zip is not None:
-                return self._zip.read(name)
+                inside = name in self._zip.NameToInfo
+                return self._zip.read(name) if inside else self._slice(name)
             return (self.path / name).read_bytes()
         except Exception as error:
             raise ArchiveError(f"{name} in {self.path} is damaged or missing: {error}") from error
 
+    def _slice(self, name: str) -> bytes:
+        """Return an embedded Python of a bundle file; KeyError for the name of no part."""
+        for each in interpreters(self.manifest()):
+            if each["name"] == name:
+                with self.path.open("rb") as file:
+                    file.seek(each["offset"])
+                    return file.read(each["size"])
+        raise KeyError(name)
+
     def is_executable(self, name: str) -> bool:
         """Whether a part of a bundle file is meant to be started."""
         assert self._zip is not None
-        return bool(self._zip.getinfo(name).external_attr >> 16 & 0o111)
+        info = self._zip.NameToInfo.get(name)
+        return bool(info and info.external_attr >> 16 & 0o111)
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest; see the packager's manifest.py for what it holds."""
@@ -106,7 +118,8 @@ class Archive:
         """Compare every byte with what the manifest and the stub promise; return what differs."""
         manifest = self.manifest()
         found = [] if self.extracted else self._outer_problems(manifest)
-        promised = {part["name"]: part for part in manifest["parts"]}
+        parts = [*manifest["parts"], *interpreters(manifest)]
+        promised = {part["name"]: part for part in parts}
         for name in sorted({MANIFEST, *promised}.symmetric_difference(self.names())):
             found.append(f"{name} is missing" if name in promised else f"{name} does not belong")
         return found + [why for part in promised.values() if (why := self._part_problem(part))]
@@ -124,7 +137,8 @@ class Archive:
         """Check the stub by the manifest's digest, and the zip as a whole by the stub's."""
         data = self.path.read_bytes()
         size = manifest["stub"]["size"]
-        stub, payload = data[:size], data[size:]
+        end = max([size, *(each["offset"] + each["size"] for each in interpreters(manifest))])
+        stub, payload = data[:size], data[end:]
         found = []
         fields = dict(re.findall(rb"(?m)^(file_size|payload_sha256)=([0-9a-f]+)$", stub))
         if hashlib.sha256(blank_fields(stub)).hexdigest() != manifest["stub"]["sha256"]:
@@ -134,6 +148,11 @@ class Archive:
         if fields.get(b"payload_sha256") != hashlib.sha256(payload).hexdigest().encode():
             found.append("the zip differs from the digest in the stub")
         return found
+
+
+def interpreters(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the manifest's entries of the embedded Pythons."""
+    return cast("list[dict[str, Any]]", manifest.get("interpreters", []))
 
 
 def blank_fields(stub: bytes) -> bytes:

@@ -68,6 +68,14 @@ _CONFIG_OPTIONS = (
 )
 
 
+def python() -> dict[str, Any]:
+    """Return the Python that runs this: embedded in the bundle, or the host's own."""
+    return {
+        "version": ".".join(map(str, sys.version_info[:3])),
+        "embedded": "page_alloc_bench_home" in sys._xoptions,
+    }
+
+
 def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what is running, how it was built and how it was booted.
 

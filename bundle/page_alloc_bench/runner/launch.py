@@ -14,9 +14,13 @@ What the runner finds in its environment:
     the scratch directory, absent when none is needed. It stays if the runner sets
     ``PAGE_ALLOC_BENCH_KEEP``, having told the user so.
 
-The scratch directory is made here and not by the shell, because a signal between a shell's mktemp
-and the first line of Python would leave it behind. Few imports, and syntax that a Python too old
-for the runner still understands, so that it can say so.
+A child process, the keeper, removes the scratch directory should this process be killed before the
+runner's own watchdog takes over: it waits for the end of a pipe of which the option
+``-X page_alloc_bench_alive=FD[:PID]`` names the other end. Where Python is the embedded one, the
+shell has made both the directory (``-X page_alloc_bench_home``) and a keeper of its own.
+
+Few imports, and syntax that a Python too old for the runner still understands, so that it can say
+so.
 """
 
 import os
@@ -37,8 +41,10 @@ NEEDED_BYTES = 2 << 20
 WITHOUT_SCRATCH = ("-h", "--help", "--version", "--list", "--check", "--info", "--extract")
 FAILED = 1
 NOT_FIT = 3
-# Larger than any stub.
-_STUB_LIMIT = 1 << 16
+# Options of Python's own, which nobody sets but who starts it.
+HOME_OPTION = "page_alloc_bench_home"
+ALIVE_OPTION = "page_alloc_bench_alive"
+SITE_OPTION = "page_alloc_bench_site"
 
 
 def _fail(status: int, message: str) -> "NoReturn":
@@ -58,15 +64,14 @@ def _check_stub(bundle: str) -> None:
     import re  # an extracted tree does without
     import zlib
 
+    promised, size = globals()["__loader__"].get_data("stub.crc32").split()
     with open(bundle, "rb") as file:
-        stub = file.read(_STUB_LIMIT)
-    stub = stub[: stub.find(b"PK\x03\x04")]
+        stub = file.read(int(size))
     stub = re.sub(
         rb"(?m)^(file_size|payload_sha256)=([0-9a-f]+)$",
         lambda match: match.group(1) + b"=" + b"0" * len(match.group(2)),
         stub,
     )
-    promised = globals()["__loader__"].get_data("stub.crc32")
     if zlib.crc32(stub) != int(promised, 16):
         _fail(FAILED, f"{bundle} is damaged (the shell script at its start): copy it again")
 
@@ -85,12 +90,14 @@ def _candidates() -> "Iterator[Optional[str]]":
 class Scratch:
     """A private directory on a file system that lets code run."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = "") -> None:
         self.owner = os.getpid()
-        self.path = ""
+        self.path = path
+        self._keeper = -1  # our end of the pipe to it
 
     def make(self) -> None:
         """Create it in the first place that serves, or end the program saying why none does."""
+        self._keeper = _start_keeper()
         reasons = []
         for candidate in filter(None, _candidates()):
             reason = self._make_in(candidate)
@@ -107,8 +114,9 @@ class Scratch:
     def _make_in(self, parent: str) -> str:
         """Try one place; return what is wrong with it, or nothing."""
         try:
-            # Known before it exists, so that a signal in between finds what to remove.
+            # Known before it exists, so that whatever comes in between finds what to remove.
             self.path = os.path.join(os.path.abspath(parent), f"{NAME}.{os.urandom(8).hex()}")
+            os.write(self._keeper, os.fsencode(self.path) + b"\0")
             os.mkdir(self.path, 0o700)
             _require_exec(self.path)
         except OSError as error:
@@ -120,14 +128,12 @@ class Scratch:
 
         Not by shutil, which a signal may find half imported.
         """
-        if not self.path or os.getpid() != self.owner or KEEP in os.environ:
+        if os.getpid() != self.owner:
             return
-        for top, directories, files in os.walk(self.path, topdown=False):
-            for name in files:
-                _unless_gone(os.unlink, os.path.join(top, name))
-            for name in directories:
-                _unless_gone(os.rmdir, os.path.join(top, name))
-        _unless_gone(os.rmdir, self.path)
+        if KEEP in os.environ:
+            _dismiss_keeper()
+        elif self.path:
+            _remove_tree(self.path)
 
     def remove_and_die(self, number: int, _frame: "Optional[FrameType]") -> None:
         """Handle a signal: end as it ends a program that does not handle it."""
@@ -136,6 +142,15 @@ class Scratch:
         self.remove()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def _remove_tree(path: str) -> None:
+    for top, directories, files in os.walk(path, topdown=False):
+        for name in files:
+            _unless_gone(os.unlink, os.path.join(top, name))
+        for name in directories:
+            _unless_gone(os.rmdir, os.path.join(top, name))
+    _unless_gone(os.rmdir, path)
 
 
 def _unless_gone(remove: "Callable[[str], None]", path: str) -> None:
@@ -162,6 +177,51 @@ def _require_exec(path: str) -> None:
         os.unlink(name)
 
 
+def _start_keeper() -> int:
+    """Fork what removes the paths it is told of when we have ended without a word.
+
+    Returns the descriptor to tell it by; programs that replace this one inherit it.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _keep(reader)
+        finally:
+            os._exit(0)
+    os.close(reader)
+    os.set_inheritable(writer, True)
+    sys._xoptions[ALIVE_OPTION] = f"{writer}:{pid}"
+    return writer
+
+
+def _keep(reader: int) -> None:
+    """Be the keeper: no signal meant for the bundle reaches it, nobody waits for its streams."""
+    import signal  # loaded already
+
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    os.chdir("/")
+    os.dup2(reader, 0)
+    os.closerange(1, 1 << 16)
+    heard = b""
+    while not heard.endswith(b"bye\n"):
+        data = os.read(0, 4096)
+        if not data:
+            for path in heard.split(b"\0")[:-1]:
+                _remove_tree(os.fsdecode(path))
+            return
+        heard += data
+
+
+def _dismiss_keeper() -> None:
+    """Have the keeper leave everything where it is, unless the runner has told it so already."""
+    alive = sys._xoptions.pop(ALIVE_OPTION, None)
+    if alive:
+        os.write(int(str(alive).partition(":")[0]), b"bye\n")
+
+
 def _run_from(site_packages: str) -> "NoReturn":
     """Run the runner from where it lies, be that inside the zip."""
     sys.path.insert(0, site_packages)
@@ -180,12 +240,12 @@ def _guarded(scratch: "Scratch") -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _unpack() -> None:
+def _unpack(scratch: "Scratch") -> None:
     """Let shiv unpack the runner into a scratch directory, and go on in a fresh Python."""
-    scratch = Scratch()
     _guarded(scratch)
     try:
-        scratch.make()
+        if not scratch.path:
+            scratch.make()
         os.environ["PAGE_ALLOC_BENCH_SCRATCH"] = scratch.path
         os.environ["SHIV_ROOT"] = scratch.path
         import _bootstrap  # type: ignore[import-not-found]  # shiv's, in the zip
@@ -195,10 +255,10 @@ def _unpack() -> None:
         scratch.remove()
 
 
-def _run_unpacked(site_packages: str) -> None:
-    """Run the runner from where unpacked.py says that it was unpacked to."""
-    scratch = Scratch()
-    scratch.path = os.environ["PAGE_ALLOC_BENCH_SCRATCH"]
+def _run_guarded(scratch: "Scratch", site_packages: str) -> None:
+    """Run the runner from where it lies; afterwards remove the scratch directory, if any."""
+    if not scratch.path:
+        _run_from(site_packages)
     _guarded(scratch)
     try:
         _run_from(site_packages)
@@ -210,18 +270,22 @@ def launch() -> None:
     """Run what this file came with."""
     if sys.version_info[:2] < OLDEST_PYTHON:
         _fail(NOT_FIT, f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed")
-    unpacked_to = sys._xoptions.get("page_alloc_bench_site")  # by unpacked.py
+    unpacked_to = sys._xoptions.get(SITE_OPTION)  # by unpacked.py
     if unpacked_to:
-        _run_unpacked(str(unpacked_to))
+        _run_guarded(Scratch(os.environ["PAGE_ALLOC_BENCH_SCRATCH"]), str(unpacked_to))
     bundle = os.path.dirname(os.path.abspath(__file__))
     _scrub_environment()
     os.environ["PAGE_ALLOC_BENCH_BUNDLE"] = bundle
+    scratch = Scratch(str(sys._xoptions.get(HOME_OPTION, "")))
+    if scratch.path:
+        os.environ["PAGE_ALLOC_BENCH_SCRATCH"] = scratch.path
+    site_packages = os.path.join(bundle, "site-packages")
     if os.path.isdir(bundle):
-        _run_from(os.path.join(bundle, "site-packages"))
+        _run_guarded(scratch, site_packages)
     _check_stub(bundle)
     if sys.argv[1:] and sys.argv[1].partition("=")[0] in WITHOUT_SCRATCH:
-        _run_from(os.path.join(bundle, "site-packages"))
-    _unpack()
+        _run_guarded(scratch, site_packages)
+    _unpack(scratch)
 
 
 if __name__ == "__main__":

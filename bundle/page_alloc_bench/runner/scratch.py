@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from contextlib import suppress
 
 VARIABLE = "PAGE_ALLOC_BENCH_SCRATCH"
 KEEP_VARIABLE = "PAGE_ALLOC_BENCH_KEEP"
+ALIVE_OPTION = "page_alloc_bench_alive"  # launch.py says what it is
 NAME_PREFIX = "page-alloc-bench."
 
 
@@ -32,6 +35,20 @@ class Scratch:
         """Leave the directory where it is, and have the launcher of the bundle do so too."""
         self.keep = True
         os.environ[KEEP_VARIABLE] = "1"
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Dismiss the keeper that would remove the directory should this process be killed.
+
+        From here on that is somebody else's business, or nobody's.
+        """
+        alive = str(sys._xoptions.pop(ALIVE_OPTION, ""))
+        if alive:
+            descriptor, _, child = alive.partition(":")
+            with suppress(BrokenPipeError), open(int(descriptor), "wb", buffering=0) as pipe:
+                pipe.write(b"bye\n")
+            if child:
+                os.waitpid(int(child), 0)
 
     def remove(self) -> None:
         """Remove the directory and everything in it, unless it is to be kept.

@@ -91,6 +91,7 @@ def _prepare(
         if scratch.path and not scratch.keep:
             dog.expect(watchdog.TREE, scratch.path)
             stack.callback(scratch.remove)
+            scratch.take_over()
         out = output.open_output(
             options.output_path,
             lambda path: dog.expect(watchdog.FILE, path),
@@ -348,6 +349,7 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> tuple[dict[st
         manifest["modules"].append(built)
     found = {
         "bundle": manifest,
+        "python": facts.python(),
         "kernel": facts.kernel(built or _entry(bundle)),
         "machine": facts.machine(cpus),
     }

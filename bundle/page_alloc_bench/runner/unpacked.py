@@ -15,6 +15,7 @@ import page_alloc_bench
 
 # An option and no environment variable, so that nobody but the caller of Python can set it.
 SITE_OPTION = "page_alloc_bench_site"
+HOME_OPTION = "page_alloc_bench_home"
 # Kept waiting meanwhile, for nobody would remove the scratch directory; launch.py lets them in.
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -24,5 +25,17 @@ def main() -> None:
     site = os.path.dirname(os.path.dirname(page_alloc_bench.__file__))
     bundle = os.environ["PAGE_ALLOC_BENCH_BUNDLE"]
     options = ["-I", "-S", "-B", "-X", f"{SITE_OPTION}={site}"]
+    for name, value in sys._xoptions.items():
+        options += ["-X", f"{name}={value}"]
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    os.execv(sys.executable, [sys.executable, *options, bundle, *sys.argv[1:]])  # noqa: S606
+    command = [*_python(), *options, bundle, *sys.argv[1:]]
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _python() -> list[str]:
+    """Return how to start this Python: an embedded one by the loader it came with."""
+    home = sys._xoptions.get(HOME_OPTION)
+    if not home:
+        return [sys.executable]
+    libraries = ["--inhibit-cache", "--library-path", f"{home}/python/lib"]
+    return [os.readlink("/proc/self/exe"), *libraries, sys.executable]

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.runner.archive import MANIFEST, Archive, ArchiveError
+from page_alloc_bench.runner.archive import MANIFEST, Archive, ArchiveError, interpreters
 
 OK = 0
 FAILED = 1
@@ -91,6 +91,13 @@ def describe(manifest: dict[str, Any]) -> str:
             f"  srcversion  {module['srcversion'] or 'not recorded'}",
             f"  size        {module['size']:,} bytes",
             f"  sha256      {module['sha256']}",
+        ]
+    for python in interpreters(manifest):
+        lines += [
+            "",
+            f"embedded Python {python['version']} ({python['machine']})",
+            f"  size        {python['size']:,} bytes, {python['unpacked_size']:,} unpacked",
+            f"  sha256      {python['sha256']}",
         ]
     return "\n".join(lines)
 
