@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -20,7 +22,16 @@ from click.testing import CliRunner
 
 from bundle_maker import MACHINE, RELEASE, make_bundle
 from page_alloc_bench import cli, resources
-from page_alloc_bench.packager import build, bundle, kbuild, manifest, tree, wheels, zipapp
+from page_alloc_bench.packager import (
+    build,
+    bundle,
+    kbuild,
+    manifest,
+    parallel,
+    tree,
+    wheels,
+    zipapp,
+)
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.process import run, run_in_foreground
 from page_alloc_bench.packager.tree import Toolchain
@@ -514,3 +525,57 @@ def test_what_travels_is_the_runner_alone() -> None:
         name.startswith("page_alloc_bench/runner/") or name.count("/") == 1 for name in names
     )
     assert not any(name.startswith("page_alloc_bench/cli/") for name in names)
+
+
+# Several builds at once.
+
+
+@pytest.mark.parametrize(
+    ("jobs", "builds", "shares"), [(8, 2, (2, 4)), (2, 8, (2, 1)), (1, 3, (1, 1)), (4, 1, (1, 4))]
+)
+def test_jobs_are_shared_out(jobs: int, builds: int, shares: tuple[int, int]) -> None:
+    assert parallel.share(jobs, builds) == shares
+
+
+def test_builds_run_at_once_and_come_back_in_order() -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def meet(name: str) -> str:
+        together.wait()
+        if name == "bad":
+            raise PackagerError("bad")
+        return name
+
+    functions = [functools.partial(meet, name) for name in ("bad", "a", "b", "c")]
+    first, *others = parallel.run(functions, 2)
+    assert isinstance(first, PackagerError)
+    assert others == ["a", "b", "c"]
+
+
+def test_what_interrupts_one_build_ends_the_programs_of_all() -> None:
+    started = threading.Event()
+
+    def sleep() -> int:
+        started.set()
+        return run(["sleep", "60"]).status
+
+    def interrupted() -> int:
+        started.wait(20)
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel.run([interrupted, sleep], 2))
+    assert time.monotonic() - begun < 30
+
+
+def test_two_kernels_that_a_target_cannot_tell_apart(kdir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(kdir, other)
+    request = build.BuildRequest(
+        kdir, output=tmp_path / "bench.run", more=(build.TreeRequest(other),)
+    )
+    with pytest.raises(PackagerError) as caught:
+        build.build(request)
+    assert all(word in caught.value.message for word in (str(kdir), str(other), "6.1.0-mine"))
+    assert "LOCALVERSION" in caught.value.advice

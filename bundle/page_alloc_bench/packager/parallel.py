@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
 
 Value = TypeVar("Value")
+
+_STOP_S = 0.05
 
 
 def run(functions: Iterable[Callable[[], Value]], workers: int) -> Iterator[Value | PackagerError]:
@@ -21,15 +23,17 @@ def run(functions: Iterable[Callable[[], Value]], workers: int) -> Iterator[Valu
     values waits for those that have begun.
     """
     pool = ThreadPoolExecutor(max_workers=workers)
+    futures: list[Future[Value | PackagerError]] = []
     try:
-        futures = [pool.submit(_caught, function) for function in functions]
+        futures += [pool.submit(_caught, function) for function in functions]
         for future in futures:
             yield future.result()
     except GeneratorExit:
         raise
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        process.stop_all()
+        while wait(futures, _STOP_S).not_done:
+            process.stop_all()  # again and again: a build starts one program after the other
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
