@@ -18,6 +18,10 @@ NAME = "page_alloc_bench"
 _O_NONBLOCK = os.O_NONBLOCK  # delete_module never waits for users since v3.13; say so anyway
 _POLL_S = 0.05
 _LOG_LINES = 5
+_SIGN = (
+    "this kernel takes signed modules only (module.sig_enforce); build with --sign-key and "
+    "--sign-cert, and a key that it trusts"
+)
 
 
 def load(image: bytes) -> list[str]:
@@ -125,9 +129,8 @@ def _explain(error: int, log: list[str]) -> str:
     """Return in one line why the kernel did not take the module, and what can be done."""
     reasons = {
         errno.ENOEXEC: "it was built for another kernel; build a bundle for this one",
-        errno.EKEYREJECTED: "this kernel takes signed modules only (module.sig_enforce); "
-        "sign the module with a key that it trusts",
-        errno.ENOKEY: "this kernel takes signed modules only; sign the module with a trusted key",
+        errno.EKEYREJECTED: _SIGN,
+        errno.ENOKEY: _SIGN,
         errno.ENOSYS: "this kernel is built without loadable modules",
         errno.ENOMEM: "there is not enough memory",
     }
