@@ -97,7 +97,7 @@ def _template(name: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(**values)
+    return environment.get_template(name).render(**values).lstrip()
 
 
 def _title(shown: Sequence[Side]) -> str:

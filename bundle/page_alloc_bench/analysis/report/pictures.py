@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -23,6 +24,7 @@ _LINES = {"base": "solid", "new": (0, (5, 1.5))}
 _MARKERS = {"base": "o", "new": "D"}
 _MANY_CPUS = 24  # more bars than that on a side are a heat map
 _ROW = 64  # CPUs in a row of a heat map
+_HEAT = mpl.colormaps["cividis"].resampled(32)
 
 
 @dataclass(frozen=True)
@@ -388,7 +390,7 @@ def _heat_map(
         least = min(float(np.nanmin(table)) for table in tables)
         most = max(float(np.nanmax(table)) for table in tables)
         for panel, (side, _), table in zip(panels, found, tables):
-            mesh = panel.pcolormesh(table, cmap="cividis", vmin=least, vmax=most)
+            mesh = panel.pcolormesh(table, cmap=_HEAT, vmin=least, vmax=most)
             panel.set_yticks(np.arange(len(rows)) + 0.5, [label for label, _ in rows])
             if len(rows) > 16:
                 panel.yaxis.set_major_locator(MaxNLocator(12, integer=True))
@@ -401,7 +403,9 @@ def _heat_map(
         bar.outline.set_visible(False)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
         bar.ax.grid(visible=False)
-        bar.set_label("allocations per second and CPU")
+        if bar.solids is not None:
+            bar.solids.set_rasterized(False)  # an image would not scale, nor be as small
+        bar.set_label("allocations/s of a CPU")
         return figure
 
     return draw

@@ -62,7 +62,7 @@ def _rename(root: ET.Element, name: str) -> None:
     used = set()
     for element in root.iter():
         for key, value in element.attrib.items():
-            if key in ("href", _XLINK):
+            if key in ("href", _XLINK) and value.startswith("#"):
                 used.add(value[1:])
             used.update(_REFERENCE.findall(value))
     short = {old: f"{name}-{number}" for number, old in enumerate(sorted(used))}
@@ -72,7 +72,7 @@ def _rename(root: ET.Element, name: str) -> None:
             if old in short:
                 element.set("id", short[old])
         for key, value in list(element.attrib.items()):
-            if key in ("href", _XLINK):
+            if key in ("href", _XLINK) and value.startswith("#"):
                 element.set(key, "#" + short[value[1:]])
             elif "url(#" in value:
                 element.set(key, _REFERENCE.sub(lambda m: f"url(#{short[m[1]]})", value))
