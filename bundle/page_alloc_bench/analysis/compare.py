@@ -135,6 +135,7 @@ def compare(
     only: Sequence[str] = (),
     everything: bool = False,
     sure: bool = False,
+    resamples: int = statistics.RESAMPLES,
 ) -> Comparison:
     """Compare the runs of new with those of base.
 
@@ -142,7 +143,8 @@ def compare(
     no verdict is false if nothing has changed. allow: as in facts_difference.differences(). only:
     patterns for NAME, NAME:STATISTIC or NAME_orderN:STATISTIC of what is to be tested. everything:
     test all that has a good direction. sure: call it no regression only if the intervals exclude
-    one. Raises RefusedError for sides that must not be compared, CompareError where nothing can be.
+    one. resamples: of each bootstrap. Raises RefusedError for sides that must not be compared,
+    CompareError where nothing can be.
     """
     _check(base, new)
     differences = facts_difference.differences(base, new, allow)
@@ -151,7 +153,7 @@ def compare(
     figures = _Figures(base, new)
     wanted = figures.select(only, everything=everything)
     tested = [s for s in wanted if only or everything or s.rank is Rank.PRIMARY]
-    settings = _Settings(threshold_percent, confidence, seed, len(tested))
+    settings = _Settings(threshold_percent, confidence, seed, len(tested), resamples)
     rows, changes = _rows(figures, wanted, set(tested), settings)
     least = statistics.least_runs(len(tested), settings.alpha)
     sentence, exit_code = _conclude(rows, settings, least, (len(base), len(new)), sure=sure)
@@ -178,6 +180,7 @@ class _Settings:
     confidence: float
     seed: int
     tests: int
+    resamples: int
 
     @property
     def alpha(self) -> float:
@@ -269,7 +272,9 @@ def _rows(
     corrected = dict(zip(tests, statistics.holm([p for p, _ in tests.values()]), strict=True))
     rows, changes = [], []
     for statistic, (base, new) in zip(wanted, arrays, strict=True):
-        change = statistics.change(base, new, settings.confidence, settings.seed)
+        change = statistics.change(
+            base, new, settings.confidence, settings.seed, settings.resamples
+        )
         changes.append(change)
         p, larger = tests.get(statistic, (None, 0))
         p_corrected = corrected.get(statistic)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What two sets of runs say about each other. One observation is one run.
 
-All of it is scipy's, but for Holm's correction and Noether's formula, which scipy does not have and
-which are a line of arithmetic each.
+All of it is scipy's, but for Holm's correction and Noether's formula: a line of arithmetic each,
+which scipy does not have.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ Interval = tuple[float, float]
 LEAST_RUNS = 4  # a side; below, no two sides are so far apart that a test could tell
 RESAMPLES = 5000
 _ENUMERABLE = 50_000  # ways to share out the runs to two sides that can all be gone through
+_FEW = 20  # runs a side, up to which Noether's formula needs help
 _EXACT = 100  # runs a side, up to which the exact distribution of U is quick to have
 
 
@@ -46,7 +48,9 @@ class Change:
     logs: Array | None
 
 
-def change(base: Array, new: Array, confidence: float, seed: int) -> Change:
+def change(
+    base: Array, new: Array, confidence: float, seed: int, resamples: int = RESAMPLES
+) -> Change:
     """Return the change of the median and its bootstrap interval (percentile method).
 
     The same seed draws the same runs from sides of the same sizes: the intervals of several metrics
@@ -59,7 +63,7 @@ def change(base: Array, new: Array, confidence: float, seed: int) -> Change:
     done = stats.bootstrap(
         (base, new),
         _relative,
-        n_resamples=RESAMPLES,
+        n_resamples=resamples,
         vectorized=True,
         confidence_level=confidence,
         method="percentile",
@@ -140,8 +144,9 @@ def runs_needed(
 ) -> int | None:
     """Return about how many runs a side find a change of this size with this power.
 
-    By Noether's formula for the U test (JASA 82, 1987), for logarithms that are normal with the
-    variance seen within the sides. None if no variance can be seen: fewer than two runs, or a 0.
+    For logarithms that are normal with the variance seen within the sides: by Noether's formula for
+    the U test (JASA 82, 1987), which asks for too many if they are few, so that a simulation takes
+    off from few again. None if no variance can be seen: fewer than two runs, or a 0.
     """
     if min(base.size, new.size) < 2 or min(base.min(), new.min()) <= 0:
         return None
@@ -150,6 +155,24 @@ def runs_needed(
     spread = math.sqrt(sum(float(np.var(v, ddof=1)) * (v.size - 1) for v in logs) / freedom)
     if not spread:
         return LEAST_RUNS
-    above = float(stats.norm.cdf(math.log1p(relative) / (spread * math.sqrt(2))))
+    shift = math.log1p(relative) / spread
+    above = float(stats.norm.cdf(shift / math.sqrt(2)))
     z = float(stats.norm.isf(alpha / 2) + stats.norm.isf(1 - power))
-    return max(LEAST_RUNS, math.ceil(z**2 / (6 * (above - 0.5) ** 2)))
+    runs = max(LEAST_RUNS, math.ceil(z**2 / (6 * (above - 0.5) ** 2)))
+    while LEAST_RUNS < runs <= _FEW and _power(runs - 1, shift, alpha) >= power:
+        runs -= 1
+    return runs
+
+
+@functools.cache
+def _power(runs: int, shift: float, alpha: float) -> float:
+    """Return how often U finds a shift by so many standard deviations with so many runs a side."""
+    rng = np.random.default_rng(1)
+    done = stats.power(
+        lambda x, y, axis: stats.mannwhitneyu(x, y, axis=axis, method="exact").pvalue,
+        (rng.standard_normal, lambda size: rng.normal(shift, 1, size)),
+        (runs, runs),
+        significance=alpha,
+        n_resamples=1000,
+    )
+    return float(done.power)
