@@ -14,7 +14,8 @@ import numpy as np
 
 from page_alloc_bench.runner.device import HIST_BUCKETS, bucket_floor
 
-RESULTS = Path(__file__).resolve().parent / "data/results"
+TOP = Path(__file__).resolve().parents[1]
+RESULTS = TOP / "tests/data/results"
 BASE = RESULTS / "init_on_alloc-1"
 NEW = RESULTS / "init_on_alloc-0"
 
