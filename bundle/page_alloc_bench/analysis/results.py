@@ -232,7 +232,8 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
-        cut = not data.strip() or error.pos >= len(data.rstrip())
+        at_end = error.pos >= len(data.rstrip()) or error.msg.startswith("Unterminated string")
+        cut = not data.strip() or at_end
         what = "is cut short or empty" if cut else "is no JSON"
         raise ResultError(path, f"{what}: {error}") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Results as tidy rows: one value a row, with what it is and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .facts import CHIEF, Value, column, flatten, text
+from .results import Metric, Result, ResultError
+
+# The columns that every row has. sample counts from 1: the iteration, the place in run.cpus, the
+# bucket of a histogram, or the latency's place in the sample.
+COLUMNS = ("run_id", "file", "metric", "alloc_order", "sample", "value", "unit", "better")
+ALL_FACTS = "all"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A result and its name in other tools. id: the same for copies of one result."""
+
+    id: str
+    result: Result
+    facts: dict[str, Value]
+
+    @property
+    def file(self) -> str:
+        """Return the path as it was given."""
+        return str(self.result.path)
+
+
+def runs(results: Iterable[Result], note: Callable[[str], object]) -> list[Run]:
+    """Return each run once; note is told of a file that is left out, being another's copy."""
+    found: dict[str, Run] = {}
+    for result in results:
+        run = Run(result.identity[:12], result, flatten(result.run))
+        if run.id in found:
+            note(f"{run.file}: the same run as {found[run.id].file}; left out")
+        else:
+            found[run.id] = run
+    return list(found.values())
+
+
+def fact_columns(given: Sequence[Run], asked: Sequence[str]) -> list[str]:
+    """Return the names of the facts that rows are to carry; asked: by the user, "all" for all.
+
+    Raises ResultError for a name that no run has.
+    """
+    known = dict.fromkeys(name for run in given for name in run.facts)
+    if ALL_FACTS in asked:
+        return list(known)
+    for name in asked:
+        if name not in known:
+            raise ResultError(name, "no such fact in any result; page-alloc-bench show --facts")
+    return list(dict.fromkeys([*CHIEF, *asked]))
+
+
+def header(facts: Sequence[str]) -> list[str]:
+    """Return the names of the columns of rows()."""
+    return [*COLUMNS, *map(column, facts)]
+
+
+def rows(run: Run, facts: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each value of a run; facts are text."""
+    about = tuple(text(run.facts.get(name)) for name in facts)
+    for metric in run.result.metrics.values():
+        before = (run.id, run.file, metric.name, metric.order)
+        after = (metric.unit, better(metric), *about)
+        for sample, value in enumerate(metric.values.tolist(), 1):
+            yield (*before, sample, value, *after)
+
+
+def better(metric: Metric) -> str:
+    """Return the direction that is good in the words of the schema."""
+    return metric.better or "neither"

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench export``: results into the formats of other tools."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from page_alloc_bench.cli.with_results import (
+    CONTEXT,
+    bad_input,
+    load_runs,
+    needs,
+    new_file,
+)
+
+if TYPE_CHECKING:
+    from page_alloc_bench.analysis.tidy import Run
+
+_FORMATS = ("csv", "parquet", "openmetrics", "kcidb", "falba")
+_FORMAT_OF_SUFFIX = {".csv": "csv", ".parquet": "parquet", ".om": "openmetrics"}
+_ORIGIN = re.compile(r"[a-z0-9_]+")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, metavar="RESULT...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    help="What to write.  [default: by the name of -o's FILE: .csv, .parquet, .om]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where; for falba, the directory of the database to make or to add to.  [default: stdout]",
+)
+@click.option(
+    "--fact",
+    "facts",
+    multiple=True,
+    metavar="NAME",
+    help="csv, parquet: another fact for each row, such as kernel.config.options.KASAN, or all. "
+    "May be given more than once; `show --facts` lists them.",
+)
+@click.option(
+    "--origin",
+    help="kcidb: the name of your CI system, of a-z, 0-9 and _.  [default: page_alloc_bench]",
+)
+@click.option(
+    "--build-id",
+    metavar="ORIGIN:ID",
+    help="kcidb: the build that was measured, if it has been submitted; otherwise the report "
+    "describes it as far as the results know it.",
+)
+def export(
+    files: tuple[str, ...],
+    form: str | None,
+    output: Path | None,
+    *,
+    facts: tuple[str, ...],
+    origin: str | None,
+    build_id: str | None,
+) -> None:
+    """Write results as rows, as OpenMetrics, for KCIDB, or as a database of FALBA.
+
+    RESULT is a result file, a directory of them, or a glob. A copy of a run is left out.
+
+    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is no result.
+    """
+    form = form or _FORMAT_OF_SUFFIX.get(output.suffix if output else "")
+    if form is None:
+        raise click.UsageError("give --format")
+    _check_options(form, facts=facts, origin=origin, build_id=build_id)
+    with needs("analysis,query" if form == "parquet" else "analysis"), bad_input():
+        runs = load_runs(files)
+        if form == "falba":
+            _export_falba(runs, output)
+        elif form == "parquet":
+            _export_parquet(runs, output, facts)
+        else:
+            _export_text(form, runs, output, facts=facts, origin=origin, build_id=build_id)
+
+
+def _check_options(form: str, *, facts: Sequence[str], **kcidb: str | None) -> None:
+    if facts and form not in ("csv", "parquet"):
+        raise click.UsageError(
+            f"--fact goes with csv and parquet; {form} has all facts it can have"
+        )
+    given = [name for name, value in kcidb.items() if value is not None]
+    if given and form != "kcidb":
+        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with kcidb only")
+    origin, build_id = kcidb["origin"], kcidb["build_id"]
+    if origin is not None and not _ORIGIN.fullmatch(origin):
+        raise click.UsageError(f"--origin={origin} is not made of a-z, 0-9 and _")
+    if build_id is not None and not re.fullmatch(_ORIGIN.pattern + ":.+", build_id):
+        raise click.UsageError(f"--build-id={build_id} is not an origin, a colon and an ID")
+
+
+def _export_text(
+    form: str,
+    runs: list[Run],
+    output: Path | None,
+    *,
+    facts: Sequence[str],
+    origin: str | None,
+    build_id: str | None,
+) -> None:
+    with _text_stream(output) as stream:
+        if form == "csv":
+            from page_alloc_bench.analysis.export import to_csv
+
+            to_csv.export(runs, stream, facts)
+        elif form == "openmetrics":
+            from page_alloc_bench.analysis.export import to_openmetrics
+
+            to_openmetrics.export(runs, stream)
+        else:
+            from page_alloc_bench.analysis.export import to_kcidb
+
+            to_kcidb.export(runs, stream, origin or to_kcidb.ORIGIN, build_id)
+
+
+def _export_parquet(runs: list[Run], output: Path | None, facts: Sequence[str]) -> None:
+    from page_alloc_bench.analysis.export import to_parquet
+
+    if output is not None:
+        with new_file(output) as path:
+            to_parquet.export(runs, path, facts)
+        return
+    if sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: give -o FILE")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "rows.parquet"
+        to_parquet.export(runs, path, facts)
+        with path.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+
+
+def _export_falba(runs: list[Run], output: Path | None) -> None:
+    from page_alloc_bench.analysis.export import to_falba
+
+    if output is None:
+        raise click.UsageError("falba is a directory: give -o DIRECTORY")
+    if output.exists() and not output.is_dir():
+        raise click.UsageError(f"{output} is no directory")
+    to_falba.export(runs, output)
+
+
+@contextmanager
+def _text_stream(output: Path | None) -> Iterator[TextIO]:
+    """Yield where text goes: a file that appears once it is whole, or stdout."""
+    if output is None:
+        yield sys.stdout
+        return
+    with new_file(output) as path, path.open("w", encoding="utf-8") as stream:
+        yield stream

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench query``: SQL over results."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from page_alloc_bench.cli.with_results import CONTEXT, BadInputError, load_runs, needs
+
+_ANY_WIDTH = 1 << 20
+
+if TYPE_CHECKING:
+    from page_alloc_bench.analysis.query import Answer
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("sql")
+@click.argument("files", nargs=-1, required=True, metavar="RESULT...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "csv", "json")),
+    default="table",
+    show_default=True,
+    help="How to print the answer.",
+)
+def query(sql: str, files: tuple[str, ...], form: str) -> None:
+    """Ask results in SQL, as DuckDB has it.
+
+    RESULT is a result file, a directory of them, or a glob. These views are there:
+
+    \b
+      runs     a row a run: run_id, file, started_at, complete, reason, release, version,
+               machine, cmdline, config_sha256, cpus_used, cpu_model, hypervisor, clocksource,
+               nodes, memory_bytes, thp, seed, iterations, latencies, tool_version, warnings
+      metrics  a row a metric of a run: run_id, metric, alloc_order, n, min, median, max, unit,
+               better
+      samples  a row a value: run_id, metric, alloc_order, sample, value, unit, better
+      facts    a row a fact of a run: run_id, name, value
+
+    The results are copied to memory: no statement changes the files.
+
+    Exit codes: 0 answered; 1 failed; 2 wrong usage or SQL, or a file that is no result.
+    """
+    with needs("analysis,query"):
+        import duckdb
+
+        from page_alloc_bench.analysis import query as database
+
+        runs = load_runs(files)
+        with database.connect(runs) as connection:
+            try:
+                answer = database.ask(connection, sql)
+            except duckdb.Error as error:
+                raise BadInputError(str(error)) from error
+    if form == "csv":
+        database.write_csv(answer, sys.stdout)
+    elif form == "json":
+        database.write_json(answer, sys.stdout)
+    elif answer.columns:
+        with needs("analysis"):
+            _print_table(answer)
+
+
+def _print_table(answer: Answer) -> None:
+    """Print a table: in a terminal as wide as that, elsewhere as wide as it is."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from page_alloc_bench.analysis.query import text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for place, name in enumerate(answer.columns):
+        numbers = all(isinstance(row[place], int | float | None) for row in answer.rows)
+        table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+    for row in answer.rows:
+        table.add_row(*(Text(text(value)) for value in row))
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = _ANY_WIDTH
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))

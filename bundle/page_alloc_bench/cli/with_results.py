@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the subcommands share that look at results: show, export and query."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from page_alloc_bench.analysis.tidy import Run
+
+# Not cli.common's, which imports what finds kernels.
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class BadInputError(click.ClickException):
+    """A file, or a name in a file, that cannot be used: as wrong as a wrong option."""
+
+    exit_code = 2
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say which extra to install if a library is missing that the body imports."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("page_alloc_bench"):
+            raise
+        raise click.ClickException(
+            f"{error.name} is not installed; this needs: pip install 'page-alloc-bench[{extra}]'"
+        ) from error
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn what is wrong with a result file into a line and exit code 2."""
+    from page_alloc_bench.analysis.results import ResultError
+
+    try:
+        yield
+    except ResultError as error:
+        raise BadInputError(str(error)) from error
+
+
+def load_runs(files: Sequence[str]) -> list[Run]:
+    """Return the runs in files, directories and globs, each once; says what it leaves out."""
+    from page_alloc_bench.analysis import results, tidy
+
+    with bad_input():
+        runs = tidy.runs(results.load_all(files), note)
+    if not runs:
+        raise BadInputError(f"no result file in {' '.join(files)}")
+    return runs
+
+
+def note(text: str) -> None:
+    """Say something on stderr that stops nothing."""
+    click.echo(f"page-alloc-bench: {text}", err=True)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that gets the name path once it is whole."""
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a directory: give the name of a file")
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
+    with scratch:
+        temporary = Path(scratch.name) / path.name
+        yield temporary
+        os.replace(temporary, path)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""SQL sees what the results say, and changes nothing of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from page_alloc_bench.analysis import results, tidy
+from page_alloc_bench.cli import main
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+SIDE = DATA / "results" / "init_on_alloc-1"
+FILES = sorted(SIDE.glob("*.json.gz"))[:4]
+
+
+def call(sql: str, *arguments: object) -> Result:
+    return CliRunner().invoke(main, ["query", sql, *map(str, arguments or FILES)])
+
+
+def ask(sql: str, *arguments: object) -> list[dict[str, Any]]:
+    done = call(sql, "--format=json", *(arguments or FILES))
+    assert done.exit_code == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[tidy.Run]:
+    return tidy.runs(map(results.load, FILES), pytest.fail)
+
+
+def test_runs_has_a_row_for_each(runs: list[tidy.Run]) -> None:
+    rows = ask("SELECT * FROM runs ORDER BY started_at")
+    assert [row["run_id"] for row in rows] == [run.id for run in runs]
+    for row, run in zip(rows, runs, strict=True):
+        told = run.result.run
+        assert row["file"] == run.file
+        assert row["release"] == told["kernel"]["release"]
+        assert row["cmdline"] == told["kernel"]["cmdline"]
+        assert row["started_at"] + "Z" == told["started_at"]
+        assert row["complete"] is True
+        assert row["reason"] is None
+        assert row["seed"] == told["seed"]
+        assert row["memory_bytes"] == told["machine"]["memory_bytes"]
+        assert row["nodes"] == 2
+        assert row["iterations"] == 3
+        assert row["warnings"] == len(told["warnings"])
+
+
+def test_metrics_has_the_figures_of_each(runs: list[tidy.Run]) -> None:
+    rows = {(row["run_id"], row["metric"], row["alloc_order"]): row for row in ask("FROM metrics")}
+    assert len(rows) == sum(len(run.result.metrics) for run in runs)
+    for run in runs:
+        for (name, order), metric in run.result.metrics.items():
+            row = rows[run.id, name, order]
+            assert row["n"] == metric.values.size
+            assert (row["unit"], row["better"]) == (metric.unit, metric.better or "neither")
+            if metric.values.size:
+                assert row["median"] == np.median(metric.values)
+                assert (row["min"], row["max"]) == (metric.values.min(), metric.values.max())
+            else:
+                assert row["median"] is None
+
+
+def test_samples_has_every_value_in_its_place(runs: list[tidy.Run]) -> None:
+    rows = ask(
+        "SELECT run_id, list(value ORDER BY sample)::JSON AS them FROM samples "
+        "WHERE metric = 'kernel_page_alloc_latencies_ns' AND alloc_order = 4 GROUP BY run_id"
+    )
+    found = {row["run_id"]: json.loads(row["them"]) for row in rows}
+    for run in runs:
+        mine = run.result.values("kernel_page_alloc_latencies_ns", 4).tolist()
+        assert found[run.id] == mine
+    total = sum(m.values.size for run in runs for m in run.result.metrics.values())
+    assert ask("SELECT count(*) AS n FROM samples") == [{"n": total}]
+
+
+def test_facts_has_what_is_known(runs: list[tidy.Run]) -> None:
+    rows = ask("SELECT value FROM facts WHERE name = 'kernel.config.options.KASAN'")
+    assert rows == [{"value": "n"}] * len(runs)
+    rows = ask("SELECT DISTINCT value FROM facts WHERE name = 'complete'")
+    assert rows == [{"value": "true"}]
+
+
+def test_an_incomplete_run_says_why(tmp_path: Path) -> None:
+    document = results.load(FILES[0]).document
+    document["run"]["complete"] = False
+    document["run"]["ended"] = {"complete": False, "reason": "stopped by SIGINT", "exit_code": 130}
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(document))
+    assert ask("SELECT complete, reason FROM runs", path) == [
+        {"complete": False, "reason": "stopped by SIGINT"}
+    ]
+
+
+def test_values_survive_csv_and_json() -> None:
+    sql = "SELECT 1.5 AS a, NULL AS b, 'x,\"y' AS c, true AS d, DATE '2026-01-02' AS e, 10::HUGEINT"
+    row = next(
+        csv.reader(io.StringIO(call(sql, "--format=csv", FILES[0]).stdout.split("\n", 1)[1]))
+    )
+    assert row == ["1.5", "", 'x,"y', "true", "2026-01-02", "10"]
+    assert list(ask(sql, FILES[0])[0].values()) == [1.5, None, 'x,"y', True, "2026-01-02", 10]
+
+
+def test_a_table_is_never_cut_where_there_is_no_terminal() -> None:
+    lines = call("SELECT * FROM runs").stdout.splitlines()
+    assert len(lines) == 2 + len(FILES)
+    assert "…" not in "".join(lines)
+    assert all(line == line.rstrip() for line in lines)
+    assert lines[0].split()[:3] == ["run_id", "file", "started_at"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM loaded.samples",
+        "DROP VIEW runs; DROP TABLE loaded.runs",
+        "UPDATE loaded.runs SET release = 'mine'",
+        "CREATE TABLE mine AS FROM metrics; INSERT INTO mine FROM metrics",
+        "DELETE FROM runs",
+    ],
+)
+def test_no_statement_changes_a_file(sql: str) -> None:
+    def digest() -> list[str]:
+        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in FILES]
+
+    before = digest(), sorted(SIDE.iterdir())
+    assert call(sql).exit_code in (0, 2)
+    assert (digest(), sorted(SIDE.iterdir())) == before
+    assert ask("SELECT count(*) AS n FROM runs") == [{"n": len(FILES)}]
+
+
+def test_what_duckdb_can_do_is_not_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    done = call(f"COPY (FROM metrics) TO '{path}' (FORMAT parquet)")
+    assert done.exit_code == 0
+    assert ask(f"SELECT count(*) > 100 AS ok FROM '{path}'") == [{"ok": True}]
+
+
+@pytest.mark.parametrize("sql", ["SELECT", "SELECT * FROM nothing", "SELECT colour FROM runs"])
+def test_wrong_sql_is_explained(sql: str) -> None:
+    done = call(sql)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stdout == ""
+
+
+def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"run": {')
+    done = call("SELECT 1", bad)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: {bad}: is cut short")
+    assert done.stderr.count("\n") == 1
+
+
+def test_results_of_every_schema_version_are_read() -> None:
+    paths = sorted((DATA / "schema-versions").iterdir())
+    assert ask("SELECT count(*) AS n FROM runs", *paths) == [{"n": len(paths)}]
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return each query in the README with what it prints there."""
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```\n\$ (page-alloc-bench query .*?)^```$", text, re.M | re.S)
+    return [split_example(block) for block in blocks]
+
+
+def split_example(block: str) -> tuple[str, str]:
+    """Split a command, which may go on while a quote is open, from its output."""
+    lines = block.splitlines(keepends=True)
+    for count in range(1, len(lines) + 1):
+        command = "".join(lines[:count])
+        if command.count('"') % 2 == 0 and not command.endswith("\\\n"):
+            return command, "".join(lines[count:])
+    raise AssertionError(f"no end of the command in {block}")
+
+
+def test_there_are_three_examples() -> None:
+    assert len(examples()) >= 3
+
+
+@pytest.mark.parametrize(("command", "printed"), examples())
+def test_the_readme_shows_what_is_printed(command: str, printed: str) -> None:
+    name, *words = shlex.split(command)
+    assert name == "page-alloc-bench"
+    files = [str(path) for word in words[2:] for path in sorted(ROOT.glob(word))]
+    done = subprocess.run(
+        [sys.executable, "-m", "page_alloc_bench.cli", *words[:2], *files],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert done.stdout == printed
