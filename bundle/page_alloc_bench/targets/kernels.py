@@ -54,7 +54,7 @@ KERNELS = (
         "6.12-nonuma",
         ("trixie", "trixie-security"),
         config=("base", "nonuma"),
-        notes="without CONFIG_NUMA and ACPI, modules signed by its own key",
+        notes="without CONFIG_NUMA, modules signed by its own key",
     ),
     Kernel(
         "6.12-clang",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from page_alloc_bench import resources
-from page_alloc_bench.targets import cache
+from page_alloc_bench.targets import build_root, cache
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
 
@@ -50,9 +50,10 @@ def build(kernel: Kernel) -> Path:
     in ``build/certs/signing_key.pem`` and its certificate in ``build/certs/signing_key.x509``.
     """
     config = _read_fragments(kernel.config) + _local_version(kernel)
+    options = sorted(f"{name}={value}" for name, value in _options(config).items())
     return cache.entry(
         "kernels",
-        f"{kernel.name}-{cache.digest(config, *kernel.suites, *kernel.make)}",
+        f"{kernel.name}-{cache.digest(*options, *kernel.suites, *kernel.make)}",
         lambda temporary, _final: _build(kernel, config, temporary),
         f"the kernel {kernel.name} from Debian's source (some minutes)",
     )
@@ -124,8 +125,6 @@ def _build(kernel: Kernel, config: str, temporary: Path) -> None:
 
 
 def _make(kernel: Kernel, objects: Path, *words: str) -> None:
-    from page_alloc_bench.targets import build_root  # type: ignore[attr-defined,unused-ignore]  # noqa: PLC0415
-
     tree = source(kernel.name.partition("-")[0], kernel.suites)
     argv = ["make", "-s", "-C", str(tree), f"O={objects}", *_ANONYMOUS, *kernel.make, *words]
     try:
