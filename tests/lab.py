@@ -69,3 +69,9 @@ def free_bytes(guest: Guest) -> int:
     assert free_kib
     on_cpu_lists = map(int, re.findall(r"^ +count: (\d+)", text, re.MULTILINE))
     return int(free_kib[1]) * 1024 + sum(on_cpu_lists) * 4096
+
+
+def warnings_but_preflights(result: dict[str, Any]) -> list[str]:
+    """What a run warned of, without what was found before it: an emulated clock may be slow."""
+    found = tuple(finding["found"] for finding in result["run"]["preflight"])
+    return [text for text in result["run"]["warnings"] if not text.startswith(found)]

@@ -36,9 +36,12 @@ def test_any_other_end_is_an_error_too(end: object, capfd: pytest.CaptureFixture
 def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
     code = """if True:
         import os, sys
-        from page_alloc_bench.runner import aside, neighbours
+        from page_alloc_bench.runner import aside, options
+        def look():
+            from page_alloc_bench.runner.preflight import host, verdict
+            return len(verdict.look(host.Host(options.parse([]))))
         before = os.listdir("/proc/self/fd")
-        aside.call(neighbours.warnings)
+        aside.call(look)
         sys.exit("psutil" in sys.modules or os.listdir("/proc/self/fd") != before)
     """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -50,12 +50,29 @@ def _run_verb(options: command_line.Options) -> int:
     from . import archive, verbs
 
     assert options.verb is not None
+    if options.verb == "preflight":
+        return _run_preflight(options)
     try:
         bundle = archive.open_archive()
     except archive.ArchiveError as error:
         print(f"{command_line.PROGRAM}: error: {error}", file=sys.stderr)
         return EXIT_FAILED
     return verbs.run_verb(options.verb, bundle, options.extract)
+
+
+def _run_preflight(options: command_line.Options) -> int:
+    """Print what stands in the way of a run with these options; nothing is changed."""
+    from .errors import RunnerError, describe
+    from .preflight import verdict
+
+    try:
+        command_line.check_cpus(options.cpus, os.sched_getaffinity(0))
+        text, code = verdict.report(options, as_json=not sys.stdout.isatty())
+    except (RunnerError, OSError) as error:
+        print(f"{command_line.PROGRAM}: error: {describe(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, RunnerError) else EXIT_FAILED
+    print(text)
+    return code
 
 
 if __name__ == "__main__":

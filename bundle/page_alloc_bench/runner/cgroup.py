@@ -28,6 +28,11 @@ class MemoryCgroup:
         known = [limit for limit in limits if limit is not None and limit < 1 << 60]
         return min(known, default=None)
 
+    def throttle_bytes(self) -> int | None:
+        """Return the smallest memory.high from here up to the top, or None if there is none."""
+        limits = [_number(path / "memory.high") for path in self._line()]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def usage_bytes(self) -> int | None:
         """Return what is charged to this cgroup now, or None at the top, where nobody counts."""
         name = "memory.current" if self.version == 2 else "memory.usage_in_bytes"

@@ -21,10 +21,12 @@ _CONFIG_OPTIONS = (
     "COMPACTION",
     "DEBUG_ATOMIC_SLEEP",
     "DEBUG_KMEMLEAK",
+    "DEBUG_KMEMLEAK_DEFAULT_OFF",
     "DEBUG_LIST",
     "DEBUG_LOCK_ALLOC",
     "DEBUG_OBJECTS",
     "DEBUG_PAGEALLOC",
+    "DEBUG_PAGEALLOC_ENABLE_DEFAULT",
     "DEBUG_PAGE_REF",
     "DEBUG_PREEMPT",
     "DEBUG_SPINLOCK",
@@ -51,6 +53,7 @@ _CONFIG_OPTIONS = (
     "PAGE_OWNER",
     "PAGE_POISONING",
     "PAGE_TABLE_CHECK",
+    "PAGE_TABLE_CHECK_ENFORCED",
     "PREEMPT",
     "PREEMPT_DYNAMIC",
     "PREEMPT_LAZY",
@@ -94,7 +97,7 @@ def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
-def config(release: str, built: dict[str, Any] | None = None) -> dict[str, Any]:
+def config(release: str, built: dict[str, Any] | None = None, root: str = "/") -> dict[str, Any]:
     """Return the source of the kernel's configuration, its SHA-256, and the options that matter.
 
     built: what describe_config() said of the tree that the module was built in; it stands in where
@@ -104,7 +107,7 @@ def config(release: str, built: dict[str, Any] | None = None) -> dict[str, Any]:
     paths = ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
     for path in paths:
         try:
-            text = _read_config(path)
+            text = _read_config(os.path.join(root, path[1:]))
         except OSError:
             continue
         return {"path": path, **describe_config(text), "reason": None}

@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import cgroup, memory, oom, populate, procfs
+from . import cgroup, memory, oom, populate, procfs, stall
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
-_PROGRESS_MS = 1000
+_PROGRESS_S = 1.0
 _LOG_WAIT_S = 5.0
+_KILL_S = 30.0
 _BACK_SHARE = 0.98
 _BACK_TIMEOUT_S = 30.0
 _BACK_INTERVAL_S = 0.05
@@ -41,12 +42,16 @@ class Settings:
     """How to look for the limit.
 
     cpus: each gets a thread that faults memory in. mapping_bytes: size of each mapping; None: as
-    large as the machine's memory and swap. thp: inherit, always or never.
+    large as the machine's memory and swap. thp: inherit, always or never. no_swap: keep the child's
+    memory out of swap. stall_s: how long neither the child nor the OOM killer may make progress,
+    0 for ever.
     """
 
     cpus: tuple[int, ...]
     mapping_bytes: int | None = None
     thp: str = "inherit"
+    no_swap: bool = False
+    stall_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,9 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
     """Drive the machine, or the memory cgroup this process is in, out of memory once.
 
     on_progress is called about once a second with the bytes populated so far. Raises
-    FindlimitError, and whatever signal handlers and on_progress raise.
+    FindlimitError, stall.StalledError, and whatever signal handlers and on_progress raise.
     """
     own = cgroup.own()
-    _refuse_group_kill(own)
     work = _plan(settings, own)
     board = populate.Board(len(work.cpus))
     try:
@@ -99,11 +103,12 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
     with log, _Signals() as signals:
         charged = (own.usage_bytes() if own else None) or 0
         with memory.resident():
-            end = _run_child(work, board, signals, on_progress)
+            watch = _Watch(board, log, settings.stall_s, on_progress)
+            end = _run_child(work, board, signals, watch)
         kill = _confirm(end, board, log)
         counted = board.populated_bytes
         rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
-        warnings = _thp_warnings(settings.thp) + _witness_warnings(work, board, rss, kill)
+        warnings = _witness_warnings(work, board, rss, kill)
         with signals.window():
             release_s = _await_release(own, charged, min(counted, rss), kill, end.died_ns)
         if release_s is None:
@@ -126,19 +131,10 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
 # Before
 
 
-def _refuse_group_kill(own: cgroup.MemoryCgroup | None) -> None:
-    culprit = own.killed_whole() if own else None
-    if culprit:
-        raise FindlimitError(
-            f"{culprit} is 1: an OOM kill would take every process of that cgroup with it, not "
-            f"only the child of this benchmark. Run in another cgroup, or: echo 0 > {culprit}"
-        )
-
-
 def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
     """Adapt the child's steps to the memory there is to be had."""
     sizes = procfs.meminfo()
-    machine = sizes["MemTotal"] + sizes.get("SwapTotal", 0)
+    machine = sizes["MemTotal"] + (0 if settings.no_swap else sizes.get("SwapTotal", 0))
     limit = own.limit_bytes() if own else None
     return populate.plan(
         settings.cpus,
@@ -146,18 +142,8 @@ def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
         mapping_bytes=settings.mapping_bytes or machine,
         huge_bytes=memory.huge_page_bytes(),
         thp=settings.thp,
+        no_swap=settings.no_swap,
     )
-
-
-def _thp_warnings(asked: str) -> list[str]:
-    mode = memory.thp_mode() if asked == "always" else "any"
-    if mode in (None, "never"):
-        have = "this kernel has no transparent huge pages" if mode is None else "THP is off"
-        advice = (
-            "" if mode is None else ": echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
-        )
-        return [f"huge pages were asked for, but {have}{advice}"]
-    return []
 
 
 # The child's life
@@ -216,22 +202,28 @@ def _run_child(
     work: populate.Plan,
     board: populate.Board,
     signals: _Signals,
-    on_progress: Progress | None,
+    watch: _Watch,
 ) -> _End:
-    """Start the child and wait for its end; it is dead and reaped however this function is left."""
+    """Start the child and wait for its end; it is dead and reaped however this function is left.
+
+    But for a child that has stalled and cannot be killed: nobody could wait for that.
+    """
     pid = _fork(work, board)
-    pidfd = -1
+    pidfd, flags = -1, 0
     try:
         pidfd = _pidfd_open(pid)
         with signals.window():
-            _await_death(pidfd, board, on_progress)
+            watch.until_death(pid, pidfd)
         died_ns = time.monotonic_ns()
-    except BaseException:
+    except BaseException as error:
         signals.hold()  # A handler may have raised on the way out of the window.
         os.kill(pid, signal.SIGKILL)
+        if isinstance(error, stall.StalledError) and not _ended(pidfd, _KILL_S):
+            flags = os.WNOHANG
+            error.record["unkillable"] = True
         raise
     finally:
-        _, status, usage = os.wait4(pid, 0)
+        _, status, usage = os.wait4(pid, flags)
         if pidfd >= 0:
             os.close(pidfd)
     return _End(pid, status, usage.ru_maxrss * 1024, died_ns)
@@ -262,12 +254,55 @@ def _pidfd_open(pid: int) -> int:
     return int(descriptor)
 
 
-def _await_death(pidfd: int, board: populate.Board, on_progress: Progress | None) -> None:
+def _ended(pidfd: int, timeout_s: float) -> bool:
+    """Return whether the process has ended, waiting for it up to timeout_s."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
-    while not poller.poll(_PROGRESS_MS if on_progress else None):
-        if on_progress:
-            on_progress(board.populated_bytes)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+class _Watch:
+    """Waits for the child's death, tells how far it is, and notices when nothing moves."""
+
+    def __init__(
+        self,
+        board: populate.Board,
+        log: oom.OomLog,
+        stall_s: float,
+        on_progress: Progress | None,
+    ) -> None:
+        self._board = board
+        self._log = log
+        self._clock = stall.Clock(stall_s)
+        self._stall_s = stall_s
+        self._on_progress = on_progress
+        self._kills = 0
+
+    def until_death(self, pid: int, pidfd: int) -> None:
+        """Return when the child is dead. Raises StalledError, and what on_progress raises."""
+        while not _ended(pidfd, _PROGRESS_S):
+            have = self._board.populated_bytes
+            if self._on_progress:
+                self._on_progress(have)
+            if self._clock.stalled(have) and not self._killed_another():
+                self._give_up(pid, have)
+
+    def _killed_another(self) -> bool:
+        """Return whether the OOM killer took somebody since this was last asked."""
+        before, self._kills = self._kills, len(self._log.kills())
+        if self._kills == before:
+            return False
+        self._clock.reset()
+        return True
+
+    def _give_up(self, pid: int, have: int) -> None:
+        record = {"populated_bytes": have, "unkillable": False, **stall.record(pid)}
+        raise stall.StalledError(
+            f"findlimit's child has {have >> 20} MiB and got no more for {self._stall_s:g} s "
+            "(--stall-s), nor did the OOM killer come: the result has what the kernel says about "
+            "it, in run.stall",
+            record,
+        )
 
 
 # Why it died

@@ -16,6 +16,7 @@ from .procfs import page_size
 
 # include/uapi/asm-generic/mman.h
 _MCL_CURRENT = 1
+_MCL_FUTURE = 2
 _MCL_ONFAULT = 4
 
 _THP = "sys/kernel/mm/transparent_hugepage"
@@ -65,14 +66,17 @@ def sysctl(name: str, root: str = "/") -> str:
         return ""
 
 
-def lock_resident() -> None:
+def lock_resident(*, future: bool = False) -> bool:
     """Keep in memory what this process has mapped now and has touched or will touch of it.
 
     A process whose code is reclaimed reads it back when it next runs, page by page, and reclaims
     to do so: near the end of memory that took more CPU time than all the rest, and put the end
-    off. What is mapped later is not locked. Without the privilege nothing happens.
+    off. What is mapped later is locked too if FUTURE says so: a page of such a mapping is
+    unevictable from the moment it is there, and never goes to swap. Without the privilege nothing
+    happens. Return whether it was done.
     """
-    ctypes.CDLL(None).mlockall(_MCL_CURRENT | _MCL_ONFAULT)
+    flags = _MCL_CURRENT | _MCL_ONFAULT | (_MCL_FUTURE if future else 0)
+    return bool(ctypes.CDLL(None).mlockall(flags) == 0)
 
 
 @contextmanager

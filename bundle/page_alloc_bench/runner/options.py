@@ -72,7 +72,8 @@ class Options(argparse.Namespace):
     """What the command line asks for.
 
     timeout_s: seconds, 0 for none. findlimit_mmap_size_gib: 0 for automatic. cpus: None for all
-    that this process may use. held, spread: blocks. sample_size: latencies per metric and order.
+    that this process may use. stall_s: seconds, 0 for never. accept: names of findings.
+    held, spread: blocks. sample_size: latencies per metric and order.
     verb: one of VERBS without the dashes, or None; verb_argument: the directory of --extract.
     """
 
@@ -88,12 +89,16 @@ class Options(argparse.Namespace):
     seed: int
     sample_size: int
     thp: str
+    no_swap: bool
+    stall_s: float
+    accept: list[str]
     ktap: bool
     quiet: bool
     verbose: bool
     list: bool
     check: bool
     info: bool
+    preflight: bool
     extract: str | None
     keep: bool
     build_on_target: bool
@@ -103,7 +108,7 @@ class Options(argparse.Namespace):
         """Return which verb about the bundle itself is asked for, if one is."""
         if self.extract is not None:
             return "extract"
-        for name in ("list", "check", "info"):
+        for name in ("list", "check", "info", "preflight"):
             if getattr(self, name):
                 return name
         return None
@@ -146,6 +151,7 @@ def _parser() -> _Parser:
         add_help=False,
     )
     _add_run_options(parser.add_argument_group("the run"))
+    _add_safety_options(parser.add_argument_group("the host"))
     _add_antagonist_options(parser.add_argument_group("the antagonist"))
     _add_output_options(parser.add_argument_group("output"))
     _add_verbs(parser.add_argument_group("the bundle itself (no root needed)"))
@@ -200,6 +206,29 @@ def _add_run_options(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="if the bundle holds no module for this kernel, compile it here: needs the kernel's "
         "headers, make and a compiler",
+    )
+
+
+def _add_safety_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--accept",
+        type=_names,
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="run in spite of these findings of --preflight, at your own risk",
+    )
+    group.add_argument(
+        "--no-swap",
+        action="store_true",
+        help="keep the child's memory out of swap (by locking it), whatever swap the host has",
+    )
+    group.add_argument(
+        "--stall-s",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="when nothing has moved for this time, neither memory nor the OOM killer, record what "
+        "the kernel says about it and give up; 0 never does (default: 120)",
     )
 
 
@@ -273,6 +302,12 @@ def _add_verbs(group: argparse._ArgumentGroup) -> None:
     verbs.add_argument("--check", action="store_true", help="verify every byte of the bundle")
     verbs.add_argument("--info", action="store_true", help="tell which kernels it has modules for")
     verbs.add_argument(
+        "--preflight",
+        action="store_true",
+        help="look at the host, print what is found (JSON unless stdout is a terminal), and exit; "
+        "with 3 if a run would be refused",
+    )
+    verbs.add_argument(
         "--extract", metavar="DIR", help="lay out its content in DIR; DIR/run.sh runs it"
     )
     group.add_argument(
@@ -298,6 +333,13 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
     return float(text)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names like swap,load")
+    return names
 
 
 def _orders(text: str) -> list[int]:

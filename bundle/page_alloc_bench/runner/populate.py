@@ -64,7 +64,8 @@ class _CannotGoOnError(Exception):
 class Plan:
     """What the child is to do. block_bytes and piece_bytes: see the module; both divide evenly.
 
-    thp: inherit, always or never. mapping_bytes: a multiple of block_bytes.
+    thp: inherit, always or never. mapping_bytes: a multiple of block_bytes. no_swap: lock what is
+    populated.
     """
 
     cpus: tuple[int, ...]
@@ -73,10 +74,17 @@ class Plan:
     piece_bytes: int
     huge_bytes: int
     thp: str = "inherit"
+    no_swap: bool = False
 
 
 def plan(
-    cpus: tuple[int, ...], memory_bytes: int, mapping_bytes: int, huge_bytes: int, thp: str
+    cpus: tuple[int, ...],
+    memory_bytes: int,
+    mapping_bytes: int,
+    huge_bytes: int,
+    thp: str,
+    *,
+    no_swap: bool = False,
 ) -> Plan:
     """Return a plan whose pieces on all CPUs together are about 0.1 % of the memory."""
     share = max(1, memory_bytes // 1000 // len(cpus))
@@ -84,7 +92,7 @@ def plan(
     piece = max(min(power, _MAX_PIECE), _MIN_PIECE, page_size())
     block = max(piece, huge_bytes)
     blocks = max(1, -(-mapping_bytes // block))
-    return Plan(cpus, blocks * block, block, piece, huge_bytes, thp)
+    return Plan(cpus, blocks * block, block, piece, huge_bytes, thp, no_swap)
 
 
 class Board:
@@ -311,7 +319,8 @@ class _Populator:
         for thread in threads:
             thread.start()
         self._ready.wait()
-        lock_resident()
+        if not lock_resident(future=self._plan.no_swap) and self._plan.no_swap:
+            raise _CannotGoOnError("its memory cannot be kept out of swap: mlockall is refused")
         self._board.start(_own_bytes())
         self._go.wait()
         for thread in threads:

@@ -11,7 +11,7 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import aside, kernel_module, output, protect, single, watchdog
+from . import aside, kernel_module, output, preflight, protect, single, watchdog
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -81,9 +81,10 @@ def _prepare(
 ) -> Session:
     """Check what can be checked before anything is changed, and set up what cleans up."""
     if os.geteuid() != 0:
-        raise HostUnfitError("only root can load a kernel module; run it with sudo")
+        raise HostUnfitError(preflight.NOT_ROOT)
     cpus = check_cpus(options.cpus, os.sched_getaffinity(0))
     with signals.deferred():
+        findings = _preflight(options, reporter)
         claim = stack.enter_context(single.claim())
         stack.enter_context(protect.from_oom_killer())
         dog = watchdog.Watchdog([claim.fileno()])
@@ -107,8 +108,40 @@ def _prepare(
         dog=dog,
         out=out,
         cpus=cpus,
+        findings=findings,
         ktap=ktap,
     )
+
+
+def _preflight(options: Options, reporter: Reporter) -> list[dict[str, Any]]:
+    """Look at the host, say what there is to say, and return it.
+
+    Raises HostUnfitError if something refuses the run that has not been accepted.
+    """
+    findings = aside.call(lambda: _examine(options))
+    refusals = []
+    for finding in findings:
+        if finding["severity"] == "note":
+            reporter.note(f"{finding['name']}: {finding['line']}")
+        elif finding["severity"] == "warn" or finding["accepted"]:
+            reporter.warning(finding["line"])
+        else:
+            refusals.append(finding)
+    if not refusals:
+        return findings
+    for finding in refusals[:-1]:
+        reporter.error(_refusal(finding))
+    raise HostUnfitError(_refusal(refusals[-1]))
+
+
+def _refusal(finding: dict[str, Any]) -> str:
+    return f"{finding['line']}; or accept it: --accept {finding['name']}"
+
+
+def _examine(options: Options) -> list[dict[str, Any]]:
+    from .preflight import verdict
+
+    return verdict.examine(options)
 
 
 class Session:
@@ -124,6 +157,7 @@ class Session:
         dog: watchdog.Watchdog,
         out: output.Output,
         cpus: list[int],
+        findings: list[dict[str, Any]],
         ktap: Ktap | None,
     ) -> None:
         self._options = options
@@ -133,6 +167,7 @@ class Session:
         self._dog = dog
         self._out = out
         self._cpus = cpus
+        self._findings = findings
         self._ktap = ktap
         self._document: Document | None = None
         self._built: tuple[bytes, dict[str, Any]] | None = None
@@ -269,7 +304,7 @@ class Session:
         from .result import Document
 
         built = self._built[1] if self._built else None
-        facts, warnings = aside.call(lambda: _look_around(self._cpus, built))
+        facts = aside.call(lambda: _look_around(self._cpus, built))
         document = Document(
             {
                 "tool_version": __version__,
@@ -278,11 +313,15 @@ class Session:
                 "cpus": self._cpus,
                 "seed": self._options.seed,
                 "parameters": _parameters(self._options),
+                "preflight": [
+                    {name: finding[name] for name in finding if name != "line"}
+                    for finding in self._findings
+                ],
             }
         )
-        for warning in warnings:
-            self._reporter.warning(warning)
-            document.warn(warning)
+        for finding in self._findings:
+            if finding["severity"] != "note":
+                document.warn(finding["line"])
         return document
 
     def _deliver(self, document: Document, ending: BaseException | None, code: int) -> int:
@@ -336,24 +375,23 @@ class Session:
             self._document.warn(text)
 
 
-def _look_around(cpus: list[int], built: dict[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
-    """Return the facts of bundle and host, and what of them would spoil the measurement.
+def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the facts of bundle and host.
 
     built: the entry of the module, if it was compiled here; the manifest gets it too.
     """
-    from . import archive, facts, neighbours
+    from . import archive, facts
 
     bundle = archive.open_archive()
     manifest = bundle.manifest()
     if built:
         manifest["modules"].append(built)
-    found = {
+    return {
         "bundle": manifest,
         "python": facts.python(),
         "kernel": facts.kernel(built or _entry(bundle)),
         "machine": facts.machine(cpus),
     }
-    return found, neighbours.warnings()
 
 
 def _module() -> tuple[bytes, dict[str, Any]]:
@@ -396,6 +434,9 @@ def _parameters(options: Options) -> dict[str, Any]:
         "seed",
         "sample_size",
         "thp",
+        "no_swap",
+        "stall_s",
+        "accept",
     )
     from .workload import TIME_ONE_IN
 

@@ -12,6 +12,7 @@ from .errors import HostUnfitError
 
 # An abstract name: no file is left behind, and the kernel gives it up with its last holder.
 _ADDRESS = "\0page-alloc-bench"
+LISTED_AS = "@page-alloc-bench"  # in /proc/net/unix
 
 
 def claim() -> socket.socket:
@@ -27,11 +28,11 @@ def claim() -> socket.socket:
         claimed.close()
         if error.errno != errno.EADDRINUSE:
             raise
-        raise HostUnfitError(f"another copy{_holder()} is running; wait for it to end") from error
+        raise HostUnfitError(f"another copy{holder()} is running; wait for it to end") from error
     return claimed
 
 
-def _holder() -> str:
+def holder() -> str:
     """Return " (PID n, its command)" of who listens on our address, as far as can be known."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

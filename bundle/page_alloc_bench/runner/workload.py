@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import findlimit, procfs, sampling
+from . import findlimit, procfs, sampling, stall
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
-from .errors import HostUnfitError, RunnerError
+from .errors import RunnerError
 from .lifecycle import Signals
 from .options import Options
 from .progress import Reporter
 from .result import Document
 
 _POLL_S = 0.05
-_STALL_S = 120.0  # no allocation on any CPU for so long means that none is to come
 TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
-_BUFFER_BYTES_PER_BLOCK = 16  # of the module's bookkeeping
 
 _NAMES = {
     LatencyClass.ALLOC: "kernel_page_alloc",
@@ -57,31 +55,12 @@ class Workload:
     def run(self) -> None:
         """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
         for order in self._options.alloc_orders:
-            self._check_memory(order)
-        for order in self._options.alloc_orders:
             self._order = order
             self._steady = None
             with self._phase("configure"):
                 self._configure()
             self._findlimit("idle")
             self._antagonize()
-
-    def _check_memory(self, order: int) -> None:
-        """Refuse an antagonist that could exhaust memory without any help from our child.
-
-        Its allocations would then make the OOM killer take the host's own processes.
-        """
-        options = self._options
-        blocks = options.held + options.spread
-        block = procfs.page_size() << order
-        most = len(self._cpus) * blocks * (block + _BUFFER_BYTES_PER_BLOCK)
-        available = procfs.meminfo()["MemAvailable"]
-        if most > available // 2:
-            raise HostUnfitError(
-                f"at order {order} the antagonist would take up to {most >> 20} MiB, more than "
-                f"half of the {available >> 20} MiB available; lower --held and --spread, or give "
-                "fewer --cpus"
-            )
 
     def _configure(self) -> None:
         options = self._options
@@ -118,11 +97,17 @@ class Workload:
             self._device.watch_oom()
         gib = self._options.findlimit_mmap_size_gib
         settings = findlimit.Settings(
-            cpus=tuple(self._cpus), mapping_bytes=gib << 30 if gib else None, thp=self._options.thp
+            cpus=tuple(self._cpus),
+            mapping_bytes=gib << 30 if gib else None,
+            thp=self._options.thp,
+            no_swap=self._options.no_swap,
+            stall_s=self._options.stall_s,
         )
         start_s = self._elapsed()
         try:
             limit = findlimit.measure(settings, on_progress=on_progress)
+        except stall.StalledError as error:
+            raise self._stalled(phase, error, number) from error
         except findlimit.FindlimitError as error:
             raise RunnerError(f"order {order}, {phase}{where}: {error}") from error
         with self._signals.deferred():
@@ -130,6 +115,20 @@ class Workload:
             if antagonized:
                 self._record_held(number)
         self._reporter.finished(f"{where}: {_gib(limit.available_bytes)}")
+
+    def _stalled(
+        self, phase: str, error: stall.StalledError, number: int | None = None
+    ) -> RunnerError:
+        """Put what the kernel says of a stall into the document; return what ends the run."""
+        where = "" if number is None else f", iteration {number} of {self._options.iterations}"
+        self._document.run["stall"] = {
+            "phase": phase,
+            "order": self._order,
+            "iteration": number,
+            "at_s": self._elapsed(),
+            **error.record,
+        }
+        return RunnerError(f"order {self._order}, {phase.replace('_', ' ')}{where}: {error}")
 
     def _record(self, phase: str, number: int, start_s: float, limit: findlimit.Limit) -> None:
         """Put one whole iteration into the document."""
@@ -187,7 +186,7 @@ class Workload:
 
     def _wait_until_steady(self) -> None:
         """Return when each worker has held --held blocks once, or has lost its CPU."""
-        last_allocs, last_change = -1, time.monotonic()
+        clock = stall.Clock(self._options.stall_s)
         while True:
             progress = self._device.progress()
             if progress.displaced == progress.workers:
@@ -195,13 +194,15 @@ class Workload:
             if progress.steady + progress.displaced >= progress.workers:
                 self._steady = progress
                 return
-            now = time.monotonic()
-            if progress.allocs != last_allocs:
-                last_allocs, last_change = progress.allocs, now
-            elif now - last_change > _STALL_S:
-                raise RunnerError(
-                    f"the antagonist has not allocated anything for {_STALL_S:.0f} s: "
-                    f"{progress.steady} of {progress.workers} workers are steady"
+            if clock.stalled(progress.allocs):
+                raise self._stalled(
+                    "steady_wait",
+                    stall.StalledError(
+                        f"the antagonist has not allocated anything for {self._options.stall_s:g} "
+                        f"s (--stall-s): {progress.steady} of {progress.workers} workers are "
+                        "steady; the result has what the kernel says about it, in run.stall",
+                        {"populated_bytes": None, "unkillable": False, **stall.record(None)},
+                    ),
                 )
             self._reporter.tick(f", {progress.steady} of {progress.workers} workers are there")
             time.sleep(_POLL_S)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The host as the checks see it: files below a root directory, and what the run is to be."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from page_alloc_bench.runner import facts, procfs
+from page_alloc_bench.runner.options import Options
+
+_COMMAND_S = 10.0
+
+
+@dataclass(frozen=True)
+class Module:
+    """What the bundle has for this kernel. problem: why it has none, "" if it has one."""
+
+    problem: str = ""
+    signed: bool = False
+    config: dict[str, Any] | None = None
+
+
+def clock_cost_ns() -> float:
+    """Return what reading CLOCK_MONOTONIC costs, without the call of Python around it."""
+
+    def best(call: Callable[[int], object], argument: int) -> float:
+        shortest = float("inf")
+        for _ in range(20):
+            start = time.perf_counter_ns()
+            for _ in range(100):
+                call(argument)
+            shortest = min(shortest, (time.perf_counter_ns() - start) / 100)
+        return shortest
+
+    return max(0.0, best(time.clock_gettime_ns, time.CLOCK_MONOTONIC) - best(abs, 1))
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host and one run on it.
+
+    root: the directory that stands for /. affinity: the CPUs this process may use.
+    """
+
+    options: Options
+    root: str = "/"
+    affinity: Set[int] = field(default_factory=lambda: os.sched_getaffinity(0))
+    euid: int = field(default_factory=os.geteuid)
+    release: str = field(default_factory=lambda: os.uname().release)
+    module: Module = field(default_factory=Module)
+    clock_cost_ns: Callable[[], float] = clock_cost_ns
+
+    @property
+    def cpus(self) -> list[int]:
+        """Return the CPUs that the run will use."""
+        return sorted(self.options.cpus or self.affinity)
+
+    @functools.cached_property
+    def kernel_config(self) -> dict[str, Any]:
+        """Return the kernel's configuration, see facts.config()."""
+        return facts.config(self.release, self.module.config, self.root)
+
+    def path(self, name: str) -> str:
+        """Return where the file is that stands for /name."""
+        return os.path.join(self.root, name)
+
+    def read(self, name: str) -> str | None:
+        """Return the stripped text of /name; None where there is none or none to be read."""
+        return procfs.read_or_none(self.path(name))
+
+    def number(self, name: str) -> int | None:
+        """Return the whole number that /name holds; None where it holds none."""
+        text = self.read(name)
+        try:
+            return None if text is None else int(text)
+        except ValueError:
+            return None
+
+    def names(self, directory: str) -> list[str]:
+        """Return the sorted names in /directory, none where there is no such directory."""
+        try:
+            return sorted(os.listdir(self.path(directory)))
+        except OSError:
+            return []
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is /name."""
+        return os.path.lexists(self.path(name))
+
+    def link(self, name: str) -> str | None:
+        """Return where the symbolic link /name points; None where there is none to be read."""
+        try:
+            return os.readlink(self.path(name))
+        except OSError:
+            return None
+
+    def sysctl(self, name: str) -> int | None:
+        """Return a sysctl such as vm.panic_on_oom; None where the kernel has none."""
+        return self.number("proc/sys/" + name.replace(".", "/"))
+
+    def memory(self) -> dict[str, int]:
+        """Return /proc/meminfo in bytes."""
+        return procfs.parse_meminfo(self.read("proc/meminfo") or "")
+
+    def cpu_list(self, name: str) -> list[int]:
+        """Return the numbers of the list in /name, none where there is none."""
+        return procfs.parse_list((self.read(name) or "").replace("(null)", ""))
+
+    def boot_parameter(self, *names: str) -> str | None:
+        """Return the last value of a boot parameter; "" for a bare word, None if not given."""
+        value = None
+        for word in (self.read("proc/cmdline") or "").split():
+            name, _, text = word.partition("=")
+            if name in names:
+                value = text
+        return value
+
+    def command(self, *words: str) -> str | None:
+        """Return the output of a command, given by its path; None if there is none or it fails."""
+        argv = [self.path(words[0]), *words[1:]]
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                timeout=_COMMAND_S,
+                check=False,
+                text=True,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def room_for_output(self) -> int | None:
+        """Return the bytes that can be written where the result goes; None: not in a file."""
+        path = self.options.output_path
+        if path is None:
+            return _room(1) if stat.S_ISREG(os.fstat(1).st_mode) else None
+        directory = os.path.dirname(os.path.abspath(path))
+        try:
+            special = not stat.S_ISREG(os.stat(path).st_mode)
+        except OSError:
+            special = False
+        return None if special else _room(directory)
+
+
+def _room(where: str | int) -> int | None:
+    try:
+        room = os.statvfs(where)
+    except OSError:
+        return None  # opening the output says why
+    # An administrator's reserve is there for root.
+    return room.f_bfree * room.f_frsize

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the machine has, and what of it is out of the run's reach."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from page_alloc_bench.runner import memory, procfs
+
+from .check import NOTE, REFUSE, WARN, Check, Finding
+from .host import Host
+
+_CPU = "sys/devices/system/cpu"
+_NODE = "sys/devices/system/node"
+_HUGE = "sys/kernel/mm/hugepages"
+_SHORT, _VERY_SHORT = 0.5, 0.1  # of all memory
+_BUFFER_BYTES_PER_BLOCK = 16  # of the module's bookkeeping
+_LATENCY_BYTES = 8  # of JSON, with the comma
+_FIXED_BYTES = 2 << 20  # of JSON besides the samples
+_CLASSES = 3  # of latencies
+
+
+class OfflineCpus(Check):
+    """CPUs that are there and offline."""
+
+    name = "offline-cpus"
+    severity = NOTE
+    meaning = "they take no part: compare only with runs on the same CPUs"
+    advice = "echo 1 > /sys/devices/system/cpu/cpuN/online"
+
+    def found(self, host: Host) -> str | None:
+        """Compare those present with those online."""
+        missing = set(host.cpu_list(f"{_CPU}/present")) - set(host.cpu_list(f"{_CPU}/online"))
+        return f"CPU {procfs.format_list(missing)} is offline" if missing else None
+
+
+class IsolatedCpus(Check):
+    """CPUs kept from the scheduler by isolcpus= or an isolated partition."""
+
+    name = "isolated-cpus"
+    severity = NOTE
+    meaning = "they behave differently from the others, with less company and fewer interrupts"
+    advice = "taskset and --cpus choose which CPUs take part"
+
+    def found(self, host: Host) -> str | None:
+        """Report them, and whether the run uses them."""
+        isolated = set(host.cpu_list(f"{_CPU}/isolated")) | set(host.cpu_list(f"{_CPU}/nohz_full"))
+        if not isolated:
+            return None
+        used = isolated & set(host.cpus)
+        which = f"takes in {procfs.format_list(used)} of them" if used else "takes in none of them"
+        return f"CPU {procfs.format_list(isolated)} is isolated, and the run {which}"
+
+
+class MemorylessNodes(Check):
+    """NUMA nodes without memory."""
+
+    name = "memoryless-nodes"
+    severity = NOTE
+    meaning = "their CPUs take every page from another node, which counts as local for them"
+    advice = "leave them out with --cpus, if that is not what is meant"
+
+    def found(self, host: Host) -> str | None:
+        """Compare the nodes online with those that have memory."""
+        missing = set(host.cpu_list(f"{_NODE}/online")) - set(host.cpu_list(f"{_NODE}/has_memory"))
+        if not host.exists(f"{_NODE}/has_memory") or not missing:
+            return None
+        return f"node {procfs.format_list(missing)} has no memory"
+
+
+class HugetlbPool(Check):
+    """Memory set aside for huge pages."""
+
+    name = "hugetlb"
+    severity = WARN
+    meaning = "that memory is out of the child's reach: available memory is less by it"
+    advice = "sysctl vm.nr_hugepages=0, unless the pool is part of what is compared"
+
+    def found(self, host: Host) -> str | None:
+        """Add up the pools of all sizes."""
+        total = 0
+        for name in host.names(_HUGE):
+            size = re.fullmatch(r"hugepages-(\d+)kB", name)
+            count = host.number(f"{_HUGE}/{name}/nr_hugepages")
+            total += (int(size[1]) << 10) * (count or 0) if size else 0
+        return f"hugetlb pools hold {total >> 20} MiB" if total else None
+
+
+class ShortMemory(Check):
+    """Memory that is in use already."""
+
+    name = "short-memory"
+    severity = WARN
+    meaning = "what others hold, and give back or not, is a large part of the figure"
+    advice = "stop what uses it, or boot afresh"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report less than half available; refuse less than a tenth."""
+        table = host.memory()
+        total, available = table.get("MemTotal", 0), table.get("MemAvailable")
+        if available is None or available >= _SHORT * total:
+            return
+        found = f"{available >> 20} MiB of {total >> 20} MiB are available"
+        if available >= _VERY_SHORT * total:
+            yield self.finding(found)
+        else:
+            yield self.finding(
+                found, severity=REFUSE, meaning="the antagonist would make the host's own end"
+            )
+
+
+class AntagonistSize(Check):
+    """What the antagonist may come to hold."""
+
+    name = "antagonist-size"
+    severity = REFUSE
+    meaning = "it could exhaust memory by itself, and the kernel would kill the host's processes"
+    advice = "lower --held and --spread, or give fewer --cpus"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report each order at which that is more than half of what is available."""
+        options, available = host.options, host.memory().get("MemAvailable", 0)
+        for order in options.alloc_orders:
+            block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
+            most = len(host.cpus) * (options.held + options.spread) * block
+            if most > available // 2:
+                yield self.finding(
+                    f"at order {order} the antagonist would take up to {most >> 20} MiB, more "
+                    f"than half of the {available >> 20} MiB available"
+                )
+
+
+class OutputRoom(Check):
+    """Room on the disk for the result."""
+
+    name = "output-room"
+    severity = REFUSE
+    meaning = "the result, once measured, could not be written"
+    advice = "make room, give another --output-path, or lower --sample-size"
+
+    def found(self, host: Host) -> str | None:
+        """Compare what is free with the most that the result can be."""
+        options, room = host.options, host.room_for_output()
+        samples = len(options.alloc_orders) * _CLASSES * options.sample_size
+        need = _FIXED_BYTES + samples * _LATENCY_BYTES
+        if room is None or room >= need:
+            return None
+        return f"{room >> 10} KiB are free for a result of up to {need >> 10} KiB"
+
+
+class HugePages(Check):
+    """Transparent huge pages, if they were asked for."""
+
+    name = "thp"
+    severity = WARN
+    meaning = "huge pages were asked for, and the child gets none"
+    advice = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report --thp always where it has no effect."""
+        mode = memory.thp_mode(host.root)
+        if host.options.thp != "always" or mode in ("always", "madvise"):
+            return
+        if mode is None:
+            yield self.finding(
+                "this kernel has no transparent huge pages", advice="leave --thp out"
+            )
+        else:
+            yield self.finding(f"transparent huge pages are off ({mode})")
+
+
+CHECKS = (
+    OfflineCpus(),
+    IsolatedCpus(),
+    MemorylessNodes(),
+    HugetlbPool(),
+    ShortMemory(),
+    AntagonistSize(),
+    OutputRoom(),
+    HugePages(),
+)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether the kernel will take our module, and is free to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from page_alloc_bench.runner import kernel_module, single
+
+from . import NOT_ROOT
+from .check import NOTE, REFUSE, WARN, Check, Finding
+from .host import Host
+
+_SIGN = "sign the module with a key that this kernel trusts (page-alloc-bench build --sign-key)"
+_TRUSTED = "whether this kernel trusts the key will show when it is loaded"
+
+
+class Root(Check):
+    """Whose rights this process has."""
+
+    name = "root"
+    severity = REFUSE
+    meaning, advice = NOT_ROOT.split("; ")
+
+    def found(self, host: Host) -> str | None:
+        """Report anybody but root."""
+        return f"this is user {host.euid}" if host.euid else None
+
+
+class Module(Check):
+    """The bundle's module for this kernel."""
+
+    name = "module"
+    severity = REFUSE
+    meaning = "there is nothing to load"
+    advice = "build one for it: page-alloc-bench build --kdir TREE"
+
+    def found(self, host: Host) -> str | None:
+        """Report what the bundle says."""
+        return host.module.problem.partition("; ")[0] or None
+
+
+class ModulesDisabled(Check):
+    """kernel.modules_disabled."""
+
+    name = "modules-disabled"
+    severity = REFUSE
+    meaning = "this kernel takes no module any more until it is booted again"
+    advice = "reboot, and keep whatever sets it from doing so"
+
+    def found(self, host: Host) -> str | None:
+        """Report 1."""
+        return "kernel.modules_disabled is 1" if host.sysctl("kernel.modules_disabled") else None
+
+
+class _Signed(Check):
+    """Something that makes the kernel ask for signed modules."""
+
+    severity = REFUSE
+    advice = _SIGN
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Refuse a module that is not signed; of one that is, say that it has to be."""
+        found = self.found(host)
+        if found and host.module.signed:
+            yield self.finding(found, severity=NOTE, meaning=f"our module is signed; {_TRUSTED}")
+        elif found:
+            yield self.finding(found)
+
+
+class Lockdown(_Signed):
+    """The kernel's lockdown, by secure boot for instance."""
+
+    name = "lockdown"
+    meaning = "the kernel takes only modules signed with a key it trusts, and ours has no signature"
+    advice = f"{_SIGN}, or boot without lockdown"
+
+    def found(self, host: Host) -> str | None:
+        """Report a level other than none."""
+        text = host.read("sys/kernel/security/lockdown") or ""
+        level = re.search(r"\[(\w+)\]", text)
+        named = level[1] if level else "none"
+        return f"the kernel is locked down ({named})" if named != "none" else None
+
+
+class SigEnforce(_Signed):
+    """module.sig_enforce."""
+
+    name = "sig-enforce"
+    meaning = "the kernel takes only modules signed with a key it trusts, and ours has no signature"
+    advice = f"{_SIGN}, or boot without module.sig_enforce"
+
+    def found(self, host: Host) -> str | None:
+        """Report Y."""
+        enforced = host.read("sys/module/module/parameters/sig_enforce") == "Y"
+        return "module.sig_enforce is on" if enforced else None
+
+
+class AnotherCopy(Check):
+    """Another run on this host."""
+
+    name = "another-copy"
+    severity = REFUSE
+    meaning = "two runs would measure each other"
+    advice = "wait for it to end"
+
+    def found(self, host: Host) -> str | None:
+        """Look for the socket that a run holds."""
+        rows = (host.read("proc/net/unix") or "").splitlines()
+        taken = any(row.split()[-1:] == [single.LISTED_AS] for row in rows)
+        return f"another copy{single.holder()} is running" if taken else None
+
+
+class StaleModule(Check):
+    """A module of our name."""
+
+    name = "stale-module"
+    severity = WARN
+    meaning = "a run that was killed along with its watchdog left it; it will be replaced"
+    advice = f"nothing to do; or: rmmod {kernel_module.NAME}"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report one that is loaded; refuse if it is in use."""
+        for row in (host.read("proc/modules") or "").splitlines():
+            name, _size, users = row.split()[:3]
+            if name == kernel_module.NAME and users == "0":
+                yield self.finding(f"a module {name} is loaded already, unused")
+            elif name == kernel_module.NAME:
+                yield self.finding(
+                    f"a module {name} is loaded and in use",
+                    severity=REFUSE,
+                    meaning="somebody else holds its session",
+                    advice=f"wait for its user to end: fuser {kernel_module.device_path()}",
+                )
+
+
+CHECKS = (
+    Root(),
+    Module(),
+    ModulesDisabled(),
+    Lockdown(),
+    SigEnforce(),
+    AnotherCopy(),
+    StaleModule(),
+)

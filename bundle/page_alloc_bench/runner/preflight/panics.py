@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What would make an end of the host of the stalls that a run causes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .check import NOTE, REFUSE, WARN, Check, Finding
+from .host import Host
+
+_SHORT_S = 60  # a host out of memory may not run its watchdog daemon for so long
+
+
+class _PanicSwitch(Check):
+    """A sysctl that makes a panic of something the kernel would otherwise only report."""
+
+    sysctl: str
+
+    def found(self, host: Host) -> str | None:
+        """Report anything but 0, with what follows the panic."""
+        value = host.sysctl(self.sysctl)
+        return f"{self.sysctl} is {value}{_then(host)}" if value else None
+
+
+class SoftlockupPanic(_PanicSwitch):
+    """kernel.softlockup_panic."""
+
+    name = "softlockup-panic"
+    severity = REFUSE
+    sysctl = "kernel.softlockup_panic"
+    meaning = "a CPU that reclaims for long without scheduling, out of memory, panics the host"
+    advice = "sysctl kernel.softlockup_panic=0"
+
+
+class HungTaskPanic(_PanicSwitch):
+    """kernel.hung_task_panic, if hung tasks are looked for at all."""
+
+    name = "hung-task-panic"
+    severity = REFUSE
+    sysctl = "kernel.hung_task_panic"
+    meaning = "a process that waits for memory too long panics the host"
+    advice = "sysctl kernel.hung_task_panic=0"
+
+    def found(self, host: Host) -> str | None:
+        """Report it unless kernel.hung_task_timeout_secs is 0."""
+        if host.sysctl("kernel.hung_task_timeout_secs") == 0:
+            return None
+        return super().found(host)
+
+
+class RcuStallPanic(_PanicSwitch):
+    """kernel.panic_on_rcu_stall."""
+
+    name = "rcu-stall-panic"
+    severity = REFUSE
+    sysctl = "kernel.panic_on_rcu_stall"
+    meaning = "a CPU kept busy for long by reclaim or by the antagonist panics the host"
+    advice = "sysctl kernel.panic_on_rcu_stall=0"
+
+
+class HardlockupPanic(_PanicSwitch):
+    """kernel.hardlockup_panic, of use only with the NMI watchdog."""
+
+    name = "hardlockup-panic"
+    severity = WARN
+    sysctl = "kernel.hardlockup_panic"
+    meaning = "a CPU that holds an allocator lock for ten seconds panics the host"
+    advice = "sysctl kernel.hardlockup_panic=0"
+
+    def found(self, host: Host) -> str | None:
+        """Report it if the NMI watchdog is on."""
+        return super().found(host) if host.sysctl("kernel.nmi_watchdog") else None
+
+
+class PanicOnWarn(_PanicSwitch):
+    """kernel.panic_on_warn."""
+
+    name = "panic-on-warn"
+    severity = WARN
+    sysctl = "kernel.panic_on_warn"
+    meaning = "any WARN that the load brings out panics the host"
+    advice = "sysctl kernel.panic_on_warn=0"
+
+
+class PanicReboot(Check):
+    """kernel.panic, what follows a panic."""
+
+    name = "panic-reboot"
+    severity = NOTE
+    meaning = "should the kernel panic, the host reboots by itself, and its log may be lost"
+    advice = "sysctl kernel.panic=0, or keep a console or kdump at hand"
+
+    def found(self, host: Host) -> str | None:
+        """Report anything but 0."""
+        value = host.sysctl("kernel.panic")
+        return f"kernel.panic is {value}" if value else None
+
+
+class Watchdog(Check):
+    """Watchdog timers that a daemon has to feed."""
+
+    name = "watchdog"
+    severity = REFUSE
+    meaning = "a daemon that cannot run for so long, out of memory, lets it reset the host"
+    advice = (
+        "stop its daemon properly (wd_keepalive, watchdog, sbd, or systemd's RuntimeWatchdogSec=0)"
+    )
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report the active ones; a long timeout is but a warning."""
+        for name in host.names("sys/class/watchdog"):
+            directory = f"sys/class/watchdog/{name}"
+            if host.read(f"{directory}/state") != "active":
+                continue
+            timeout_s = host.number(f"{directory}/timeout")
+            identity = host.read(f"{directory}/identity") or "unnamed"
+            found = f"/dev/{name} ({identity}) is active, its timeout {timeout_s or 'unknown'} s"
+            long = timeout_s is not None and timeout_s > _SHORT_S
+            yield self.finding(found, severity=WARN if long else REFUSE)
+
+
+def _then(host: Host) -> str:
+    value = host.sysctl("kernel.panic") or 0
+    return (
+        "" if value == 0 else ", and a panic reboots" + (f" after {value} s" if value > 0 else "")
+    )
+
+
+CHECKS = (
+    SoftlockupPanic(),
+    HungTaskPanic(),
+    RcuStallPanic(),
+    HardlockupPanic(),
+    PanicOnWarn(),
+    PanicReboot(),
+    Watchdog(),
+)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run every check, and say what follows from what they find."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from page_alloc_bench.runner import archive
+from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
+from page_alloc_bench.runner.options import Options
+
+from . import confinement, killing, layout, load, loading, panics, swapping, timing
+from .check import REFUSE, SEVERITIES, WARN, Check, Finding
+from .host import Host, Module
+
+CHECKS: tuple[Check, ...] = (
+    *loading.CHECKS,
+    *confinement.CHECKS,
+    *killing.CHECKS,
+    *panics.CHECKS,
+    *layout.CHECKS,
+    *swapping.CHECKS,
+    *timing.CHECKS,
+    *load.CHECKS,
+)
+# Linux ends every signed module with this: include/linux/module_signature.h.
+_SIGNATURE = b"~Module signature appended~\n"
+_WIDTH = 100
+
+
+def look(host: Host, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """Return what all checks find, the worst first.
+
+    A check that fails is a finding too: nothing goes unseen in silence.
+    """
+    found = [finding for check in checks for finding in _look(check, host)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _look(check: Check, host: Host) -> list[Finding]:
+    try:
+        return list(check.look(host))
+    except Exception as error:
+        return [_failed(check, error)]
+
+
+def examine(options: Options) -> list[dict[str, Any]]:
+    """Return every finding about this host and this run, as run.preflight has them.
+
+    Raises UsageError if --accept names no check, and ArchiveError.
+    """
+    known = {check.name for check in CHECKS}
+    unknown = sorted(set(options.accept) - known)
+    if unknown:
+        raise UsageError(
+            f"--accept: no check is called {', '.join(unknown)}; --preflight names what refuses"
+        )
+    return [_record(finding, options) for finding in look(Host(options, module=_module(options)))]
+
+
+def refused(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the findings that stand in the way of a run."""
+    return [record for record in records if record["severity"] == REFUSE and not record["accepted"]]
+
+
+def report(options: Options, *, as_json: bool) -> tuple[str, int]:
+    """Return what --preflight prints, and its exit code."""
+    records = examine(options)
+    fit = not refused(records)
+    if as_json:
+        import json
+
+        names = [check.name for check in CHECKS]
+        text = json.dumps({"fit": fit, "checks": names, "findings": records}, indent=1)
+    else:
+        text = table(records, len(CHECKS))
+    return text, EXIT_COMPLETE if fit else EXIT_HOST_UNFIT
+
+
+def table(records: Sequence[dict[str, Any]], checks: int) -> str:
+    """Return the findings as a table, and what follows from them."""
+    wide = max((len(record["name"]) for record in records), default=0)
+    lines: list[str] = []
+    for record in records:
+        lines += _rows(record, wide)
+    silent = checks - len({record["name"] for record in records})
+    lines += [f"{silent} of {checks} checks found nothing", _conclusion(records)]
+    return "\n".join(lines)
+
+
+def _rows(record: dict[str, Any], wide: int) -> list[str]:
+    """Return the lines about one finding."""
+    import textwrap
+
+    severity = "accept" if record["accepted"] else record["severity"]
+    first = f"{severity:<6}  {record['name']:<{wide}}  "
+    texts = [record["found"], record["meaning"], f"change it: {record['advice']}"]
+    if record["severity"] == REFUSE and not record["accepted"]:
+        texts.append(f"or accept it: --accept {record['name']}")
+    indent = " " * len(first)
+    rows = [
+        row
+        for number, text in enumerate(texts)
+        for row in textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=indent + "  " * bool(number),
+            subsequent_indent=indent + "  ",
+        )
+    ]
+    return [first + rows[0][len(first) :], *rows[1:]]
+
+
+def _conclusion(records: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(record["name"] for record in refused(records)))
+    if names:
+        return f"a run is refused; at your own risk: --accept {','.join(names)}"
+    warned = sum(1 for record in records if record["severity"] == WARN)
+    return f"a run may begin{f', with {warned} warning(s)' if warned else ''}"
+
+
+def _record(finding: Finding, options: Options) -> dict[str, Any]:
+    """Return a finding as a dict, with whether the user has accepted it."""
+    accepted = finding.severity == REFUSE and finding.name in options.accept
+    return {**vars(finding), "accepted": accepted, "line": finding.line()}
+
+
+def _failed(check: Check, error: Exception) -> Finding:
+    return Finding(
+        name=check.name,
+        severity=WARN,
+        found=f"this could not be checked ({type(error).__name__}: {error})",
+        meaning="what it looks for may be there, unseen",
+        advice="look for yourself",
+    )
+
+
+def _module(options: Options) -> Module:
+    """Return what the bundle has for this kernel."""
+    uname = os.uname()
+    bundle = archive.open_archive()
+    try:
+        entry = bundle.entry(uname.release, uname.machine)
+    except archive.NoModuleError as error:
+        return Module(problem="" if options.build_on_target else str(error))
+    return Module(signed=bundle.module(entry).endswith(_SIGNATURE), config=entry.get("config"))

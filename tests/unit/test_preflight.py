@@ -1,0 +1,498 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every check before a run, on a host that is a directory of files; a few on this very host."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from page_alloc_bench.runner import cgroup, options, session
+from page_alloc_bench.runner.errors import HostUnfitError, UsageError
+from page_alloc_bench.runner.preflight import load, verdict
+from page_alloc_bench.runner.preflight.check import NOTE, REFUSE, WARN, Check
+from page_alloc_bench.runner.preflight.host import Host, Module, clock_cost_ns
+
+README = Path(__file__).parents[2] / "README.md"
+GIB_KB = 1 << 20
+FILE_CHECKS = tuple(check for check in verdict.CHECKS if check not in load.CHECKS)
+MEMINFO = (
+    "MemTotal: {total} kB\nMemAvailable: {available} kB\nSwapTotal: 0 kB\n"
+    "CommitLimit: {commit} kB\nCommitted_AS: 0 kB\n"
+)
+STATUS = "proc/self/status"
+MOUNTINFO = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+CPU = "sys/devices/system/cpu"
+NODE = "sys/devices/system/node"
+CLOCK = "sys/devices/system/clocksource/clocksource0/current_clocksource"
+CONFIG = "boot/config-6.1"
+SWAPS = "Filename Type Size Used Priority\n"
+
+
+def meminfo(total: int = 16, available: float = 15, commit: int = 100) -> str:
+    """/proc/meminfo of a host with so many GiB."""
+    return MEMINFO.format(
+        total=total * GIB_KB, available=int(available * GIB_KB), commit=commit * GIB_KB
+    )
+
+
+# A host that there is nothing to say about.
+GOOD = {
+    "proc/meminfo": meminfo(),
+    "proc/cmdline": "quiet",
+    "proc/modules": "ext4 1000 1 - Live 0x0\n",
+    "proc/net/unix": "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 0 1 1 7 /run/x\n",
+    "proc/swaps": SWAPS,
+    "proc/1/comm": "systemd\n",
+    "proc/1/environ": "HOME=/\0",
+    "proc/self/cgroup": "0::/user.slice/session-1.scope\n",
+    "proc/self/mountinfo": MOUNTINFO,
+    STATUS: "Name: x\nMems_allowed_list:\t0-1\n",
+    "proc/sys/vm/panic_on_oom": "0",
+    "proc/sys/vm/oom_kill_allocating_task": "0",
+    "proc/sys/vm/overcommit_memory": "0",
+    "proc/sys/kernel/panic": "0",
+    "proc/sys/kernel/softlockup_panic": "0",
+    "proc/sys/kernel/hung_task_panic": "0",
+    "proc/sys/kernel/hung_task_timeout_secs": "120",
+    "proc/sys/kernel/modules_disabled": "0",
+    "proc/sys/kernel/nmi_watchdog": "1",
+    "sys/kernel/security/lockdown": "[none] integrity confidentiality",
+    "sys/module/module/parameters/sig_enforce": "N",
+    "sys/module/zswap/parameters/enabled": "N",
+    "sys/class/watchdog/watchdog0/state": "inactive",
+    "sys/fs/cgroup/cgroup.controllers": "memory\n",
+    "sys/fs/cgroup/user.slice/memory.max": "max\n",
+    "sys/fs/cgroup/user.slice/memory.high": "max\n",
+    "sys/fs/cgroup/user.slice/memory.oom.group": "0\n",
+    "sys/fs/cgroup/user.slice/session-1.scope/memory.max": "max\n",
+    "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "0",
+    "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never",
+    f"{CPU}/present": "0-3",
+    f"{CPU}/online": "0-3",
+    f"{CPU}/isolated": "",
+    f"{CPU}/nohz_full": "(null)",
+    f"{CPU}/cpu0/cpufreq/scaling_governor": "performance",
+    f"{NODE}/online": "0-1",
+    f"{NODE}/has_memory": "0-1",
+    CLOCK: "tsc",
+    CONFIG: "CONFIG_SMP=y\n# CONFIG_KASAN is not set\n",
+    "dev/kmsg": "",
+    "run/systemd/system/x": "",
+    "usr/bin/systemctl": "#!/bin/sh\necho continue\n",
+}
+LINKS = {"proc/self/ns/pid": "pid:[4026531836]", "proc/self/ns/user": "user:[4026531837]"}
+SYSTEMCTL_STOP = '#!/bin/sh\n[ "$5" = bench.service ] && echo stop\n'
+
+
+def make(root: Path, changes: dict[str, str | None], arguments: str = "", **other: Any) -> Host:
+    """Make a good host with changes: files to write, or None to leave one out."""
+    for name, text in {**GOOD, **changes}.items():
+        path = root / name
+        if text is None:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.startswith("proc/self/ns/"):
+            path.symlink_to(text)
+        else:
+            path.write_text(text)
+            path.chmod(0o755)
+    for name, target in LINKS.items():
+        if name not in changes:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(target)
+    settings: dict[str, Any] = {
+        "root": str(root),
+        "affinity": {0, 1, 2, 3},
+        "euid": 0,
+        "release": "6.1",
+        "clock_cost_ns": lambda: 30.0,
+        **other,
+    }
+    return Host(options.parse(arguments.split()), **settings)
+
+
+def look(host: Host) -> list[tuple[str, str]]:
+    """Return name and severity of what all checks but that of load find."""
+    cgroup.own.cache_clear()
+    return [(finding.name, finding.severity) for finding in verdict.look(host, FILE_CHECKS)]
+
+
+def sysctl(name: str, value: str) -> dict[str, str]:
+    return {f"proc/sys/{name.replace('.', '/')}": value}
+
+
+def kernel(option: str, cmdline: str = "") -> dict[str, str]:
+    return {CONFIG: f"{option}=y\n" if option else "", "proc/cmdline": cmdline}
+
+
+SCOPE = "sys/fs/cgroup/user.slice/session-1.scope"
+SWAP_FILE = {"proc/swaps": SWAPS + "/swapfile file 1000 0 -2\n"}
+SWAP_ZRAM = {"proc/swaps": SWAPS + "/dev/zram0 partition 1000 0 100\n"}
+ZSWAP = {"sys/module/zswap/parameters/enabled": "Y"}
+FOUND: list[tuple[str, str, dict[str, str], str]] = [
+    ("panic-on-oom", REFUSE, sysctl("vm.panic_on_oom", "1"), ""),
+    ("panic-on-oom", REFUSE, sysctl("vm.panic_on_oom", "2"), ""),
+    ("oom-kill-allocating-task", REFUSE, sysctl("vm.oom_kill_allocating_task", "1"), ""),
+    (
+        "overcommit",
+        REFUSE,
+        {**sysctl("vm.overcommit_memory", "2"), "proc/meminfo": meminfo(commit=8)},
+        "",
+    ),
+    ("oom-daemon", REFUSE, {"proc/77/comm": "earlyoom\n"}, ""),
+    ("oom-daemon", REFUSE, {"proc/77/comm": "systemd-oomd\n"}, ""),
+    (
+        "oom-policy",
+        REFUSE,
+        {
+            "proc/self/cgroup": "0::/system.slice/bench.service\n",
+            "usr/bin/systemctl": SYSTEMCTL_STOP,
+        },
+        "",
+    ),
+    (
+        "oom-policy",
+        WARN,
+        {"proc/self/cgroup": "0::/user.slice/user-1.slice/user@1.service/app.slice/a.service\n"},
+        "",
+    ),
+    ("oom-group", REFUSE, {"sys/fs/cgroup/user.slice/memory.oom.group": "1\n"}, ""),
+    ("softlockup-panic", REFUSE, sysctl("kernel.softlockup_panic", "1"), ""),
+    ("hung-task-panic", REFUSE, sysctl("kernel.hung_task_panic", "1"), ""),
+    ("rcu-stall-panic", REFUSE, sysctl("kernel.panic_on_rcu_stall", "1"), ""),
+    ("hardlockup-panic", WARN, sysctl("kernel.hardlockup_panic", "1"), ""),
+    ("panic-on-warn", WARN, sysctl("kernel.panic_on_warn", "1"), ""),
+    ("panic-reboot", NOTE, sysctl("kernel.panic", "-1"), ""),
+    (
+        "watchdog",
+        REFUSE,
+        {
+            "sys/class/watchdog/watchdog0/state": "active",
+            "sys/class/watchdog/watchdog0/timeout": "30",
+        },
+        "",
+    ),
+    (
+        "watchdog",
+        WARN,
+        {
+            "sys/class/watchdog/watchdog0/state": "active",
+            "sys/class/watchdog/watchdog0/timeout": "600",
+        },
+        "",
+    ),
+    ("swap", WARN, SWAP_FILE, ""),
+    ("swap", NOTE, SWAP_FILE, "--no-swap"),
+    ("zram", WARN, SWAP_ZRAM, ""),
+    ("zram", NOTE, SWAP_ZRAM, "--no-swap"),
+    ("memory-cgroup", REFUSE, {"sys/fs/cgroup/user.slice/memory.max": "1073741824\n"}, ""),
+    ("memory-cgroup", REFUSE, {f"{SCOPE}/memory.high": "1073741824\n"}, ""),
+    ("cpuset", REFUSE, {STATUS: "Mems_allowed_list:\t1\n"}, ""),
+    ("container", REFUSE, {"run/.containerenv": ""}, ""),
+    ("container", REFUSE, {"proc/1/environ": "A=b\0container=lxc\0"}, ""),
+    ("pid-namespace", REFUSE, {"proc/self/ns/pid": "pid:[4026532000]"}, ""),
+    ("user-namespace", REFUSE, {"proc/self/ns/user": "user:[4026532000]"}, ""),
+    ("modules-disabled", REFUSE, sysctl("kernel.modules_disabled", "1"), ""),
+    ("lockdown", REFUSE, {"sys/kernel/security/lockdown": "none [integrity] confidentiality"}, ""),
+    ("sig-enforce", REFUSE, {"sys/module/module/parameters/sig_enforce": "Y"}, ""),
+    (
+        "another-copy",
+        REFUSE,
+        {"proc/net/unix": "Num Path\n0: 2 0 10000 1 1 7 @page-alloc-bench\n"},
+        "",
+    ),
+    ("stale-module", WARN, {"proc/modules": "page_alloc_bench 20480 0 - Live 0x0 (OE)\n"}, ""),
+    ("stale-module", REFUSE, {"proc/modules": "page_alloc_bench 20480 1 - Live 0x0 (OE)\n"}, ""),
+    ("kasan", WARN, kernel("CONFIG_KASAN"), ""),
+    ("kmsan", WARN, kernel("CONFIG_KMSAN"), ""),
+    ("kcsan", WARN, kernel("CONFIG_KCSAN"), ""),
+    ("kcov", WARN, kernel("CONFIG_KCOV"), ""),
+    ("lockdep", WARN, kernel("CONFIG_PROVE_LOCKING"), ""),
+    ("lock-stat", WARN, kernel("CONFIG_LOCK_STAT"), ""),
+    ("debug-vm", WARN, kernel("CONFIG_DEBUG_VM"), ""),
+    ("debug-pagealloc", WARN, kernel("CONFIG_DEBUG_PAGEALLOC", "debug_pagealloc=on"), ""),
+    (
+        "debug-pagealloc",
+        WARN,
+        kernel("CONFIG_DEBUG_PAGEALLOC_ENABLE_DEFAULT=y\nCONFIG_DEBUG_PAGEALLOC"),
+        "",
+    ),
+    ("page-owner", WARN, kernel("CONFIG_PAGE_OWNER", "page_owner=off page_owner=on"), ""),
+    ("page-poisoning", WARN, kernel("CONFIG_PAGE_POISONING", "page_poison=1"), ""),
+    (
+        "page-table-check",
+        WARN,
+        kernel("CONFIG_PAGE_TABLE_CHECK_ENFORCED=y\nCONFIG_PAGE_TABLE_CHECK"),
+        "",
+    ),
+    ("kmemleak", WARN, kernel("CONFIG_DEBUG_KMEMLEAK"), ""),
+    ("init-on-free", WARN, kernel("", "init_on_free=1"), ""),
+    ("init-on-alloc", NOTE, kernel("CONFIG_INIT_ON_ALLOC_DEFAULT_ON"), ""),
+    ("slub-debug", WARN, kernel("", "slub_debug=FZ"), ""),
+    ("slub-debug", WARN, kernel("CONFIG_SLUB_DEBUG_ON"), ""),
+    ("governor", WARN, {f"{CPU}/cpu3/cpufreq/scaling_governor": "schedutil"}, ""),
+    ("turbo", NOTE, {f"{CPU}/intel_pstate/no_turbo": "0"}, ""),
+    ("turbo", NOTE, {f"{CPU}/cpufreq/boost": "1"}, ""),
+    ("clocksource", WARN, {CLOCK: "hpet"}, ""),
+    ("offline-cpus", NOTE, {f"{CPU}/online": "0-3", f"{CPU}/present": "0-4"}, ""),
+    ("isolated-cpus", NOTE, {f"{CPU}/isolated": "2-3"}, "--cpus 0,1"),
+    ("memoryless-nodes", NOTE, {f"{NODE}/online": "0-2"}, ""),
+    ("hugetlb", WARN, {"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "8"}, ""),
+    ("short-memory", WARN, {"proc/meminfo": meminfo(available=7)}, ""),
+    ("short-memory", REFUSE, {"proc/meminfo": meminfo(available=1)}, ""),
+    ("antagonist-size", REFUSE, {"proc/meminfo": meminfo()}, "--held 400000 --alloc-orders 0,9"),
+    (
+        "thp",
+        WARN,
+        {"sys/kernel/mm/transparent_hugepage/enabled": "always madvise [never]"},
+        "--thp always",
+    ),
+]
+NOT_FOUND: list[tuple[dict[str, str], str]] = [
+    ({**sysctl("vm.overcommit_memory", "2"), "proc/meminfo": meminfo(commit=32)}, ""),
+    ({**sysctl("kernel.hung_task_panic", "1"), **sysctl("kernel.hung_task_timeout_secs", "0")}, ""),
+    ({**sysctl("kernel.hardlockup_panic", "1"), **sysctl("kernel.nmi_watchdog", "0")}, ""),
+    (ZSWAP, ""),
+    ({f"{CPU}/isolated": ""}, "--cpus 1"),
+    ({"proc/self/cgroup": "0::/system.slice/bench.service\n"}, ""),
+    (kernel("CONFIG_PAGE_OWNER"), ""),
+    (kernel("CONFIG_PAGE_POISONING", "page_poison=0"), ""),
+    (kernel("CONFIG_DEBUG_PAGEALLOC"), ""),
+    (kernel("CONFIG_DEBUG_KMEMLEAK", "kmemleak=off"), ""),
+    (kernel("CONFIG_DEBUG_KMEMLEAK_DEFAULT_OFF=y\nCONFIG_DEBUG_KMEMLEAK"), ""),
+    (kernel("CONFIG_INIT_ON_ALLOC_DEFAULT_ON", "init_on_alloc=0"), ""),
+    (kernel("CONFIG_SLUB_DEBUG_ON", "slub_debug=-"), ""),
+    ({CLOCK: "hpet"}, "--latencies none"),
+    ({"sys/kernel/mm/transparent_hugepage/enabled": "always madvise [never]"}, "--thp never"),
+]
+
+
+def test_there_is_nothing_to_say_about_a_good_host(tmp_path: Path) -> None:
+    assert look(make(tmp_path, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "changes", "arguments"),
+    FOUND,
+    ids=[f"{name}-{severity}-{number}" for number, (name, severity, *_) in enumerate(FOUND)],
+)
+def test_each_is_found_alone(
+    tmp_path: Path, name: str, severity: str, changes: dict[str, str], arguments: str
+) -> None:
+    found = look(make(tmp_path, changes, arguments))
+    assert set(found) == {(name, severity)}
+
+
+@pytest.mark.parametrize(("changes", "arguments"), NOT_FOUND)
+def test_what_does_no_harm_is_not_found(
+    tmp_path: Path, changes: dict[str, str], arguments: str
+) -> None:
+    assert look(make(tmp_path, changes, arguments)) == []
+
+
+def test_zswap_before_swap(tmp_path: Path) -> None:
+    found = look(make(tmp_path, {**SWAP_FILE, **ZSWAP}))
+    assert set(found) == {("swap", WARN), ("zswap", WARN)}
+
+
+def test_cpus_that_nobody_asked_to_leave_out(tmp_path: Path) -> None:
+    assert look(make(tmp_path, {}, affinity={0, 1})) == [("cpu-affinity", WARN)]
+    assert look(make(tmp_path / "b", {}, "--cpus 0", affinity={0, 1})) == []
+
+
+def test_isolated_cpus_are_not_also_said_to_be_left_out(tmp_path: Path) -> None:
+    host = make(tmp_path, {f"{CPU}/isolated": "2-3"}, affinity={0, 1})
+    assert look(host) == [("isolated-cpus", NOTE)]
+
+
+def test_rights_and_module(tmp_path: Path) -> None:
+    assert look(make(tmp_path, {}, euid=1000)) == [("root", REFUSE)]
+    module = Module(problem="this host runs 6.1, and the bundle holds 6.2; build one")
+    assert look(make(tmp_path / "b", {}, module=module)) == [("module", REFUSE)]
+
+
+def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
+    assert look(make(tmp_path, {"dev/kmsg": None})) == [("kernel-log", REFUSE)]
+
+
+def test_a_configuration_that_is_not_known(tmp_path: Path) -> None:
+    assert look(make(tmp_path, {CONFIG: None})) == [("kernel-config", NOTE)]
+    of_the_build = Module(config={"sha256": "0", "options": {"KASAN": "y"}})
+    host = make(tmp_path / "b", {CONFIG: None}, module=of_the_build)
+    assert look(host) == [("kasan", WARN)]
+
+
+def test_a_signed_module_may_be_loaded(tmp_path: Path) -> None:
+    changes = {
+        "sys/kernel/security/lockdown": "none [integrity] confidentiality",
+        "sys/module/module/parameters/sig_enforce": "Y",
+    }
+    found = look(make(tmp_path, changes, module=Module(signed=True)))
+    assert set(found) == {("lockdown", NOTE), ("sig-enforce", NOTE)}
+
+
+def test_a_clock_that_is_seen_to_be_slow(tmp_path: Path) -> None:
+    found = look(make(tmp_path, {}, clock_cost_ns=lambda: 2000.0))
+    assert found == [("clocksource", WARN)]
+    assert 0 <= clock_cost_ns() < 1e6
+
+
+def test_room_for_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = namedtuple("disk", "f_bfree f_frsize")
+    host = make(tmp_path, {}, f"--output-path {tmp_path}/r.json --sample-size 100000")
+    assert look(host) == []
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk(1000, 4096))
+    assert look(host) == [("output-room", REFUSE)]
+    assert look(dataclasses.replace(host, options=options.parse(["--output-path=/dev/null"]))) == []
+
+
+def test_a_check_that_fails_is_a_finding(tmp_path: Path) -> None:
+    class Broken(Check):
+        name = "broken"
+
+        def found(self, _host: Host) -> str | None:
+            raise ValueError("what is this?")
+
+    (finding,) = verdict.look(make(tmp_path, {}), [Broken()])
+    assert (finding.name, finding.severity) == ("broken", WARN)
+    assert "ValueError: what is this?" in finding.found
+
+
+def test_every_check_has_been_seen_to_find() -> None:
+    elsewhere = {
+        "zswap", "cpu-affinity", "root", "module", "kernel-log", "kernel-config", "output-room",
+        "load",
+    }  # fmt: skip
+    names = [check.name for check in verdict.CHECKS]
+    assert len(set(names)) == len(names)
+    assert {name for name, *_ in FOUND} | elsewhere == set(names)
+
+
+def test_every_check_says_what_it_means_and_how_to_change_it() -> None:
+    for check in verdict.CHECKS:
+        assert check.severity in (REFUSE, WARN, NOTE), check.name
+        assert len(check.meaning) > 15, check.name
+        assert len(check.advice) > 5, check.name
+
+
+def test_the_worst_comes_first_and_refuses(tmp_path: Path) -> None:
+    changes = {**sysctl("vm.panic_on_oom", "1"), **SWAP_FILE, **sysctl("kernel.panic", "5")}
+    host = make(tmp_path, changes)
+    found = verdict.look(host, FILE_CHECKS)
+    assert [finding.name for finding in found] == ["panic-on-oom", "swap", "panic-reboot"]
+    records = [verdict._record(finding, host.options) for finding in found]
+    assert [record["name"] for record in verdict.refused(records)] == ["panic-on-oom"]
+    text = verdict.table(records, 10)
+    assert "or accept it: --accept panic-on-oom" in text
+    assert "sysctl vm.panic_on_oom=0" in text
+    assert "7 of 10 checks found nothing" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_what_is_accepted_does_not_refuse(tmp_path: Path) -> None:
+    host = make(tmp_path, sysctl("vm.panic_on_oom", "1"), "--accept panic-on-oom,swap")
+    records = [verdict._record(f, host.options) for f in verdict.look(host, FILE_CHECKS)]
+    assert [record["accepted"] for record in records] == [True]
+    assert verdict.refused(records) == []
+    assert verdict.table(records, 10).endswith("a run may begin")
+
+
+def test_accepting_what_there_is_not_is_a_mistake() -> None:
+    with pytest.raises(UsageError, match="no check is called nonsense;"):
+        verdict.examine(options.parse(["--accept", "swap,nonsense"]))
+
+
+class Said:
+    """A reporter that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def __getattr__(self, kind: str) -> Any:
+        return lambda text: self.lines.append((kind, text))
+
+
+def test_a_run_says_what_was_found_before_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def finding(name: str, severity: str, accepted: bool = False) -> dict[str, Any]:
+        return {"name": name, "severity": severity, "accepted": accepted, "line": name.upper()}
+
+    findings = [
+        finding("a", REFUSE),
+        finding("b", REFUSE, accepted=True),
+        finding("c", REFUSE),
+        finding("d", WARN),
+        finding("e", NOTE),
+    ]
+    monkeypatch.setattr(session, "_examine", lambda _options: findings)
+    said = Said()
+    with pytest.raises(HostUnfitError, match=r"^C; or accept it: --accept c$"):
+        session._preflight(options.parse([]), said)  # type: ignore[arg-type]
+    assert said.lines == [
+        ("warning", "B"),
+        ("warning", "D"),
+        ("note", "e: E"),
+        ("error", "A; or accept it: --accept a"),
+    ]
+    findings[:] = findings[3:]
+    assert session._preflight(options.parse([]), said) == findings  # type: ignore[arg-type]
+
+
+# This very host
+
+
+def loads() -> list[str]:
+    (check,) = load.CHECKS
+    return [finding.found for finding in check.look(Host(options.parse([])))]
+
+
+def test_a_busy_process_is_named() -> None:
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.3)
+        # Other load may keep the CPUs so busy that one process gets less than half of one.
+        seen = [loads() for _ in range(3)]
+    finally:
+        busy.kill()
+        busy.wait()
+    assert any(f"(PID {busy.pid})" in line for lines in seen for line in lines)
+
+
+def test_an_idle_process_is_not_named() -> None:
+    idle = subprocess.Popen(["sleep", "60"])
+    try:
+        assert not any(f"(PID {idle.pid})" in line for line in loads())
+    finally:
+        idle.kill()
+        idle.wait()
+
+
+def test_a_daemon_that_kills_before_the_kernel_does_is_named(tmp_path: Path) -> None:
+    sleep = shutil.which("sleep")
+    assert sleep
+    shutil.copy(sleep, tmp_path / "earlyoom")
+    daemon = subprocess.Popen([tmp_path / "earlyoom", "60"])
+    try:
+        time.sleep(0.1)
+        found = [f.line() for f in verdict.look(Host(options.parse([]))) if f.name == "oom-daemon"]
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert any(
+        f"earlyoom is running (PID {daemon.pid})" in line and "systemctl stop earlyoom" in line
+        for line in found
+    )
+
+
+def test_the_readme_lists_every_check() -> None:
+    text = README.read_text()
+    for check in verdict.CHECKS:
+        assert f"| `{check.name}` | {check.severity}" in text, check.name
