@@ -191,7 +191,7 @@ def test_kbuild_gets_what_was_asked_for(kdir: Path) -> None:
     command = kbuild.make_command(tree.probe(kdir), tools, Path("/s"), 3)
     assert {"LLVM=1", "ARCH=arm64", "CROSS_COMPILE=aarch64-", "CC=clang-14", "-j3"} <= set(command)
     assert "CONFIG_DEBUG_INFO_BTF_MODULES=" in command
-    assert "KCFLAGS=-Og -ffile-prefix-map=/s=kmod" in command
+    assert "KCFLAGS=-g0 -Og -ffile-prefix-map=/s=kmod" in command
     assert "KBUILD_MODPOST_WARN=1" not in command
 
 

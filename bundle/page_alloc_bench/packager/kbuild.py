@@ -121,10 +121,11 @@ def build(
 def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:
     """Return the make command line.
 
-    The prefix map keeps the scratch directory out of the module, so that two builds agree. BTF is
+    The prefix map keeps the scratch directory out of the module, so that two builds agree. Debug
+    information names the tree; it would be stripped, but the build id is made before that. BTF is
     switched off because it needs pahole and the tree's vmlinux, and nothing reads it here.
     """
-    kcflags = f"{tools.kcflags or ''} -ffile-prefix-map={sources}=kmod".strip()
+    kcflags = " ".join(filter(None, ("-g0", tools.kcflags, f"-ffile-prefix-map={sources}=kmod")))
     command = ["make", "-C", str(tree.path), f"-j{jobs}", f"M={sources}", f"KCFLAGS={kcflags}"]
     for name, value in (
         ("LLVM", tools.llvm),

@@ -85,7 +85,7 @@ def build(sources: Mapping[str, bytes], place: str, guard: Guard) -> tuple[bytes
             file.write(data)
     command = [
         "make", "-C", kdir(), f"-j{len(os.sched_getaffinity(0))}", f"M={place}", *words,
-        f"KCFLAGS=-ffile-prefix-map={place}=kmod", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
+        f"KCFLAGS=-g0 -ffile-prefix-map={place}=kmod", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules",
     ]  # fmt: skip
     status, said = _run(command, guard)
     module = os.path.join(place, f"{_MODULE}.ko")
