@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Equal inputs give equal bytes, whoever builds, where, when, and from the checkout or a wheel."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from page_alloc_bench import resources
+from page_alloc_bench.packager import manifest, wheels
+from page_alloc_bench.targets import kernels
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# Words that stand nowhere by chance.
+HOST, USER, ELSEWHERE = "zebra-host", "okapi-user", "gnu-directory"
+NOBODY = 65534
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory that every user can get to, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix=f"{ELSEWHERE}.", dir="/var/tmp") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def copy_headers(kernel: kernels.FetchedKernel, target: Path) -> Path:
+    """Copy the headers of a kernel to another place; return the tree there."""
+    top = kernel.kdir.parents[2]
+    for part in ("src", "lib"):
+        shutil.copytree(top / "usr" / part, target / "usr" / part, symlinks=True)
+    kdir = target / kernel.kdir.relative_to(top)
+    for path in (kdir / "Makefile", kdir / ".kernelvariables"):
+        path.write_text(path.read_text().replace(str(top), str(target)))
+    for link in kdir.iterdir():
+        if link.is_symlink() and str(link.readlink()).startswith(str(top)):
+            moved = str(link.readlink()).replace(str(top), str(target))
+            link.unlink()
+            link.symlink_to(moved)
+    return kdir
+
+
+def opened(*names: str) -> str:
+    """Return shell commands that let everybody reach these files, in their mount namespace."""
+    closed = {
+        directory
+        for name in names
+        for directory in Path(os.path.realpath(name)).parents
+        if not directory.stat().st_mode & 0o001
+    }
+    return "\n".join(
+        f"""
+        mount -t tmpfs tmpfs /mnt && mkdir -m 755 /mnt/upper /mnt/work || exit 77
+        mount -t overlay -o lowerdir='{directory}',upperdir=/mnt/upper,workdir=/mnt/work \\
+            overlay '{directory}' || exit 77
+        """
+        for directory in sorted(closed)[:1]  # nobody closes a directory inside a closed one
+    )
+
+
+def everything_in(bundle: Path) -> bytes:
+    """Return all of a bundle's bytes, and what they are when unpacked."""
+    found = [bundle.read_bytes()]
+    with zipfile.ZipFile(bundle) as archive:
+        found += [archive.read(name) for name in archive.namelist()]
+        described = json.loads(archive.read("manifest.json"))
+    for python in described.get("interpreters", []):
+        start = python["offset"]
+        packed = found[0][start : start + python["size"]].rstrip(b"\0")
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed + b"\0" * 8))) as tar:
+            for member in tar.getmembers():
+                found.append(repr(member.get_info()).encode())
+                file = tar.extractfile(member)
+                data = file.read() if file else b""
+                found.append(data)
+                if member.name.endswith(".zip"):
+                    with zipfile.ZipFile(io.BytesIO(data)) as library:
+                        found += [library.read(name) for name in library.namelist()]
+    return b"\0".join(found)
+
+
+@as_root
+def test_two_users_in_two_places_get_the_same_bytes(open_place: Path, tmp_path: Path) -> None:
+    kernel = kernels.fetch()
+    here, there = tmp_path / "here", open_place / "some where else"
+    for place in (here, there):
+        place.mkdir()
+    checkout = open_place / "checkout"
+    for part in ("bundle", "kmod", "templates", "LICENSES"):
+        shutil.copytree(CHECKOUT / part, checkout / part,
+                        ignore=shutil.ignore_patterns("__pycache__", "*.o", "*.ko"))  # fmt: skip
+    kdir = copy_headers(kernel, open_place / "kernel")
+    home = open_place / "home"
+    shutil.copytree(wheels.cache_dir(), home / ".cache/page-alloc-bench/wheels")
+    for top in (there, home):
+        for path in (top, *top.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    command = [sys.executable, "-m", "page_alloc_bench.cli", "build", "-q", "-o", "bench.run"]
+    command += ["--sbom", "bench.cdx.json"]
+    subprocess.run([*command, "--kdir", str(kernel.kdir)], cwd=here, check=True, timeout=300)
+
+    script = f"""
+        {opened(sys.executable, sys.base_prefix)}
+        umask 077
+        hostname {HOST}
+        exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all "$@"
+    """
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(checkout / "bundle"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "7",
+        "HOME": str(home),
+        "USER": USER,
+        "LOGNAME": USER,
+        "HOSTNAME": HOST,
+        "TZ": "Pacific/Kiritimati",
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "de",
+        "TMPDIR": str(there),
+    }
+    subprocess.run(
+        ["unshare", "--uts", "--mount", "sh", "-c", script, "sh", *command, "--kdir", str(kdir)],
+        cwd=there,
+        env=environment,
+        check=True,
+        timeout=300,
+    )
+    assert (there / "bench.run").stat().st_uid == NOBODY
+    assert (there / "bench.run").stat().st_mode & 0o777 == 0o700
+    assert (here / "bench.run").stat().st_mode & 0o777 == 0o755
+    for name in ("bench.run", "bench.cdx.json"):
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
+    secrets = [
+        HOST, USER, ELSEWHERE, os.uname().nodename, str(tmp_path), str(CHECKOUT), str(Path.home()),
+        str(kernel.kdir), sys.prefix,
+    ]  # fmt: skip
+    content = everything_in(there / "bench.run") + (there / "bench.cdx.json").read_bytes()
+    told = [word for word in secrets if len(word) > 5 and word.encode() in content]
+    assert told == []
+
+
+def test_the_manifest_says_what_made_it(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        described = json.loads(archive.read("manifest.json"))
+        runner = {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if name.startswith(("__main__.py", "site-packages/page_alloc_bench/"))
+        }
+        kmod = {
+            name.partition("/")[2]: archive.read(name)
+            for name in archive.namelist()
+            if name.startswith("kmod/")
+        }
+        for part in described["parts"]:
+            assert manifest.sha256(archive.read(part["name"])) == part["sha256"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", described["tool"]["version"])
+    assert kmod == manifest.read_tree(resources.kmod_dir())
+    assert described["source"] == {
+        "kmod": manifest.source_digest(kmod),
+        "runner": manifest.source_digest(runner),
+    }
+    (module,) = described["modules"]
+    assert module["vermagic"].startswith(module["release"] + " ")
+    assert module["machine"] == "x86_64"
+    assert "12." in module["compiler"]
+
+
+# From a wheel.
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """An environment with nothing in it but this project's wheel and what that asks for."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    command = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*command, str(CHECKOUT)], check=True, timeout=300)
+    locked = re.findall(r"^([\w.-]+==\S+) ", (CHECKOUT / "requirements.lock").read_text(), re.M)
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(locked))
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=300)
+    pip[0] = str(environment / "bin/python")
+    wheel = str(next(tmp_path.glob("*.whl")))
+    subprocess.run([*pip, "install", "-c", str(constraints), wheel], check=True, timeout=600)
+    return environment
+
+
+@as_root
+def test_an_installed_wheel_needs_no_checkout(
+    installed: Path, bundle: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    kdir = kernels.fetch().kdir
+    script = f"""
+        mount -t tmpfs -o size=4k tmpfs '{CHECKOUT}' || exit 77
+        test ! -e '{CHECKOUT}/kmod' || exit 78
+        exec '{installed}/bin/page-alloc-bench' build -q --kdir '{kdir}'
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd=empty,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in empty.iterdir()] == ["bench.run"]
+    assert (empty / "bench.run").read_bytes() == bundle.read_bytes()
