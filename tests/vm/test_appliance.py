@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import psutil
 import pytest
 
-from page_alloc_bench.targets.appliance import Appliance
+from page_alloc_bench.packager.build import BuildRequest, build
+from page_alloc_bench.runner import result
+from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.appliance import Appliance, Finished
+from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.process import TargetError
 
 LOOK = """
@@ -85,7 +93,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 OWNER = """
-from page_alloc_bench.targets.appliance import Appliance
+from page_alloc_bench.packager.build import BuildRequest, build
+from page_alloc_bench.runner import result
+from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.appliance import Appliance, Finished
 Appliance("6.1", cpus=1).run("sleep 600", timeout=600)
 """
 
@@ -109,3 +120,58 @@ def test_nothing_outlives_an_owner_that_is_killed(scratch: Path) -> None:
     owner.kill()
     owner.wait()
     wait_for(lambda: not left() and not list(scratch.iterdir()))
+
+
+RUN = """
+list() {
+    find / -xdev ! -path '/appliance/*'
+    find /dev /dev/shm /tmp -xdev
+}
+list >/appliance/before
+./bench.run --iterations 1 --held 300 --spread 300 --output-path /appliance/result.json
+status=$?
+list >/appliance/after
+cat /proc/modules >/appliance/modules
+grep -l . /proc/[0-9]*/cmdline | xargs cat >/appliance/processes
+exit $status
+"""
+WRITTEN = ("result.json", "before", "after", "modules", "processes")
+
+
+def run_whole(kernel: FetchedKernel, bundle: Path, nodes: int) -> tuple[Finished, dict[str, Any]]:
+    """Run a bundle in short; return what came of it and its result, which is a valid one."""
+    guest = Appliance(kernel, cpus=4, nodes=nodes)
+    collect = [f"/appliance/{name}" for name in WRITTEN]
+    done = guest.run(RUN, {"/root/bench.run": bundle}, collect, timeout=600)
+    assert done.status == 0, done.stderr
+    document = json.loads(done.files["/appliance/result.json"])
+    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    assert document["run"]["complete"] is True
+    assert document["run"]["kernel"]["release"] == kernel.release
+    assert len(document["run"]["machine"]["nodes"]) == nodes
+    for order in (0, 4):
+        assert document[f"idle_available_bytes_order{order}"][0] > 600 << 20
+        assert len(document[f"kernel_page_allocs_per_cpu_order{order}"]) == 4
+        assert min(document[f"kernel_page_allocs_per_cpu_order{order}"]) > 300
+    assert not re.search(r"WARNING|BUG|Oops", done.dmesg), done.dmesg
+    return done, document
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for the default kernel, with the Python that it embeds by default."""
+    path = tmp_path_factory.mktemp("bundle") / "bench.run"
+    build(BuildRequest(kdir=kernels.fetch("6.1").kdir, output=path))
+    return path
+
+
+def test_a_bundle_needs_no_python_and_no_libc_and_leaves_nothing(bundle: Path) -> None:
+    done, _ = run_whole(kernels.fetch("6.1"), bundle, 2)
+    assert "allocations/s per CPU" in done.stderr
+    before, after, modules, processes = (done.files[f"/appliance/{name}"] for name in WRITTEN[1:])
+    assert after == before
+    assert before.count(b"\n") > 300
+    assert b"page_alloc_bench" not in modules
+    assert b"virtio_blk" in modules
+    assert b"bench.run" not in processes
+    assert b"/init" in processes
