@@ -111,7 +111,7 @@ def u_test(base: Array, new: Array) -> tuple[float, int]:
     method: object = "asymptotic"
     if distinct == together.size and max(base.size, new.size) <= _EXACT:
         method = "exact"
-    elif math.comb(together.size, base.size) <= _ENUMERABLE:
+    elif min(base.size, new.size) > 1 and math.comb(together.size, base.size) <= _ENUMERABLE:
         method = stats.PermutationMethod(n_resamples=_ENUMERABLE)
     done = stats.mannwhitneyu(new, base, alternative="two-sided", method=method)
     return float(done.pvalue), int(np.sign(done.statistic - base.size * new.size / 2))
