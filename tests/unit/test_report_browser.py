@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A report works in a real browser: Debian's chromium, as a reader would open the file."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from page_alloc_bench.analysis import compare, report, results
+
+DATA = Path(__file__).resolve().parents[1] / "data/results"
+CHROMIUM = "/usr/bin/chromium"
+
+# A text of a picture that the picture's own edge cuts off, or two that lie on each other.
+FAULTY_TEXTS = """() => {
+    const faults = [];
+    for (const svg of document.querySelectorAll("main svg")) {
+        const frame = svg.getBoundingClientRect();
+        const texts = [...svg.querySelectorAll("text")].map(
+            (text) => [text.textContent, text.getBoundingClientRect()]);
+        texts.forEach(([words, box], i) => {
+            if (box.left < frame.left - 1 || box.right > frame.right + 1 ||
+                box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+                faults.push(`cut off: ${words}`);
+            for (const [others, other] of texts.slice(i + 1))
+                if (box.left < other.right - 1 && other.left < box.right - 1 &&
+                    box.top < other.bottom - 3 && other.top < box.bottom - 3)
+                    faults.push(`overlap: ${words} and ${others}`);
+        });
+    }
+    return faults;
+}"""
+# Pictures by what is drawn in them, other than their frame.
+DRAWN = """() => [...document.querySelectorAll("main svg")].map((svg) => {
+    const box = svg.getBoundingClientRect();
+    const shapes = [...svg.querySelectorAll("path, use")].filter((shape) => {
+        const own = shape.getBoundingClientRect();
+        return own.width + own.height > 0;
+    });
+    return [box.width, box.height, shapes.length];
+})"""
+PAINTED = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
+    () => done(performance.now()))))"""
+
+
+@dataclass
+class Opened:
+    """A page that was opened, and what it did."""
+
+    page: Page
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("reports")
+    base = results.load_all([DATA / "init_on_alloc-1"])
+    new = results.load_all([DATA / "init_on_alloc-0"])
+    made = {"single": (base[:1], []), "two-sided": (base, new)}
+    for name, shown in made.items():
+        (place / f"{name}.html").write_text(report.html(*shown))
+    return {name: place / f"{name}.html" for name in made}
+
+
+def opened(browser: Browser, path: Path, **options: Any) -> Opened:
+    """Return a report that a new reader has opened."""
+    made = Opened(browser.new_context(**options).new_page())
+    made.page.on("console", lambda message: made.console.append(message.text))
+    made.page.on("pageerror", lambda error: made.console.append(str(error)))
+    made.page.on("request", lambda request: made.requests.append(request.url))
+    made.page.goto(path.as_uri())
+    return made
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[400, 1600])
+def width(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(params=["single", "two-sided"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def reader(
+    browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str
+) -> Iterator[Opened]:
+    screen = {"width": width, "height": 900}
+    made = opened(browser, reports[name], viewport=screen, color_scheme=scheme)
+    yield made
+    made.page.context.close()
+
+
+def test_it_is_quiet_readable_and_accessible(reader: Opened, width: int) -> None:
+    page = reader.page
+    for fold in page.locator("details").all():
+        fold.evaluate("fold => { fold.open = true }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.scrollWidth") <= width
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert not page.evaluate(FAULTY_TEXTS)
+    assert reader.console == []
+    assert [url[:5] for url in reader.requests] == ["file:"]
+
+
+def test_every_chart_is_drawn(browser: Browser, reports: dict[str, Path], name: str) -> None:
+    reader = opened(browser, reports[name], viewport={"width": 1600, "height": 900})
+    drawn = reader.page.evaluate(DRAWN)
+    assert len(drawn) == 20
+    for width, height, shapes in drawn:
+        assert width > 300
+        assert height > 150
+        assert shapes >= 8
+    # Nothing is left black that should have a colour of the page.
+    ink = reader.page.evaluate("getComputedStyle(document.querySelector('main svg text')).fill")
+    assert ink == "rgb(27, 31, 36)"
+
+
+def test_it_is_drawn_in_time(browser: Browser, reports: dict[str, Path]) -> None:
+    reader = opened(browser, reports["two-sided"])
+    assert reader.page.evaluate(PAINTED) <= 3000
+
+
+def test_dark_is_dark(browser: Browser, reports: dict[str, Path]) -> None:
+    means = {}
+    for scheme in ("light", "dark"):
+        page = opened(browser, reports["single"], color_scheme=scheme).page
+        shot = page.locator("main svg").first.screenshot()
+        with Image.open(io.BytesIO(shot)) as image:
+            grey = image.convert("L").histogram()
+        means[scheme] = sum(value * count for value, count in enumerate(grey)) / sum(grey)
+    assert means["dark"] < 60
+    assert means["light"] > 195
+
+
+def test_it_needs_no_script(browser: Browser, reports: dict[str, Path]) -> None:
+    with_script = opened(browser, reports["two-sided"]).page
+    without = opened(browser, reports["two-sided"], java_script_enabled=False).page
+    assert without.locator("main svg").count() == 20
+    without.locator("summary").first.click()
+    assert without.locator("details table").first.is_visible()
+    with_script.locator("summary").first.click()
+    assert without.inner_text("main") == with_script.inner_text("main")
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, reports: dict[str, Path]) -> None:
+    page = opened(browser, reports["single"]).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#content")
+
+
+def test_a_result_can_be_saved_from_it(browser: Browser, reports: dict[str, Path]) -> None:
+    page = opened(browser, reports["single"]).page
+    with page.expect_download() as download:
+        page.get_by_role("link", name="base-01.json.gz").click()
+    saved = download.value.path()
+    assert saved.read_bytes() == next(iter(sorted(DATA.glob("init_on_alloc-1/*")))).read_bytes()
+
+
+def test_it_prints(browser: Browser, reports: dict[str, Path], tmp_path: Path) -> None:
+    page = opened(browser, reports["two-sided"], color_scheme="dark").page
+    printed = tmp_path / "report.pdf"
+    page.pdf(path=printed, format="A4", print_background=True)
+    text = subprocess.run(
+        ["pdftotext", "-layout", printed, "-"], capture_output=True, text=True, check=True
+    ).stdout
+    base = results.load_all([DATA / "init_on_alloc-1"])
+    new = results.load_all([DATA / "init_on_alloc-0"])
+    sentence = compare.compare(base, new).sentence
+    assert sentence.split(":")[0] in " ".join(text.split())
+    assert "time of one allocation (log)" in text  # pictures' text is text
+    assert "unevictable_pgs_culled" in text  # what is folded on a screen
+    assert "Skip to the content" not in text
+    pages = text.count("\f")
+    assert 5 <= pages <= 25
+    subprocess.run(
+        ["pdftoppm", "-r", "20", "-png", "-f", "1", "-l", "1", printed, tmp_path / "sheet"],
+        check=True,
+    )
+    with Image.open(next(tmp_path.glob("sheet*.png"))) as image:
+        assert image.convert("L").getpixel((5, 5)) > 250  # paper is white, whatever the screen
