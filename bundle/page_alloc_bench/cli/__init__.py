@@ -19,6 +19,8 @@ _COMMANDS = {
     "run": "build",
     "vm": "vm",
     "compare": "compare",
+    "report": "report",
+    "show": "show",
     "export": "export",
     "query": "query",
 }

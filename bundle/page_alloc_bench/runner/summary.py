@@ -80,20 +80,37 @@ def of_metric(document: Document, name: str, order: int) -> Statistics | None:
 def render(document: Document) -> str:
     """Return the summary of a run, at most WIDTH columns wide: table, rates, warnings."""
     run = document.run
-    orders = sorted({split_key(name)[1] for name in document.metrics})
-    lines = _heading(run)
-    for order in orders:
-        lines += ["", f"order {order} ({_block(run, order)} a block)"]
-        lines += _table(document, order)
-        lines += _remarks(document, order)
+    lines = heading(run)
+    for order in orders(document):
+        lines += ["", *of_order(document, order)]
     if run["warnings"]:
-        lines += ["", *_warnings(run["warnings"])]
+        lines += ["", *warnings(run["warnings"])]
     if not run["complete"]:
-        lines += ["", *_wrap(f"NOT COMPLETE: {run['ended']['reason']}", "  ")]
+        lines += ["", *not_complete(run)]
     return "\n".join(lines)
 
 
-def _heading(run: dict[str, Any]) -> list[str]:
+def orders(document: Document) -> list[int]:
+    """Return the orders that anything was measured in, ascending."""
+    return sorted({split_key(name)[1] for name in document.metrics})
+
+
+def of_order(document: Document, order: int) -> list[str]:
+    """Return the table of one order, and what it cannot say."""
+    return [
+        f"order {order} ({_block(document.run, order)} a block)",
+        *_table(document, order),
+        *_remarks(document, order),
+    ]
+
+
+def not_complete(run: dict[str, Any]) -> list[str]:
+    """Return why a run is not complete."""
+    return _wrap(f"NOT COMPLETE: {run['ended']['reason']}", "  ")
+
+
+def heading(run: dict[str, Any]) -> list[str]:
+    """Return what was measured on, after an empty line."""
     kernel, machine = run["kernel"], run["machine"]
     return [
         "",
@@ -229,11 +246,11 @@ def _timing(document: Document, order: int) -> str:
     return f"timed {timed[0]:,} of {allocs:,} allocations{cost}"
 
 
-def _warnings(warnings: Sequence[str]) -> list[str]:
+def warnings(texts: Sequence[str]) -> list[str]:
     """Return the warnings, each once."""
     lines = []
-    for text in dict.fromkeys(warnings):
-        times = warnings.count(text)
+    for text in dict.fromkeys(texts):
+        times = texts.count(text)
         lines += _wrap(f"warning: {text}" + (f" ({times} times)" if times > 1 else ""), "  ")
     return lines
 
