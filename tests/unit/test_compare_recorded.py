@@ -110,8 +110,9 @@ def test_a_planted_change_is_measured_at_its_size(runs: Runs, tmp_path: Path) ->
         assert row.change_percent is None or row.change_percent == pytest.approx(planted, abs=0.01)
     for row in compare(runs, latency).rows:
         planted = 5 if row.metric.endswith("latencies_ns") else 0
-        # A step of the guest's clock, 10 ns, is 2 % of a free.
-        assert row.change_percent is None or row.change_percent == pytest.approx(planted, abs=1.5)
+        # A step of the guest's clock, 10 ns, is 2 % of a free; a bucket of the tail is 6 % wide.
+        near = 1.5 if row.statistic in ("median", "max") else 3
+        assert row.change_percent is None or row.change_percent == pytest.approx(planted, abs=near)
 
 
 def test_an_improvement_is_no_regression(runs: Runs, tmp_path: Path) -> None:
