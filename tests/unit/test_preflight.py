@@ -243,6 +243,7 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
     ("turbo", NOTE, {f"{CPU}/intel_pstate/no_turbo": "0"}, ""),
     ("turbo", NOTE, {f"{CPU}/cpufreq/boost": "1"}, ""),
     ("clocksource", WARN, {CLOCK: "hpet"}, ""),
+    ("ticking-clock", WARN, {CLOCK: "refined-jiffies"}, ""),
     ("offline-cpus", NOTE, {f"{CPU}/online": "0-3", f"{CPU}/present": "0-4"}, ""),
     ("isolated-cpus", NOTE, {f"{CPU}/isolated": "2-3"}, "--cpus 0,1"),
     ("memoryless-nodes", NOTE, {f"{NODE}/online": "0-2"}, ""),

@@ -69,6 +69,14 @@ def test_rates_counts_and_what_was_timed_are_shown() -> None:
     assert "timed 60,000 of 3,840,000 allocations; a clock read costs 20.0-31.0 ns" in text
 
 
+def test_a_clock_whose_cost_is_unknown_has_none() -> None:
+    made = document()
+    made.run["clocks"] = [{"cost_ps": None}, {"cost_ps": None}]
+    assert "timed 60,000 of 3,840,000 allocations\n" in summary.render(made) + "\n"
+    made.run["clocks"] = [{"cost_ps": None}, {"cost_ps": 20_000}]
+    assert "a clock read costs 20.0-20.0 ns" in summary.render(made)
+
+
 @pytest.mark.parametrize("largest_ns", [90, 280_000_000, 10**12])
 @pytest.mark.parametrize("memory", [64 << 20, 2 << 30, 12 << 40])
 def test_it_never_is_wider_than_promised(largest_ns: int, memory: int) -> None:

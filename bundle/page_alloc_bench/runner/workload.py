@@ -225,7 +225,13 @@ class Workload:
         for latency_class in LatencyClass:
             self._collect_latencies(latency_class)
         self._document.run["clocks"] = [
-            {"cpu": s.cpu, "node": s.node, "cost_ps": s.clock_cost_ps, "step_ns": s.clock_step_ns}
+            {
+                "cpu": s.cpu,
+                "node": s.node,
+                # A clock that ticks may stand still all the while that the module looks at it.
+                "cost_ps": s.clock_cost_ps or None,
+                "step_ns": s.clock_step_ns or None,
+            }
             for s in stats
         ]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from .check import NOTE, WARN, Check, Finding
 from .host import Host
 
-_SLOW_CLOCKS = ("hpet", "acpi_pm", "pit", "jiffies", "refined-jiffies")
+_SLOW_CLOCKS = ("hpet", "acpi_pm", "pit")
+_TICKING_CLOCKS = ("jiffies", "refined-jiffies")
 _SLOW_NS = 500.0
 _ON = ("1", "y", "Y", "t", "T", "on", "yes", "true")
 _ADVICE = "measure a kernel built without it, or compare only with kernels that have it too"
@@ -129,6 +130,22 @@ class Clocksource(Check):
         return f"the clocksource is {name}, and reading it costs about {cost_ns:,.0f} ns"
 
 
+class TickingClock(Check):
+    """A clock that stands still between two ticks of the timer."""
+
+    name = "ticking-clock"
+    severity = WARN
+    meaning = "latencies are zero or whole ticks, which are milliseconds"
+    advice = Clocksource.advice
+
+    def found(self, host: Host) -> str | None:
+        """Report it where latencies are taken."""
+        name = host.read("sys/devices/system/clocksource/clocksource0/current_clocksource")
+        if host.options.latencies == "none" or name not in _TICKING_CLOCKS:
+            return None
+        return f"the clocksource is {name}, which moves with the timer's ticks only"
+
+
 _ZEROING = "each page is zeroed as it is {}: most of the time that this takes is not the allocator"
 
 CHECKS = (
@@ -191,4 +208,5 @@ CHECKS = (
     Governor(),
     Turbo(),
     Clocksource(),
+    TickingClock(),
 )
