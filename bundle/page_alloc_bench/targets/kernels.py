@@ -82,6 +82,13 @@ class FetchedKernel:
     modules_dir: Path
     kdir: Path
 
+    @property
+    def trees(self) -> tuple[Path, ...]:
+        """Return the directories that a build root must see to build modules for it."""
+        if self.kernel.config:
+            return (self.kdir, source_kernel.source_of(self.kernel))
+        return (self.kdir.parents[2],)
+
 
 def lookup(name: str) -> Kernel:
     """Return the row called NAME; the error lists the names there are."""

@@ -43,6 +43,11 @@ def source(version: str, suites: Sequence[str] = _SUITES) -> Path:
     return directory / "linux"
 
 
+def source_of(kernel: Kernel) -> Path:
+    """Return the source tree that the row KERNEL is built from."""
+    return source(kernel.name.partition("-")[0], kernel.suites)
+
+
 def build(kernel: Kernel) -> Path:
     """Return the cached build of the row KERNEL, a directory as kernels.fetch() makes it.
 
@@ -125,7 +130,7 @@ def _build(kernel: Kernel, config: str, temporary: Path) -> None:
 
 
 def _make(kernel: Kernel, objects: Path, *words: str) -> None:
-    tree = source(kernel.name.partition("-")[0], kernel.suites)
+    tree = source_of(kernel)
     argv = ["make", "-s", "-C", str(tree), f"O={objects}", *_ANONYMOUS, *kernel.make, *words]
     try:
         run(build_root.command(argv, writable=[objects], readonly=[tree]))
