@@ -102,10 +102,10 @@ def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | 
     if _alike(values[0] + values[1], tolerance) and not bad:
         return None
     within = not all(_alike(side, tolerance) for side in values)
-    if kind == "meant" and within:
+    if len(known) < len(runs):
+        kind = "other"  # not recorded in some of the runs: no reason to call them different
+    elif kind == "meant" and within:
         kind = "invalidating"  # a side of two kernels is no side
-    elif kind == "invalidating" and len(known) < len(runs):
-        kind = "other"  # from another version of the runner; it cannot be held against it
     return Difference(name, kind, _texts(values[0]), _texts(values[1]), within)
 
 
@@ -204,7 +204,9 @@ def _kernel(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
     options = kernel["config"]["options"]
     yield "kernel.config_options", _Fact("other", "unknown" if options is None else "known")
     for when in ("init_on_alloc", "init_on_free"):
-        yield when, _Fact("meant", _initialises(when, words, options))
+        zeroes = _zeroes(when, words, options)
+        if zeroes is not None:
+            yield when, _Fact("meant", zeroes)
     for name, value in (options or {}).items():
         debug = name.startswith(_DEBUG_PREFIXES) or name in _DEBUG_OPTIONS
         yield (
@@ -213,7 +215,7 @@ def _kernel(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
         )
 
 
-def _initialises(when: str, words: Sequence[str], options: dict[str, str] | None) -> bool | None:
+def _zeroes(when: str, words: Sequence[str], options: dict[str, str] | None) -> bool | None:
     """Return whether the kernel fills pages with zeros; None if that is not known."""
     for word in reversed(words):
         name, _, value = word.partition("=")

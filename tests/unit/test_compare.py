@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What compare refuses, what it concludes, and how it says so."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.text import Text
+
+import recorded
+from page_alloc_bench.analysis import compare as engine
+from page_alloc_bench.analysis import (
+    format_csv,
+    format_json,
+    format_markdown,
+    format_table,
+    format_text,
+    results,
+)
+from page_alloc_bench.analysis.compare import Comparison
+from page_alloc_bench.cli import main
+
+DOCUMENTS = recorded.documents(recorded.BASE)
+OTHERS = recorded.documents(recorded.NEW)
+
+Change = Callable[[recorded.Document], Any]
+
+
+def copy(document: recorded.Document, change: Change | None = None) -> recorded.Document:
+    made: recorded.Document = json.loads(json.dumps(document))
+    if change:
+        change(made)
+    return made
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Callable[..., Path]:
+    """Write some of the recorded runs, each changed, into a directory of its own."""
+
+    def write(first: int, last: int, change: Change | None = None) -> Path:
+        number = len(list(tmp_path.iterdir()))
+        made = (copy(document, change) for document in DOCUMENTS[first:last])
+        return recorded.write(tmp_path / f"side{number}", made)
+
+    return write
+
+
+def compared(base: Path, new: Path, **options: Any) -> Comparison:
+    options.setdefault("resamples", 50)
+    return engine.compare(results.load_all([base]), results.load_all([new]), **options)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def real() -> Comparison:
+    base, new = (results.load_all([path]) for path in (recorded.BASE, recorded.NEW))
+    return engine.compare(base, new)
+
+
+# What differs
+
+
+def test_the_command_line_is_what_is_compared_if_the_kernel_is_the_same(real: Comparison) -> None:
+    assert {(d.name, d.kind) for d in real.differences} == {
+        ("kernel.cmdline", "meant"),
+        ("init_on_alloc", "meant"),
+    }
+
+
+def test_another_kernel_is_what_is_compared(side: Any) -> None:
+    def other(document: recorded.Document) -> None:
+        document["run"]["kernel"].update(release="6.2.0", version="#2")
+        document["run"]["kernel"]["config"]["sha256"] = "0" * 64
+        document["run"]["kernel"]["cmdline"] = "BOOT_IMAGE=/vmlinuz-6.2 quiet init_on_alloc=1"
+
+    found = {d.name: d.kind for d in compared(side(0, 6), side(6, 12, other)).differences}
+    # The bundle has no module for 6.2.0, so what compiled it is not known.
+    assert found.pop("tool.compiler") == "other"
+    assert found == {
+        "kernel.cmdline": "other",
+        "kernel.release": "meant",
+        "kernel.version": "meant",
+        "kernel.config": "meant",
+    }
+
+
+def run_of(path: str, value: Any) -> Change:
+    """Return a change of one fact, by its place under run."""
+    *parents, last = path.split("/")
+
+    def change(document: recorded.Document) -> None:
+        place = document["run"]
+        for name in parents:
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        place[last] = value
+
+    return change
+
+
+INVALIDATING = {
+    "parameters.held": run_of("parameters/held", 301),
+    "parameters.thp": run_of("parameters/thp", "never"),
+    "parameters.iterations": run_of("parameters/iterations", 5),
+    "machine.memory": run_of("machine/memory_bytes", 2 << 30),
+    "machine.cpus_used": run_of("machine/cpus_used", "0"),
+    "machine.cpu_model": run_of("machine/cpu_model", "AMD EPYC 9965"),
+    "machine.hypervisor": run_of("machine/hypervisor", None),
+    "machine.nodes": lambda d: d["run"]["machine"]["nodes"].append(
+        {"node": 2, "cpus": "", "memory_bytes": 0, "distances": None}
+    ),
+    "machine.clocksource": run_of("machine/clocksource", "tsc"),
+    "machine.page_size": run_of("kernel/page_size_bytes", 65536),
+    "machine.architecture": run_of("kernel/machine", "aarch64"),
+    "governor": run_of("machine/governors", ["powersave"]),
+    "swap": run_of("machine/swap_bytes", 1 << 30),
+    "thp.enabled": run_of("machine/thp/enabled", "never"),
+    "debug.DEBUG_VM": run_of("kernel/config/options/DEBUG_VM", "y"),
+    "debug.KASAN": run_of("kernel/config/options/KASAN", "y"),
+    "debug.PROVE_LOCKING": run_of("kernel/config/options/PROVE_LOCKING", "y"),
+    "tool.module": run_of("bundle/source/kmod", "0" * 64),
+    "incomplete": run_of("complete", False),
+}
+
+
+@pytest.mark.parametrize("name", INVALIDATING)
+def test_what_invalidates_is_refused_unless_it_is_allowed(name: str, side: Any) -> None:
+    base, new = side(0, 6), side(6, 12, INVALIDATING[name])
+    with pytest.raises(engine.RefusedError) as refused:
+        compared(base, new)
+    assert name in [d.name for d in refused.value.differences]
+    names = [d.name for d in refused.value.differences]
+    comparison = compared(base, new, allow=names)
+    assert [d.allowed for d in comparison.differences if d.name in names] == [True] * len(names)
+
+
+OTHER = {
+    "vm.swappiness": run_of("machine/sysctl_vm/swappiness", "10"),
+    "kernel.taint": run_of("kernel/taint", 512),
+    "tool.version": run_of("tool_version", "0.2.0"),
+    "tool.runner": run_of("bundle/source/runner", "0" * 64),
+    "config.HZ": run_of("kernel/config/options/HZ", "1000"),
+    "parameters.sample_size": run_of("parameters/sample_size", 5),
+    "thp.defrag": run_of("machine/thp/defrag", "always"),
+    "python": run_of("machine/python", "3.13.5"),
+    "warnings": run_of("warnings", ["the host was busy"]),
+    "parameters.pattern": run_of("parameters/pattern", "antagonist"),
+    "kernel.config_options": run_of("kernel/config/options", None),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_else_differs_is_listed_before_what_is_meant(name: str, side: Any) -> None:
+    def change(document: recorded.Document) -> None:
+        document["run"]["kernel"]["version"] = "#2"
+        OTHER[name](document)
+
+    comparison = compared(side(0, 6), side(6, 12, change))
+    kinds = [d.kind for d in comparison.differences]
+    assert kinds == sorted(kinds, key=["invalidating", "other", "meant"].index)
+    assert name in [d.name for d in comparison.differences if d.kind == "other"]
+    text = format_text.render(comparison)
+    assert text.index(f"differs: {name}") < text.index("compared: kernel.version")
+    assert text.index("compared: kernel.version") < text.index("order 0")
+
+
+def test_a_kernel_that_differs_in_zeroing_too_is_refused(side: Any) -> None:
+    def other(document: recorded.Document) -> None:
+        document["run"]["kernel"]["version"] = "#2"
+        document["run"]["kernel"]["cmdline"] = "init_on_alloc=0"
+
+    with pytest.raises(engine.RefusedError, match=r"comparison: init_on_alloc$"):
+        compared(side(0, 6), side(6, 12, other))
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (run_of("parameters/held", 301), {"parameters.held"}),
+        (run_of("complete", False), {"incomplete"}),
+        (run_of("kernel/version", "#2"), {"kernel.version"}),
+        (run_of("kernel/cmdline", "init_on_alloc=1 quiet"), {"kernel.cmdline"}),
+    ],
+)
+def test_runs_of_one_side_must_be_alike(change: Change, names: set[str], side: Any) -> None:
+    mixed = side(0, 6)
+    (mixed / "00.json").write_text(json.dumps(copy(DOCUMENTS[0], change)))
+    with pytest.raises(engine.RefusedError) as refused:
+        compared(mixed, side(6, 12))
+    assert {d.name for d in refused.value.differences} == names
+
+
+def test_seeds_and_what_the_kernel_reserves_at_boot_may_differ(side: Any) -> None:
+    def other(document: recorded.Document) -> None:
+        document["run"]["parameters"].update(seed=99, timeout_s=5.0)
+        document["run"]["machine"]["memory_bytes"] -= 1 << 20
+        document["run"]["kernel"]["cmdline"] += " BOOT_IMAGE=/x"
+
+    assert compared(side(0, 6), side(6, 12, other)).differences == ()
+
+
+def test_a_run_counts_once_even_as_a_copy(side: Any, tmp_path: Path) -> None:
+    base, new = side(0, 6), side(5, 12)
+    with pytest.raises(engine.CompareError, match=r"side1/00\.json: the same run as .*05\.json"):
+        compared(base, new)
+    (base / "copy.json").write_text(json.dumps(DOCUMENTS[0], indent=1))
+    with pytest.raises(engine.CompareError, match="a run counts once"):
+        compared(base, side(6, 12))
+    assert run(base / "00.json", base / "00.json", "--vs", new).exit_code == 3
+
+
+# What is concluded
+
+
+@pytest.mark.parametrize("runs", [1, 3, 5])
+def test_too_few_runs_for_a_verdict_say_how_many_are_needed(runs: int, side: Any) -> None:
+    worse = lambda d: d.update(recorded.plant_memory(d, 0.5))  # noqa: E731
+    comparison = compared(side(0, runs), side(12, 12 + runs, worse))
+    assert {row.verdict for row in comparison.rows} == {"too few runs", "not tested"}
+    assert comparison.exit_code == engine.CANNOT_TELL
+    assert comparison.least_runs == 6
+    assert f"{comparison.tests} tests need 6 a side" in comparison.sentence
+    known = [row.runs_needed for row in comparison.tested]
+    assert all(need is None for need in known) if runs == 1 else min(map(int, known)) >= 6  # type: ignore[arg-type]
+    if runs > 1:
+        assert "80 % power by about" in comparison.sentence
+
+
+def test_four_runs_are_enough_for_one_test(side: Any) -> None:
+    worse = lambda d: d.update(recorded.plant_memory(d, 0.5))  # noqa: E731
+    base, new = side(0, 4), side(12, 16, worse)
+    only = ["idle_available_bytes_order0"]
+    assert compared(base, new, only=only).exit_code == engine.REGRESSION
+    assert compared(new, base, only=only).exit_code == engine.NO_REGRESSION
+    assert compared(base, new, only=["idle_available_bytes"]).exit_code == engine.CANNOT_TELL
+
+
+def test_the_direction_that_is_good_comes_from_the_schema(side: Any) -> None:
+    def change(document: recorded.Document) -> None:
+        document.update(recorded.plant_memory(document, 1.3))
+        document.update(recorded.plant_latency(document, 1.5, "alloc"))
+        document.update(recorded.plant_latency(document, 0.5, "free"))
+
+    comparison = compared(side(0, 10), side(12, 22, change))
+    medians = {row.metric: row for row in comparison.rows
+               if row.order == 0 and row.statistic == "median"}  # fmt: skip
+    verdicts = {metric: (row.verdict, row.beyond) for metric, row in medians.items()}
+    assert verdicts == {
+        "idle_available_bytes": ("better", True),
+        "antagonized_available_bytes": ("better", True),
+        "kernel_page_alloc_latencies_ns": ("worse", True),
+        "kernel_page_free_latencies_ns": ("better", True),
+    }
+    assert comparison.exit_code == engine.REGRESSION
+    assert comparison.sentence.startswith("Regression of 2 % or more: allocation")
+
+
+def test_a_change_below_the_threshold_is_no_regression(side: Any) -> None:
+    worse = lambda d: d.update(recorded.plant_memory(d, 0.95))  # noqa: E731
+    base, new = side(0, 12), side(12, 24, worse)
+    strict = compared(base, new, only=["antagonized_available_bytes"])
+    lax = compared(base, new, only=["antagonized_available_bytes"], threshold_percent=10)
+    assert (strict.exit_code, lax.exit_code) == (engine.REGRESSION, engine.NO_REGRESSION)
+    assert {(row.verdict, row.beyond) for row in lax.rows} == {("worse", False)}
+    assert "(worse)" in format_text.render(lax)
+
+
+def test_only_on_request_must_a_regression_be_excluded(side: Any) -> None:
+    base, new = side(0, 12), side(12, 24)
+    assert compared(base, new).exit_code == engine.NO_REGRESSION
+    unsure = compared(base, new, sure=True)
+    assert unsure.exit_code == engine.CANNOT_TELL
+    assert re.search(r"about [0-9,]+ runs a side would find one", unsure.sentence)
+    memory = ["*_available_bytes_order0"]
+    sure = compared(base, new, sure=True, only=memory, threshold_percent=5, resamples=2000)
+    assert sure.exit_code == engine.NO_REGRESSION
+    assert all((row.change_low or -99) > -5 for row in sure.rows)
+
+
+def test_what_appears_from_nothing_is_beyond_any_threshold(side: Any) -> None:
+    def fails(document: recorded.Document) -> None:
+        count = 5 + len(json.dumps(document)) % 97
+        document["kernel_alloc_failures_order0"] = [count]
+
+    comparison = compared(side(0, 6), side(6, 12, fails), only=["kernel_alloc_failures_order0"])
+    (row,) = comparison.rows
+    assert (row.change_percent, row.verdict, row.regression) == (None, "worse", True)
+    assert comparison.exit_code == engine.REGRESSION
+
+
+def test_geomeans_are_of_the_tested_rows_of_one_family(real: Comparison) -> None:
+    for mean in real.geomeans:
+        rows = [row for row in real.tested if row.family == mean.family]
+        assert mean.rows == len(rows)
+        logs = [math.log1p((row.change_percent or 0) / 100) for row in rows]
+        assert math.log1p(mean.change_percent / 100) == pytest.approx(sum(logs) / len(logs))
+        assert len({row.unit for row in rows}) == 1
+    families = [mean.family for mean in real.geomeans]
+    assert families == ["available memory", "rate", "allocation latency", "free latency"]
+
+
+def test_all_statistics_are_tested_on_request_only(side: Any) -> None:
+    base, new = side(0, 8), side(8, 16)
+    some, everything = compared(base, new), compared(base, new, everything=True)
+    maxima = [row for row in some.rows if row.statistic == "max"]
+    assert maxima
+    assert {row.verdict for row in maxima} == {"not tested"}
+    assert all(row.verdict != "not tested" for row in everything.rows)
+    assert everything.tests == len(everything.rows) > len(some.rows) > some.tests
+
+
+def test_what_one_side_lacks_is_said(side: Any) -> None:
+    def lack(document: recorded.Document) -> None:
+        del document["idle_available_bytes_order0"]
+
+    comparison = compared(side(0, 6), side(6, 12, lack))
+    assert "only one side has idle memory, order 0: not compared" in comparison.warnings
+
+
+def test_the_same_seed_gives_the_same_comparison(side: Any) -> None:
+    base, new = side(0, 6), side(6, 12)
+    texts = [format_json.render(compared(base, new, seed=seed)) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_sides_without_a_common_metric_are_named(side: Any) -> None:
+    def change(document: recorded.Document) -> None:
+        for name in [name for name in document if name != "run"]:
+            document[name.replace("order", "order1")] = document.pop(name)
+
+    base, new = side(0, 4), side(4, 8, change)
+    done = run(base, "--vs", new)
+    assert done.exit_code == 3
+    assert done.stderr.count("\n") == 1
+    assert "no metric in common" in done.stderr
+    assert str(base) in done.stderr
+    assert str(new) in done.stderr
+
+
+# How it is said
+
+
+def test_the_text_fits_a_commit_message(real: Comparison, side: Any) -> None:
+    few = compared(side(0, 3), side(3, 6))
+    everything = compared(side(0, 8), side(8, 16), everything=True)
+    for comparison in (real, few, everything):
+        text = format_text.render(comparison)
+        assert max(map(len, text.splitlines())) <= 72
+        for row in comparison.rows:
+            assert f"\norder {row.order} " in text
+    line = next(t for t in format_text.render(real).splitlines() if t.startswith("alloc median"))
+    assert re.fullmatch(
+        r"alloc median +5\.305us ±2% +665ns ±4% +-87\.5% -87\.\d\.\.-87\.\d +better", line
+    )
+
+
+def test_the_table_fits_80_columns_and_has_more_in_more(real: Comparison) -> None:
+    narrow = Text.from_ansi(format_table.render(real, 80)).plain
+    wide = Text.from_ansi(format_table.render(real, 140)).plain
+    assert "…" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "runs for 2 %" not in narrow
+    assert "runs for 2 %" in wide
+    assert "allocation p99.9" in wide
+    assert "\x1b[" in format_table.render(real, 80)
+
+
+def test_csv_and_json_have_the_numbers_unrounded(real: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(format_csv.render(real))))
+    document = json.loads(format_json.render(real))
+    assert len(rows) == len(document["rows"]) == len(real.rows)
+    for row, line, item in zip(real.rows, rows, document["rows"], strict=True):
+        assert (line["metric"], line["statistic"]) == (row.metric, row.statistic)
+        assert float(line["base_median"]) == row.base.median == item["base"]["median"]
+        assert line["p"] == ("" if row.p is None else str(row.p))
+        assert item["new"]["values"] == list(row.new.values)
+        assert item["verdict"] == line["verdict"] == row.verdict
+    assert document["exit_code"] == real.exit_code
+    assert document["base"][0].endswith("init_on_alloc-1/00.json.gz")
+
+
+def test_markdown_is_a_table_of_all_rows(real: Comparison) -> None:
+    lines = [t for t in format_markdown.render(real).splitlines() if t.startswith("|")]
+    assert len(lines) == len(real.rows) + 2
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {10}
+    assert any(line.startswith("| allocation p99 | 4 |") for line in lines)
+
+
+def test_the_command_writes_what_the_name_of_the_file_says(tmp_path: Path) -> None:
+    for name, begin in (("a.json", "{"), ("a.csv", "family,"), ("a.md", "**"), ("a.txt", "page-")):
+        done = run(recorded.BASE, "--vs", recorded.NEW, "-o", tmp_path / name)
+        assert done.exit_code == 0
+        assert done.stdout == ""
+        assert (tmp_path / name).read_text().startswith(begin)
+
+
+def test_exit_codes(side: Any) -> None:
+    worse = lambda d: d.update(recorded.plant_memory(d, 0.8))  # noqa: E731
+    base, bad = side(0, 8), side(8, 16, worse)
+    assert run(base, "--vs", side(8, 16)).exit_code == 0
+    assert run(base, "--vs", bad).exit_code == 1
+    assert run(base, "--vs", bad, "--threshold", "50%").exit_code == 0
+    assert run(base / "00.json", "--vs", bad).exit_code == 2
+    assert run(base, "--vs", base).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "Missing argument"),
+        ([recorded.BASE], "give the two sides"),
+        ([recorded.BASE, "--vs"], "each side"),
+        (["--vs", recorded.BASE], "each side"),
+        (["a", "--vs", "b", "--vs", "c"], "give the two sides"),
+        (["a", "--vs", "b"], "a: no such file"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--threshold", "-1%"], "no percentage"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--threshold", "nan"], "no percentage"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--confidence", "100"], "below 100%"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--format", "yaml"], "yaml"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--bogus"], "bogus"),
+        ([recorded.BASE, "--vs", recorded.NEW, "--metric", "speed"], "no metric in common matches"),
+        ([recorded.BASE, "--vs", recorded.NEW, "-o", "/nonexistent/x"], "/nonexistent/x"),
+    ],
+)
+def test_wrong_usage_ends_with_3(arguments: list[object], reason: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 3
+    assert reason in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_refusal_says_what_differs_and_what_would_allow_it(side: Any) -> None:
+    base, new = side(0, 6), side(6, 12, INVALIDATING["thp.enabled"])
+    done = run(base, "--vs", new)
+    assert done.exit_code == 3
+    assert "  thp.enabled: always -> never" in done.stderr
+    assert "--allow-difference thp.enabled" in done.stderr
+    allowed = run(base, "--vs", new, "--allow-difference", "thp.enabled")
+    assert allowed.exit_code == 0
+    assert "differs: thp.enabled: always -> never (allowed)" in allowed.stdout
+
+
+def test_a_bad_file_gets_one_line(side: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"run": ')
+    done = run(side(0, 2), "--vs", bad)
+    assert done.exit_code == 3
+    assert done.stderr.startswith(f"error: {bad}: ")
+    assert done.stderr.count("\n") == 1
