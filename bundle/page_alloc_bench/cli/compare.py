@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from .sides import SidesCommand, percent, split
 
 # Not cli.common's, which imports what finds kernels.
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -17,9 +20,6 @@ USAGE = 3
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.compare import Comparison, RefusedError
-
-# An argument that no shell can pass: where the new side begins.
-_VS = "\0vs"
 
 _FORMATS = ("table", "text", "markdown", "csv", "json")
 _FORMAT_OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json"}
@@ -29,46 +29,38 @@ class _UsageError(click.UsageError):
     exit_code = USAGE  # 2, which is click's, means that it cannot be told
 
 
-class _Command(click.Command):
-    """Lets any number of arguments follow --vs, and ends with USAGE where click would with 2."""
-
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Mark where the new side begins, and parse."""
-        marked: list[str] = []
-        for arg in args:
-            if arg == "--vs":
-                marked.append(_VS)
-            elif arg.startswith("--vs="):
-                marked += [_VS, arg.removeprefix("--vs=")]
-            else:
-                marked.append(arg)
-        return super().parse_args(context, marked)
+class _Command(SidesCommand):
+    """Ends with USAGE where click would with 2, be it while parsing or later."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the arguments."""
-        try:
+        with _as_usage():
             return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            raise _UsageError(error.format_message(), error.ctx) from error
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command."""
+        with _as_usage():
+            return super().invoke(context)
+
+
+@contextlib.contextmanager
+def _as_usage() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        raise _UsageError(error.format_message(), error.ctx) from error
 
 
 def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return 2.0 for "2%" or "2"."""
-    try:
-        percent = float(value.removesuffix("%"))
-    except ValueError:
-        percent = math.nan
-    if not 0 < percent < math.inf:
-        raise click.BadParameter(f"{value!r} is no percentage above 0, such as 2%")
-    return percent
+    return percent(value)
 
 
-def _confidence(context: click.Context, parameter: click.Parameter, value: str) -> float:
+def _confidence(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
     """Return 0.95 for "95%" or "95"."""
-    percent = _percent(context, parameter, value)
-    if not 50 <= percent < 100:
+    number = percent(value)
+    if not 50 <= number < 100:
         raise click.BadParameter(f"{value!r} is not from 50% to below 100%")
-    return percent / 100
+    return number / 100
 
 
 @click.command(cls=_Command, context_settings=CONTEXT)
@@ -137,7 +129,9 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
     Exit codes: 0 no regression; 1 a regression that is significant and not below the threshold; 2
     cannot tell; 3 wrong usage, a file that is no result, or runs that must not be compared.
     """
-    base, new = _sides(files)
+    base, new = split(files)
+    if not new:
+        raise click.UsageError("give the two sides as BASE... --vs NEW...")
     comparison = _compare(base, new, **options)
     form = form or _default_format(output)
     if form == "csv":  # it has no place for what must be known first
@@ -150,16 +144,6 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
     if output:
         click.echo(comparison.sentence, err=True)
     sys.exit(comparison.exit_code)
-
-
-def _sides(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if files.count(_VS) != 1:
-        raise _UsageError("give the two sides as BASE... --vs NEW...")
-    middle = files.index(_VS)
-    base, new = files[:middle], files[middle + 1 :]
-    if not base or not new:
-        raise _UsageError("each side of --vs needs at least one result")
-    return base, new
 
 
 def _compare(
