@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from page_alloc_bench.packager import (
     zipapp,
 )
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.place import HERE, Place
 
 Progress = Callable[[str], None]
 
@@ -38,7 +38,10 @@ def _no_progress(_: str) -> None:
 
 @dataclass(frozen=True)
 class TreeRequest:
-    """A kernel tree and how to compile for it: None is kbuild's own default."""
+    """A kernel tree and how to compile for it: None is kbuild's own default.
+
+    ``within``: where to compile; it must know the tree.
+    """
 
     kdir: Path
     llvm: str | None = None
@@ -46,6 +49,7 @@ class TreeRequest:
     cross_compile: str | None = None
     cc: str | None = None
     kcflags: str | None = None
+    within: Place = HERE
 
     @property
     def toolchain(self) -> tree.Toolchain:
@@ -99,6 +103,7 @@ class _Job:
     kernel: tree.Tree
     tools: tree.Toolchain
     sources: Path
+    within: Place
 
 
 def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResult:
@@ -137,13 +142,16 @@ def _prepare(
     request: BuildRequest, asked: TreeRequest, kernel: tree.Tree, place: Path, progress: Progress
 ) -> _Job:
     """Find out whatever is missing before the first compiler starts."""
-    tools = tree.complete_toolchain(kernel, asked.toolchain)
+    if not asked.within.which("make"):
+        raise PackagerError("make is not installed", "install make and a compiler", 3)
+    tools = tree.complete_toolchain(kernel, asked.toolchain, asked.within.which)
     if request.signer:
         signing.require(kernel, request.signer)
     progress(f"kernel   {kernel.release} from {kernel.path} ({kernel.compiler})")
     progress(f"compile  with {tree.compiler_of(kernel, tools)}")
     place.mkdir()
-    return _Job(kernel, tools, kbuild.copy_sources(resources.kmod_dir(), place))
+    sources = kbuild.copy_sources(resources.kmod_dir(), place)
+    return _Job(kernel, tools, sources, asked.within)
 
 
 def _compile(
@@ -162,6 +170,7 @@ def _compile(
             verbose=request.verbose,
             progress=progress,
             signer=request.signer,
+            within=job.within,
         )
         for job in jobs
     ]
@@ -230,8 +239,6 @@ def _scratch_parent() -> str:
 
 def _require_writable(output: Path) -> None:
     """Find out before the compilation, not after it, that the result has no place to go."""
-    if not shutil.which("make"):
-        raise PackagerError("make is not installed", "install make and a compiler", 3)
     if output.is_dir():
         raise PackagerError(f"{output} is a directory", "give a file name with -o")
     parent = output.parent

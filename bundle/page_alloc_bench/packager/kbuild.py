@@ -15,6 +15,7 @@ from typing import Any
 
 from page_alloc_bench.packager import module_info, process, signing
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.packager.tree import Toolchain, Tree
 from page_alloc_bench.runner import facts
 
@@ -97,9 +98,13 @@ def build(
     verbose: bool,
     progress: Progress,
     signer: signing.Signer | None = None,
+    within: Place = HERE,
 ) -> BuiltModule:
-    """Build the module in ``sources``, a directory of its own; raise PackagerError if it fails."""
-    command = make_command(tree, tools, sources, jobs)
+    """Build the module in ``sources``, a directory of its own; raise PackagerError if it fails.
+
+    All programs run ``within`` that place.
+    """
+    command = within.command(make_command(tree, tools, sources, jobs), [sources], [])
     if verbose:
         progress(shlex.join(command))
     finished = process.run(command, env=_environment())
@@ -112,8 +117,8 @@ def build(
     for line in finished.stderr.splitlines():
         if "warning" in line.lower():
             progress(line.replace(str(sources), "kmod"))
-    _strip(module, tools)
-    signature = signing.sign(tree, module, signer) if signer else None
+    _strip(module, tools, within)
+    signature = signing.sign(tree, module, signer, within) if signer else None
     data = module.read_bytes()
     return BuiltModule(module_info.read(data), data, _config(tree.path), signature)
 
@@ -168,9 +173,10 @@ def _environment() -> dict[str, str]:
     return {**environment, "LC_ALL": "C"}
 
 
-def _strip(module: Path, tools: Toolchain) -> None:
+def _strip(module: Path, tools: Toolchain, within: Place) -> None:
     """Drop the debug information, which is nine tenths of a module."""
-    finished = process.run([tools.strip, "--strip-debug", str(module)])
+    command = [tools.strip, "--strip-debug", str(module)]
+    finished = process.run(within.command(command, [module.parent], []))
     if finished.status != 0:
         raise PackagerError(
             f"{tools.strip} failed: {finished.stderr.strip()}",

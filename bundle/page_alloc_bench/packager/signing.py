@@ -15,6 +15,7 @@ from pathlib import Path
 
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.packager.tree import Tree
 
 _PKCS11 = "pkcs11:"
@@ -87,16 +88,19 @@ def require(tree: Tree, signer: Signer) -> None:
         )
 
 
-def sign(tree: Tree, module: Path, signer: Signer) -> Signature:
+def sign(tree: Tree, module: Path, signer: Signer, within: Place = HERE) -> Signature:
     """Append a signature to the file ``module``, to be stripped before, not after.
 
     The hash is the one that the kernel's own modules are signed with.
     """
     assert tree.signature_hash
+    # Absolute, since a place may have another working directory; a PKCS#11 URI is no path.
+    read = [path.absolute() for path in (Path(signer.key), signer.certificate) if path.exists()]
+    key = str(read[0]) if len(read) == 2 else signer.key
     command = [
-        str(_tool(tree)), tree.signature_hash, signer.key, str(signer.certificate), str(module)
+        str(_tool(tree)), tree.signature_hash, key, str(signer.certificate.absolute()), str(module)
     ]  # fmt: skip
-    finished = process.run(command)
+    finished = process.run(within.command(command, [module.parent], read))
     if finished.status != 0:
         words = (finished.stderr or finished.stdout).strip()
         raise PackagerError(
