@@ -365,6 +365,11 @@ def test_the_text_fits_a_commit_message(real: Comparison, side: Any) -> None:
     )
 
 
+def test_the_readme_shows_what_is_printed() -> None:
+    done = run(recorded.BASE, "--vs", recorded.NEW)
+    assert f"```\n{done.stdout}```\n" in (recorded.TOP / "README.md").read_text()
+
+
 def test_the_table_fits_80_columns_and_has_more_in_more(real: Comparison) -> None:
     narrow = Text.from_ansi(format_table.render(real, 80)).plain
     wide = Text.from_ansi(format_table.render(real, 140)).plain
