@@ -133,6 +133,21 @@ def test_an_unknown_fact_is_refused() -> None:
     assert "kernel.colour: no such fact" in done.stderr
 
 
+def test_metrics_can_be_chosen() -> None:
+    text = export("csv", *FILES, "--metric", "idle_*bytes", "--metric", "kernel_page_allocs_order4")
+    chosen = {(row["metric"], row["alloc_order"]) for row in csv.DictReader(io.StringIO(text))}
+    assert chosen == {
+        ("idle_available_bytes", "0"),
+        ("idle_available_bytes", "4"),
+        ("idle_available_rss_bytes", "0"),
+        ("idle_available_rss_bytes", "4"),
+        ("kernel_page_allocs", "4"),
+    }
+    done = call("export", "--format", "csv", FILES[0], "--metric", "colour")
+    assert done.exit_code == 2
+    assert done.stderr == "Error: colour: no such metric in any result\n"
+
+
 def families(*arguments: object) -> dict[str, Any]:
     text = export("openmetrics", *arguments)
     return {family.name: family for family in text_string_to_metric_families(text)}
@@ -397,6 +412,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
         [FILES[0], "--format=falba"],
         [FILES[0], "--format=xml"],
         [FILES[0], "--format=kcidb", "--fact=all"],
+        [FILES[0], "--format=openmetrics", "--metric=idle_*"],
         [FILES[0], "--format=csv", "--origin=me"],
         [FILES[0], "--format=kcidb", "--origin=Me"],
         [FILES[0], "--format=kcidb", "--build-id=7"],

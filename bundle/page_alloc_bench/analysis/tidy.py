@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
+
+from page_alloc_bench.runner import result as runner
 
 from .facts import CHIEF, Value, column, flatten, text
 from .results import Metric, Result, ResultError
@@ -28,6 +31,30 @@ class Run:
     def file(self) -> str:
         """Return the path as it was given."""
         return str(self.result.path)
+
+
+def select(given: Sequence[Run], patterns: Sequence[str]) -> list[Run]:
+    """Return the runs with only those metrics that one of the patterns matches; all if none is.
+
+    A pattern is a name, with * and ? if need be, with or without the order. Raises ResultError for
+    one that matches nothing in any run.
+    """
+    if not patterns:
+        return list(given)
+    for pattern in patterns:
+        if not any(_matches(key, [pattern]) for run in given for key in run.result.metrics):
+            raise ResultError(pattern, "no such metric in any result")
+    return [
+        replace(run, result=replace(run.result, metrics=kept))
+        for run in given
+        for kept in [{k: m for k, m in run.result.metrics.items() if _matches(k, patterns)}]
+    ]
+
+
+def _matches(key: tuple[str, int], patterns: Sequence[str]) -> bool:
+    name, order = key
+    both = (name, runner.key(name, order))
+    return any(fnmatchcase(text, pattern) for text in both for pattern in patterns)
 
 
 def runs(results: Iterable[Result], note: Callable[[str], object]) -> list[Run]:

@@ -54,6 +54,14 @@ _ORIGIN = re.compile(r"[a-z0-9_]+")
     "May be given more than once; `show --facts` lists them.",
 )
 @click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="csv, parquet: only this metric, such as 'idle_*' or kernel_page_allocs_order4. May be "
+    "given more than once.",
+)
+@click.option(
     "--origin",
     help="kcidb: the name of your CI system, of a-z, 0-9 and _.  [default: page_alloc_bench]",
 )
@@ -69,6 +77,7 @@ def export(
     output: Path | None,
     *,
     facts: tuple[str, ...],
+    metrics: tuple[str, ...],
     origin: str | None,
     build_id: str | None,
 ) -> None:
@@ -81,9 +90,11 @@ def export(
     form = form or _FORMAT_OF_SUFFIX.get(output.suffix if output else "")
     if form is None:
         raise click.UsageError("give --format")
-    _check_options(form, facts=facts, origin=origin, build_id=build_id)
+    _check_options(form, facts=facts, metrics=metrics, origin=origin, build_id=build_id)
     with needs("analysis,query" if form == "parquet" else "analysis"), bad_input():
-        runs = load_runs(files)
+        from page_alloc_bench.analysis import tidy
+
+        runs = tidy.select(load_runs(files), metrics)
         if form == "falba":
             _export_falba(runs, output)
         elif form == "parquet":
@@ -92,11 +103,11 @@ def export(
             _export_text(form, runs, output, facts=facts, origin=origin, build_id=build_id)
 
 
-def _check_options(form: str, *, facts: Sequence[str], **kcidb: str | None) -> None:
-    if facts and form not in ("csv", "parquet"):
-        raise click.UsageError(
-            f"--fact goes with csv and parquet; {form} has all facts it can have"
-        )
+def _check_options(
+    form: str, *, facts: Sequence[str], metrics: Sequence[str], **kcidb: str | None
+) -> None:
+    if (facts or metrics) and form not in ("csv", "parquet"):
+        raise click.UsageError("--fact and --metric go with csv and parquet only")
     given = [name for name, value in kcidb.items() if value is not None]
     if given and form != "kcidb":
         raise click.UsageError(f"--{given[0].replace('_', '-')} goes with kcidb only")
