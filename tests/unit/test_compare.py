@@ -237,6 +237,19 @@ def test_too_few_runs_for_a_verdict_say_how_many_are_needed(runs: int, side: Any
         assert "80 % power by about" in comparison.sentence
 
 
+def test_a_metric_that_too_few_runs_have_is_named(side: Any) -> None:
+    def lack(document: recorded.Document) -> None:
+        if document["run"]["seed"] % 12 > 3:
+            del document["idle_available_bytes_order0"]
+
+    comparison = compared(side(0, 10), side(12, 22, lack))
+    few = [row for row in comparison.rows if row.verdict == "too few runs"]
+    assert [(row.metric, row.order) for row in few] == [("idle_available_bytes", 0)]
+    assert "only 10 and 3 runs have idle memory, order 0" in comparison.sentence
+    assert "some runs have no idle memory, order 0: the others are compared" in comparison.warnings
+    assert comparison.exit_code == engine.CANNOT_TELL
+
+
 def test_four_runs_are_enough_for_one_test(side: Any) -> None:
     worse = lambda d: d.update(recorded.plant_memory(d, 0.5))  # noqa: E731
     base, new = side(0, 4), side(12, 16, worse)
@@ -281,7 +294,8 @@ def test_only_on_request_must_a_regression_be_excluded(side: Any) -> None:
     assert compared(base, new).exit_code == engine.NO_REGRESSION
     unsure = compared(base, new, sure=True)
     assert unsure.exit_code == engine.CANNOT_TELL
-    assert re.search(r"about [0-9,]+ runs a side would find one", unsure.sentence)
+    assert "is not excluded for" in unsure.sentence
+    assert re.search(r"80 % power by about [0-9,]+ runs a side", unsure.sentence)
     memory = ["*_available_bytes_order0"]
     sure = compared(base, new, sure=True, only=memory, threshold_percent=5, resamples=2000)
     assert sure.exit_code == engine.NO_REGRESSION
@@ -346,6 +360,37 @@ def test_sides_without_a_common_metric_are_named(side: Any) -> None:
     assert "no metric in common" in done.stderr
     assert str(base) in done.stderr
     assert str(new) in done.stderr
+
+
+def test_runs_that_are_no_replicates_are_warned_of(side: Any) -> None:
+    def at(start: int, uptime: int) -> Change:
+        """Return a change that makes the run with seed n begin n minutes after a time."""
+
+        def change(document: recorded.Document) -> None:
+            minute = start + document["run"]["seed"]
+            document["run"]["started_at"] = f"2026-01-01T00:{minute:02}:00Z"
+            document["run"]["machine"]["uptime_s"] = uptime * 60.0 * document["run"]["seed"] + 7.25
+
+        return change
+
+    def said(base: Change, new: Change) -> str:
+        return "; ".join(compared(side(0, 6, base), side(6, 12, new)).warnings)
+
+    by_turns, later = at(-6 + 7, 0), at(7, 0)  # seeds of the sides are 1 to 6 and 7 to 12
+    assert "before the other" in said(by_turns, later)
+    assert "before the other" not in said(by_turns, at(-5, 0))
+    assert "boot" not in said(by_turns, later)
+    assert "the 6 runs of new are of 1 boot(s)" in said(by_turns, at(7, 1))
+
+
+def test_a_histogram_whose_bounds_do_not_fit_is_named(side: Any) -> None:
+    def spoil(document: recorded.Document) -> None:
+        document["kernel_page_alloc_latency_histogram_bounds_ns_order4"].pop()
+
+    done = run(side(0, 6), "--vs", side(6, 12, spoil))
+    assert done.exit_code == 3
+    assert "00.json: the bounds of kernel_page_alloc_latency_histogram_order4" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # How it is said

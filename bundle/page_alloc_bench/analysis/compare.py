@@ -6,23 +6,49 @@ The run is the observation: percentiles are taken within a run, and tests are ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from . import facts_difference, per_run, statistics
+from .cautions import cautions
+from .comparison import (
+    CANNOT_TELL,
+    NO_REGRESSION,
+    REFUSED,
+    REGRESSION,
+    Comparison,
+    Geomean,
+    Row,
+    Side,
+    Verdict,
+    describe,
+    label,
+)
+from .conclusion import conclude
 from .facts_difference import Difference
 from .per_run import Rank, Statistic
 from .results import Better, Result
 
-Verdict = Literal["better", "worse", "~", "too few runs", "not tested"]
-
-NO_REGRESSION, REGRESSION, CANNOT_TELL, REFUSED = range(4)
+__all__ = [
+    "CANNOT_TELL",
+    "NO_REGRESSION",
+    "REFUSED",
+    "REGRESSION",
+    "CompareError",
+    "Comparison",
+    "Geomean",
+    "RefusedError",
+    "Row",
+    "Side",
+    "compare",
+    "describe",
+    "label",
+]
 
 
 class CompareError(Exception):
@@ -36,92 +62,6 @@ class RefusedError(CompareError):
         names = ", ".join(d.name for d in differences)
         super().__init__(f"the runs differ in what invalidates the comparison: {names}")
         self.differences = tuple(differences)
-
-
-@dataclass(frozen=True)
-class Side:
-    """What one side has of a statistic. values: one a run, in the order of the files.
-
-    low, high: the exact interval of the median; None where too few runs have none.
-    """
-
-    values: tuple[float, ...]
-    median: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A statistic on both sides.
-
-    better: the direction that is good. change_percent: of the medians, None if the base's is 0;
-    change_low, change_high: its interval, None if there is none. p, p_corrected: of the U test,
-    None if it was not made. beyond: the change is in the direction of the verdict and at least the
-    threshold. runs_needed: about how many a side would find a change of the threshold; None if the
-    runs show no variance to tell it by.
-    """
-
-    family: str
-    metric: str
-    statistic: str
-    order: int
-    unit: str
-    better: Better
-    base: Side
-    new: Side
-    change_percent: float | None
-    change_low: float | None
-    change_high: float | None
-    p: float | None
-    p_corrected: float | None
-    verdict: Verdict
-    beyond: bool
-    runs_needed: int | None
-
-    @property
-    def regression(self) -> bool:
-        """Return whether it is worse, significantly and by the threshold or more."""
-        return self.verdict == "worse" and self.beyond
-
-
-@dataclass(frozen=True)
-class Geomean:
-    """The mean change of the tested rows of one family, in percent, with its interval."""
-
-    family: str
-    rows: int
-    change_percent: float
-    change_low: float | None
-    change_high: float | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All that is said of two sides.
-
-    tests: how many p-values were corrected together. least_runs: a side, for one of them to be
-    significant at all. sentence: the verdict, for people. exit_code: NO_REGRESSION and so on.
-    """
-
-    base: tuple[Path, ...]
-    new: tuple[Path, ...]
-    threshold_percent: float
-    confidence: float
-    seed: int
-    differences: tuple[Difference, ...]
-    rows: tuple[Row, ...]
-    geomeans: tuple[Geomean, ...]
-    warnings: tuple[str, ...]
-    tests: int
-    least_runs: int
-    sentence: str
-    exit_code: int
-
-    @property
-    def tested(self) -> list[Row]:
-        """Return the rows that a verdict was asked of."""
-        return [row for row in self.rows if row.verdict != "not tested"]
 
 
 def compare(
@@ -156,7 +96,7 @@ def compare(
     settings = _Settings(threshold_percent, confidence, seed, len(tested), resamples)
     rows, changes = _rows(figures, wanted, set(tested), settings)
     least = statistics.least_runs(len(tested), settings.alpha)
-    sentence, exit_code = _conclude(rows, settings, least, (len(base), len(new)), sure=sure)
+    sentence, exit_code = conclude(rows, threshold_percent, least, sure=sure)
     return Comparison(
         base=tuple(result.path for result in base),
         new=tuple(result.path for result in new),
@@ -166,7 +106,7 @@ def compare(
         differences=tuple(differences),
         rows=tuple(rows),
         geomeans=tuple(_geomeans(rows, changes, confidence)),
-        warnings=tuple(_warnings(base, new, figures)),
+        warnings=(*_gaps(figures), *cautions(base, new)),
         tests=len(tested),
         least_runs=least,
         sentence=sentence,
@@ -245,12 +185,15 @@ _FAMILIES = (
 
 def _order(statistic: Statistic) -> tuple[object, ...]:
     family = statistic.family
-    place = _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
     names = ("median", "p99", "p99.9", "max")
     kind = names.index(statistic.statistic) if statistic.statistic in names else 0
     # What is measured first, idle, stands first.
     antagonized = statistic.metric.startswith("antagonized")
-    return (statistic.order, place, family, antagonized, statistic.metric, kind)
+    return (statistic.order, _place(family), family, antagonized, statistic.metric, kind)
+
+
+def _place(family: str) -> int:
+    return _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
 
 
 def _matches(statistic: Statistic, pattern: str) -> bool:
@@ -356,113 +299,14 @@ def _geomeans(
             continue
         low, high = interval if interval and len(sizes) == 1 else (None, None)
         means.append(Geomean(family, len(members), 100 * mean, _percent(low), _percent(high)))
-    place: Callable[[Geomean], int] = lambda mean: (  # noqa: E731
-        _FAMILIES.index(mean.family) if mean.family in _FAMILIES else len(_FAMILIES)
-    )
-    return sorted(means, key=place)
+    return sorted(means, key=lambda mean: _place(mean.family))
 
 
-def _warnings(base: Sequence[Result], new: Sequence[Result], figures: _Figures) -> list[str]:
+def _gaps(figures: _Figures) -> list[str]:
+    """Return what could not be compared, or not of all runs."""
     lone = [s for s in figures.lone if s.rank is Rank.PRIMARY]
-    warnings = [f"only one side has {describe(s)}: not compared" for s in lone]
     lacking = [s for s in figures.incomplete() if s.rank is Rank.PRIMARY]
-    warnings += [f"some runs have no {describe(s)}: the others are compared" for s in lacking]
-    if any("TCG" in (r.run["machine"].get("cpu_model") or "") for r in (*base, *new)):
-        warnings.append("the CPUs were emulated: times tell nothing of real hardware")
-    noted = [r for r in (*base, *new) if r.run["warnings"]]
-    if noted:
-        first = noted[0].run["warnings"][0]
-        warnings.append(f"{len(noted)} run(s) have warnings of their own, such as: {first}")
-    return warnings
-
-
-def describe(row: Row | Statistic) -> str:
-    """Return a short name of a statistic, such as "allocation p99, order 4"."""
-    return f"{label(row)}, order {row.order}"
-
-
-_LABELS = {
-    "idle_available_bytes": "idle memory",
-    "antagonized_available_bytes": "antagonized memory",
-    "kernel_page_allocs_per_second": "allocation rate",
-    "kernel_page_alloc_latencies_ns": "allocation",
-    "kernel_page_free_latencies_ns": "free",
-    "kernel_alloc_failure_latencies_ns": "failed allocation",
-    "kernel_alloc_failures": "failures",
-    "kernel_page_allocs_remote": "remote allocations",
-}
-
-
-def label(row: Row | Statistic) -> str:
-    """Return the name of a statistic without its order."""
-    name = _LABELS.get(row.metric)
-    if name is None:
-        name = row.metric.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
-    return f"{name} {row.statistic}" if row.metric.endswith("_latencies_ns") else name
-
-
-def _conclude(
-    rows: Sequence[Row],
-    settings: _Settings,
-    least: int,
-    runs: tuple[int, int],
-    *,
-    sure: bool,
-) -> tuple[str, int]:
-    """Return the verdict as a sentence, and the exit code."""
-    limit = f"{settings.threshold_percent:g} %"
-    tested = [row for row in rows if row.verdict != "not tested"]
-    worse = [row for row in tested if row.regression]
-    better = [row for row in tested if row.verdict == "better" and row.beyond]
-    too_few = [row for row in tested if row.verdict == "too few runs"]
-    gains = f" Better: {_listed(better)}." if better else ""
-    if worse:
-        return f"Regression of {limit} or more: {_listed(worse)}.{gains}", REGRESSION
-    if too_few:
-        return _too_few(too_few, settings, least, runs) + gains, CANNOT_TELL
-    open_rows = [row for row in tested if _possible(row, settings.threshold_percent)]
-    if sure and open_rows:
-        needed = max((row.runs_needed or 0) for row in open_rows)
-        return (
-            f"Cannot tell: a regression of {limit} is not excluded for {_listed(open_rows)}; "
-            f"about {needed:,} runs a side would find one.{gains}",
-            CANNOT_TELL,
-        )
-    return f"No regression of {limit} or more was found.{gains}", NO_REGRESSION
-
-
-def _possible(row: Row, threshold_percent: float) -> bool:
-    """Return whether the interval of the change holds a regression of the threshold."""
-    if row.verdict == "better":
-        return False
-    bound = row.change_high if row.better == "lower" else row.change_low
-    if bound is None:
-        return len({*row.base.values, *row.new.values}) > 1
-    return (bound if row.better == "lower" else -bound) >= threshold_percent
-
-
-def _too_few(rows: Sequence[Row], settings: _Settings, least: int, runs: tuple[int, int]) -> str:
-    known = [row for row in rows if row.runs_needed is not None]
-    text = (
-        f"Cannot tell: of {runs[0]} and {runs[1]} runs no test can be significant "
-        f"({settings.tests} tests need {least} a side)."
-    )
-    if not known:
-        return text + " Nothing can be said of their variance either."
-    easy = min(known, key=lambda row: row.runs_needed or 0)
-    hard = max(known, key=lambda row: row.runs_needed or 0)
-    return text + (
-        f" By the variance seen, {settings.threshold_percent:g} % is found with 80 % power by"
-        f" about {easy.runs_needed:,} runs a side for {describe(easy)}"
-        f" and {hard.runs_needed:,} for {describe(hard)}."
-    )
-
-
-def _listed(rows: Sequence[Row]) -> str:
-    """Return rows as words, the largest change first, at most four."""
-    ordered = sorted(rows, key=lambda row: -abs(row.change_percent or float("inf")))
-    words = [
-        describe(row) + ("" if row.change_percent is None else f" {row.change_percent:+.1f} %")
-        for row in ordered[:4]
+    return [
+        *(f"only one side has {describe(s)}: not compared" for s in lone),
+        *(f"some runs have no {describe(s)}: the others are compared" for s in lacking),
     ]
-    return "; ".join(words) + (f" and {len(rows) - 4} more" if len(rows) > 4 else "")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 
-from .compare import Comparison, Row
+from .comparison import Comparison, Row
 
 
 def render(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from .compare import Comparison
+from .comparison import Comparison
 
 FORMAT = 1
 

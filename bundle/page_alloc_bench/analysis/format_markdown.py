@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from . import format_words as words
-from .compare import Comparison, Row, label
+from .comparison import Comparison, Row, at_most, label
 
 
 def render(comparison: Comparison) -> str:
@@ -39,7 +39,7 @@ def _row(row: Row) -> str:
         words.interval(row),
         words.p_value(row.p_corrected),
         words.verdict(row, short=False),
-        "" if row.runs_needed is None else f"{row.runs_needed:,}",
+        "" if row.runs_needed is None else at_most(row.runs_needed),
     )
     return "| " + " | ".join(_plain(str(cell)) for cell in cells) + " |"
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import format_words as words
-from .compare import NO_REGRESSION, REGRESSION, Comparison, Row, label
+from .comparison import NO_REGRESSION, REGRESSION, Comparison, Row, at_most, label
 
 _WIDE = 110  # columns
 
@@ -83,5 +83,5 @@ def _cells(row: Row, *, narrow: bool) -> list[str]:
     ]
     if narrow:
         return [*cells, words.verdict(row, short=True)]
-    needed = "" if row.runs_needed is None else f"{row.runs_needed:,}"
+    needed = "" if row.runs_needed is None else at_most(row.runs_needed)
     return [*cells, words.p_value(row.p_corrected), words.verdict(row, short=False), needed]

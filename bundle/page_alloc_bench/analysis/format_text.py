@@ -7,15 +7,13 @@ import textwrap
 from itertools import groupby
 
 from . import format_words as words
-from .compare import Comparison, Row
+from .comparison import Comparison, Row, at_most
 
 WIDTH = 72
 _NAME = 12
 _GLUE = "\0"  # where no line is to be broken
 # Columns: name, base, its interval, new, its interval, change, its interval, verdict.
 _LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>7} {:<13} {}"
-
-_MANY = 1000  # runs: nobody makes more
 
 
 def render(comparison: Comparison) -> str:
@@ -80,11 +78,7 @@ def _needed(comparison: Comparison) -> list[str]:
         "by the variance seen:"
     )
     for order, rows in groupby(unsure, key=lambda row: row.order):
-        each = (f"{words.short_label(row)} {_few(row.runs_needed or 0)}" for row in rows)
+        each = (f"{words.short_label(row)} {at_most(row.runs_needed or 0)}" for row in rows)
         glued = ", ".join(text.replace(" ", _GLUE) for text in each)
         lines += [line.replace(_GLUE, " ") for line in _wrap(f"  order {order}: {glued}")]
     return lines
-
-
-def _few(runs: int) -> str:
-    return str(runs) if runs <= _MANY else f"over {_MANY}"

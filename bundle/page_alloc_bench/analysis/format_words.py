@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .compare import Comparison, Geomean, Row, Side, label
+from .comparison import Comparison, Geomean, Row, Side, label
 from .facts_difference import Difference
 
 _SCALES = {

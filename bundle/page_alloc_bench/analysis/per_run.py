@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .results import Better, Result, describe
+from .results import Better, Result, ResultError, describe
 
 Array = NDArray[np.int64]
 
@@ -133,13 +133,15 @@ class _Timed:
 
     @classmethod
     def of(cls, result: Result, base: str, order: int) -> _Timed:
+        """Return what a run timed. Raises ResultError if the histogram is none."""
         largest = result.values(f"{base}_latency_max_ns", order)
-        return cls(
-            result.values(f"{base}_latency_histogram", order),
-            result.values(f"{base}_latency_histogram_bounds_ns", order),
-            result.values(f"{base}_latencies_ns", order),
-            int(largest[0]) if largest.size else None,
-        )
+        counts = result.values(f"{base}_latency_histogram", order)
+        bounds = result.values(f"{base}_latency_histogram_bounds_ns", order)
+        if counts.size and (bounds.size != counts.size + 1 or np.any(np.diff(bounds) <= 0)):
+            name = f"{base}_latency_histogram_order{order}"
+            raise ResultError(result.path, f"the bounds of {name} do not fit it")
+        sample = result.values(f"{base}_latencies_ns", order)
+        return cls(counts, bounds, sample, int(largest[0]) if largest.size else None)
 
     @property
     def operations(self) -> int:
@@ -148,7 +150,7 @@ class _Timed:
 
     @property
     def _has_histogram(self) -> bool:
-        return self.counts.size > 0 and self.bounds.size == self.counts.size + 1
+        return self.counts.size > 0
 
     def quantile(self, part: float) -> float:
         """Return the latency that this part of the operations does not exceed.

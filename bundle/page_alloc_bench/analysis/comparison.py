@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What compare() returns, and the names that its rows go by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .facts_difference import Difference
+from .per_run import Statistic
+from .results import Better
+
+Verdict = Literal["better", "worse", "~", "too few runs", "not tested"]
+
+NO_REGRESSION, REGRESSION, CANNOT_TELL, REFUSED = range(4)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side has of a statistic. values: one a run, in the order of the files.
+
+    low, high: the exact interval of the median; None where too few runs have none.
+    """
+
+    values: tuple[float, ...]
+    median: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A statistic on both sides.
+
+    better: the direction that is good. change_percent: of the medians, None if the base's is 0;
+    change_low, change_high: its interval, None if there is none. p, p_corrected: of the U test,
+    None if it was not made. beyond: the change is in the direction of the verdict and at least the
+    threshold. runs_needed: about how many a side would find a change of the threshold; None if the
+    runs show no variance to tell it by.
+    """
+
+    family: str
+    metric: str
+    statistic: str
+    order: int
+    unit: str
+    better: Better
+    base: Side
+    new: Side
+    change_percent: float | None
+    change_low: float | None
+    change_high: float | None
+    p: float | None
+    p_corrected: float | None
+    verdict: Verdict
+    beyond: bool
+    runs_needed: int | None
+
+    @property
+    def regression(self) -> bool:
+        """Return whether it is worse, significantly and by the threshold or more."""
+        return self.verdict == "worse" and self.beyond
+
+
+@dataclass(frozen=True)
+class Geomean:
+    """The mean change of the tested rows of one family, in percent, with its interval."""
+
+    family: str
+    rows: int
+    change_percent: float
+    change_low: float | None
+    change_high: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is said of two sides.
+
+    tests: how many p-values were corrected together. least_runs: a side, for one of them to be
+    significant at all. sentence: the verdict, for people. exit_code: NO_REGRESSION and so on.
+    """
+
+    base: tuple[Path, ...]
+    new: tuple[Path, ...]
+    threshold_percent: float
+    confidence: float
+    seed: int
+    differences: tuple[Difference, ...]
+    rows: tuple[Row, ...]
+    geomeans: tuple[Geomean, ...]
+    warnings: tuple[str, ...]
+    tests: int
+    least_runs: int
+    sentence: str
+    exit_code: int
+
+    @property
+    def tested(self) -> list[Row]:
+        """Return the rows that a verdict was asked of."""
+        return [row for row in self.rows if row.verdict != "not tested"]
+
+
+def describe(row: Row | Statistic) -> str:
+    """Return a short name of a statistic, such as "allocation p99, order 4"."""
+    return f"{label(row)}, order {row.order}"
+
+
+_MANY = 1000  # runs
+
+_LABELS = {
+    "idle_available_bytes": "idle memory",
+    "antagonized_available_bytes": "antagonized memory",
+    "kernel_page_allocs_per_second": "allocation rate",
+    "kernel_page_alloc_latencies_ns": "allocation",
+    "kernel_page_free_latencies_ns": "free",
+    "kernel_alloc_failure_latencies_ns": "failed allocation",
+    "kernel_alloc_failures": "failures",
+    "kernel_page_allocs_remote": "remote allocations",
+}
+
+
+def label(row: Row | Statistic) -> str:
+    """Return the name of a statistic without its order."""
+    name = _LABELS.get(row.metric)
+    if name is None:
+        name = row.metric.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+    return f"{name} {row.statistic}" if row.metric.endswith("_latencies_ns") else name
+
+
+def at_most(runs: int) -> str:
+    """Return a number of runs as text, as far as anybody would make so many."""
+    return f"{runs:,}" if runs <= _MANY else f"over {_MANY:,}"
