@@ -69,7 +69,8 @@ def make_bundle(
 ) -> Path:
     """Write a bundle whose runner is ``runner``, the source of a module with main()."""
     with tempfile.TemporaryDirectory() as scratch:
-        members = zipapp.make_members(_psutil_wheel(Path(scratch)), Path(scratch))
+        wheels = {MACHINE: _psutil_wheel(Path(scratch))}
+        members = zipapp.make_members(wheels, Path(scratch))
     name = "site-packages/page_alloc_bench/runner/__main__.py"
     members[name] = Member(runner.encode())
     info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
@@ -82,8 +83,8 @@ def make_bundle(
 def own_interpreter() -> Interpreter:
     """Return the Python that runs this, fit to run what a bundle holds."""
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = _psutil_wheel(Path(scratch))
-        programs = zipapp.programs(zipapp.make_members(wheel, Path(scratch)))
+        wheels = {MACHINE: _psutil_wheel(Path(scratch))}
+        programs = zipapp.programs(zipapp.make_members(wheels, Path(scratch)))
         return interpreter.make(interpreter.own(), (), programs, Path(scratch) / "python")
 
 

@@ -189,7 +189,7 @@ def test_the_bill_is_valid_and_the_same_each_time(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     digest = "0" * 64
-    names = ["site-packages/psutil/__init__.py", "_bootstrap/__init__.py", "run.sh"]
+    names = ["site-packages/x86_64/psutil/__init__.py", "_bootstrap/__init__.py", "run.sh"]
     described = {
         "tool": {"name": "page-alloc-bench", "version": "1.2.3"},
         "source": {"kmod": digest, "runner": digest},

@@ -283,15 +283,15 @@ def test_a_bundle_holds_the_runner_and_nothing_else_of_us(tmp_path: Path) -> Non
         "run.sh",
         "site-packages/page_alloc_bench/__init__.py",
         "site-packages/page_alloc_bench/runner/__main__.py",
-        "site-packages/psutil/__init__.py",
-        "site-packages/psutil/_common.py",
-        "site-packages/psutil/_pslinux.py",
-        "site-packages/psutil/_psutil_linux.abi3.so",
+        "site-packages/x86_64/psutil/__init__.py",
+        "site-packages/x86_64/psutil/_common.py",
+        "site-packages/x86_64/psutil/_pslinux.py",
+        "site-packages/x86_64/psutil/_psutil_linux.abi3.so",
         "stub.crc32",
     }
     assert {name for name, mode in modes.items() if mode == 0o755} == {
         "run.sh",
-        "site-packages/psutil/_psutil_linux.abi3.so",
+        "site-packages/x86_64/psutil/_psutil_linux.abi3.so",
     }
     assert set(modes.values()) == {0o755, 0o644}
     assert dates == {(1980, 1, 1, 0, 0, 0)}

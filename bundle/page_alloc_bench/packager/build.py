@@ -7,17 +7,19 @@ import functools
 import io
 import json
 import os
+import platform
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from page_alloc_bench import resources
 from page_alloc_bench.packager import (
     bundle,
     files,
+    interpreter,
     kbuild,
     manifest,
     parallel,
@@ -30,6 +32,9 @@ from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 
 Progress = Callable[[str], None]
+
+EMBEDDED = "embedded"
+HOST = "host"
 
 
 def _no_progress(_: str) -> None:
@@ -69,6 +74,10 @@ class BuildRequest(TreeRequest):
 
     ``more``: trees beside the first, for bundles that serve several kernels. ``jobs``: compilers at
     once, by default one a CPU.
+
+    ``python``: EMBEDDED or HOST. ``python_roots``: trees to take the embedded Python of their
+    architecture from. Without one this very Python is taken, for its architecture, and
+    ``fetch_python`` is asked for the tree of any other (as uname -m says it).
     """
 
     output: Path
@@ -77,6 +86,9 @@ class BuildRequest(TreeRequest):
     compile_commands: Path | None = None
     signer: signing.Signer | None = None
     sbom: Path | None = None
+    python: str = EMBEDDED
+    python_roots: tuple[Path, ...] = ()
+    fetch_python: Callable[[str], Path] | None = field(default=None, compare=False)
     verbose: bool = False
 
     @property
@@ -128,8 +140,11 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
         modules = _compile(request, jobs, progress)
         if request.compile_commands:
             _write_compile_commands(jobs[0], request.compile_commands)
-        members = zipapp.make_members(wheels.psutil_wheel(modules[0].info.machine), scratch)
-        data = bundle.assemble(modules, members, kmod)
+        machines = sorted({module.info.machine for module in modules})
+        psutils = {machine: wheels.psutil_wheel(machine) for machine in machines}
+        members = zipapp.make_members(psutils, scratch)
+        pythons = _pythons(request, psutils, zipapp.programs(members), scratch, progress)
+        data = bundle.assemble(modules, members, kmod, pythons)
         if request.sbom:
             _write_sbom(data, request.sbom)
         bundle.write(request.output, data)
@@ -212,6 +227,46 @@ def _warnings(request: BuildRequest, kernels: Sequence[tree.Tree]) -> list[str]:
             "the bundle cannot be reproduced; an RSA key's can"
         )
     return found
+
+
+def _pythons(
+    request: BuildRequest,
+    psutils: Mapping[str, Path],
+    programs: Sequence[str],
+    scratch: Path,
+    progress: Progress,
+) -> list[interpreter.Interpreter]:
+    """Return the Pythons to embed, one for each of the machines that ``psutils`` has a wheel of."""
+    if request.python == HOST:
+        return []
+    given = {source.machine: source for source in map(interpreter.from_root, request.python_roots)}
+    made = []
+    for machine, wheel in psutils.items():
+        source = given.get(machine) or _python_for(machine, request.fetch_python)
+        place = scratch / f"python-{machine}"
+        place.mkdir()
+        extensions = zipapp.extensions(wheel, place)
+        python = interpreter.make(source, extensions, programs, place / "parts")
+        progress(f"python   {python.version} for {machine}, {len(python.data):,} bytes")
+        if not python.bytecode:
+            progress(
+                f"warning: no Python {source.library.version} is here to compile the library of "
+                f"the one for {machine}: it travels as source, and starts slower"
+            )
+        made.append(python)
+    return made
+
+
+def _python_for(machine: str, fetch: Callable[[str], Path] | None) -> interpreter.Source:
+    """Return the Python to embed for ``machine`` where the user has named none."""
+    if machine == platform.machine():
+        return interpreter.own()
+    if fetch is None:
+        raise PackagerError(
+            f"there is no Python for {machine} to embed",
+            "give --python-root a directory tree with one, or build with --python host",
+        )
+    return interpreter.from_root(fetch(machine))
 
 
 def _write_compile_commands(job: _Job, path: Path) -> None:

@@ -57,6 +57,11 @@ class Source:
     compiler: str | None
     version: str | None = None
 
+    @property
+    def machine(self) -> str:
+        """The architecture, as uname -m says it."""
+        return libraries.read(self.program).machine
+
 
 @dataclass(frozen=True)
 class Interpreter:

@@ -78,21 +78,30 @@ def programs(members: Mapping[str, Member]) -> list[str]:
     return [*sources, launcher().decode()]
 
 
-def make_members(wheel: Path, scratch: Path) -> Members:
-    """Return shiv's zipapp of the runner and of psutil out of ``wheel``.
+def make_members(wheels: Mapping[str, Path], scratch: Path) -> Members:
+    """Return shiv's zipapp of the runner and of psutil out of ``wheels``, one for each machine.
 
-    ``scratch`` is an existing directory for what is in between.
+    ``scratch`` is an existing directory for what is in between. Each psutil has a directory of its
+    machine's name, of which launch.py picks the host's.
     """
     site_packages = scratch / "site-packages"
     for name, data in runner_sources().items():
         target = site_packages / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    _unpack_psutil(wheel, site_packages)
+    for machine, wheel in wheels.items():
+        _unpack_psutil(wheel, site_packages / machine)
     _same_modes(site_packages)
     members = _shiv(site_packages, scratch / "runner.pyz")
-    members["licenses/psutil.txt"] = Member(_license_of(wheel))
+    for wheel in wheels.values():
+        members["licenses/psutil.txt"] = Member(_license_of(wheel))
     return members
+
+
+def extensions(wheel: Path, directory: Path) -> list[Path]:
+    """Lay the C modules of psutil's ``wheel`` out in ``directory``; return their paths."""
+    _unpack_psutil(wheel, directory)
+    return sorted(directory.rglob("*.so"))
 
 
 def pack(prefix: bytes, members: Mapping[str, Member]) -> bytes:
@@ -120,7 +129,7 @@ def _unpack_psutil(wheel: Path, site_packages: Path) -> None:
         for name in (f"psutil/{module}" for module in _PSUTIL):
             if name in names:
                 target = site_packages / name
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(source.read(name))
 
 

@@ -224,7 +224,7 @@ def _dismiss_keeper() -> None:
 
 def _run_from(site_packages: str) -> "NoReturn":
     """Run the runner from where it lies, be that inside the zip."""
-    sys.path.insert(0, site_packages)
+    sys.path[:0] = [site_packages, os.path.join(site_packages, os.uname().machine)]
     from page_alloc_bench.runner.__main__ import main  # found there only
 
     sys.exit(main())
