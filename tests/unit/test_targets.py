@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.targets import apt, cache, initramfs, kernels, machine, process, root, vm
+from page_alloc_bench.packager.place import HERE
+from page_alloc_bench.targets import (
+    apt,
+    build_root,
+    building,
+    cache,
+    initramfs,
+    kernels,
+    machine,
+    process,
+    root,
+    vm,
+)
 from page_alloc_bench.targets.process import CommandError, TargetError
 
 DEB822 = """\
@@ -112,10 +124,90 @@ def test_kernel_names_are_unique_and_the_default_exists() -> None:
     names = [kernel.name for kernel in kernels.KERNELS]
     assert len(set(names)) == len(names)
     assert kernels.lookup(kernels.DEFAULT).name == "6.1"
+    assert set(kernels.BRIEF) <= set(names) - {kernels.DEFAULT}
+
+
+def test_every_root_has_its_turn_in_the_matrix() -> None:
+    used = {kernel.root for kernel in kernels.KERNELS}
+    assert used - {None} == {row.name for row in root.ROOTS}
+    assert all(kernel.boots_roots for kernel in kernels.KERNELS if kernel.root)
+
+
+def test_the_image_is_found_where_debian_puts_it(tmp_path: Path) -> None:
+    for release, image in (
+        ("6.1.0-1-cloud-amd64", "boot/vmlinuz-6.1.0-1-cloud-amd64"),
+        ("7.2.1-cloud-amd64", "usr/lib/modules/7.2.1-cloud-amd64/vmlinuz"),
+    ):
+        top = tmp_path / release
+        modules = f"{'usr/' if image.startswith('usr') else ''}lib/modules/{release}"
+        for file in (
+            image,
+            f"{modules}/modules.builtin",
+            f"usr/src/linux-headers-{release}/Makefile",
+        ):
+            (top / file).parent.mkdir(parents=True, exist_ok=True)
+            (top / file).touch()
+        assert kernels._locate(top, kernels.lookup("6.1")) == {
+            "release": release,
+            "vmlinuz": image,
+            "modules_dir": modules,
+            "kdir": f"usr/src/linux-headers-{release}",
+        }
+    (tmp_path / "6.1.0-1-cloud-amd64/boot/vmlinuz-6.1.0-2-cloud-amd64").touch()
+    with pytest.raises(TargetError, match="hold 2 images"):
+        kernels._locate(tmp_path / "6.1.0-1-cloud-amd64", kernels.lookup("6.1"))
+
+
+def test_a_build_root_shows_what_it_is_given_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "usr/bin/gcc").symlink_to("/usr/bin/gcc-99")
+    (tree / "lib").symlink_to("usr/lib")
+    monkeypatch.setattr(build_root, "ensure", lambda: tree)
+    outer, inner, other = Path("/w"), Path("/w/sources"), Path("/kernel")
+    words = build_root.command(["make", "-j2"], writable=[inner], readonly=[outer, other])
+    line = " ".join(words)
+    assert words[-3:] == ["--", "make", "-j2"]
+    assert f"--ro-bind {tree}/usr /usr" in line
+    assert "--symlink usr/lib /lib" in line
+    assert line.index("--ro-bind /w /w") < line.index("--bind /w/sources /w/sources")
+    assert "--ro-bind /kernel /kernel" in line
+    assert "--bind / /" not in line
+    assert build_root.find("gcc") == "/usr/bin/gcc"
+    assert build_root.find("gcc-12") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "wanted"),
+    [
+        ("6.1", {}, (None, None, None)),
+        ("5.10", {}, ("gcc", None, None)),
+        ("5.10", {"cc": "gcc-10"}, ("gcc-10", None, None)),
+        ("7.2", {}, ("gcc", None, None)),
+        ("7.2", {"llvm": "1"}, (None, None, "1")),
+        ("6.1-arm64", {}, ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-", None)),
+        ("6.12-clang", {"kcflags": None}, (None, None, "1")),
+    ],
+)
+def test_each_kernel_is_built_with_a_compiler_that_is_there(
+    name: str,
+    asked: dict[str, str | None],
+    wanted: tuple[str | None, str | None, str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build_root, "ensure", lambda: Path("/root-to-build-in"))
+    monkeypatch.setattr(kernels.FetchedKernel, "trees", (Path("/cached"),))
+    row = kernels.lookup(name)
+    fetched = kernels.FetchedKernel(row, "r", Path("v"), Path("m"), Path("/cached/k"))
+    request = building.tree_request(fetched, asked)
+    assert (request.cc, request.cross_compile, request.llvm) == wanted
+    assert (request.within is HERE) == (name in ("6.1", "5.10"))
 
 
 def test_an_unknown_kernel_lists_those_there_are() -> None:
-    with pytest.raises(TargetError, match=r"no kernel called '4\.4': there are 5\.10, 6\.1, 6\.12"):
+    with pytest.raises(TargetError, match=r"no kernel called '4\.4': there are 6\.1, 5\.10, 7\.3,"):
         kernels.fetch("4.4")
 
 
@@ -310,7 +402,9 @@ def test_guest_scripts_are_clean_shell(name: str) -> None:
 
 
 def test_an_unknown_root_lists_those_there_are() -> None:
-    with pytest.raises(TargetError, match="no root called 'slackware': there are bookworm"):
+    with pytest.raises(
+        TargetError, match="no root called 'slackware': there are bullseye, bookworm"
+    ):
         root.image("slackware")
 
 
@@ -351,6 +445,12 @@ def test_vm_finds_what_cannot_work_before_the_boot(tmp_path: Path) -> None:
         vm.run_bundle(bundle, [], output=tmp_path)
     with pytest.raises(TargetError, match="no kernel called"):
         vm.run_bundle(bundle, [], kernel="1.0", output=tmp_path / "result.json")
+    with pytest.raises(
+        vm.UsageError, match=r"6\.1-arm64 cannot boot .* for arm64: there are 6\.1,"
+    ):
+        vm.run_bundle(bundle, [], kernel="6.1-arm64", output=tmp_path / "result.json")
+    with pytest.raises(vm.UsageError, match="its configuration has no network"):
+        vm.run_bundle(bundle, [], kernel="6.12-nonuma", output=tmp_path / "result.json")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bench.run"]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The whole job, in brief, on every other kernel of the list."""
+"""The whole job, in brief, on two kernels more; tests/matrix has all of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import lab
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.building import tree_request
 from page_alloc_bench.targets.guest import Guest
 
-OTHERS = [kernel for kernel in kernels.BOOTS_ROOTS if kernel.name != kernels.DEFAULT]
+OTHERS = [kernels.lookup(name) for name in kernels.BRIEF]
 
 
 @pytest.mark.parametrize("kernel", OTHERS, ids=lambda kernel: kernel.name)
 def test_a_whole_run(kernel: kernels.Kernel, tmp_path: Path) -> None:
     fetched = kernels.fetch(kernel)
     bundle = tmp_path / "bench.run"
-    build(BuildRequest(kdir=fetched.kdir, output=bundle, cc=kernel.cc))
+    build(BuildRequest(**vars(tree_request(fetched)), output=bundle))
     with Guest(fetched, cpus=4, nodes=2, memory="1G") as guest:
         guest.copy_to(bundle, "/home/bench/bench.run", user="bench")
         options = "--iterations 1 --held 300 --spread 300"

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from page_alloc_bench.cli.common import CONTEXT, KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.process import TargetError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -111,7 +111,8 @@ def _build_options(function: Function) -> Function:
     "kernel_names",
     type=KERNEL,
     multiple=True,
-    help="Fetch the headers of a Debian kernel that `vm` can boot. Repeatable, also beside --kdir.",
+    help="Fetch the headers of a kernel of the support matrix, and a compiler for them where this "
+    "host has none. Repeatable, also beside --kdir.",
 )
 @_build_options
 @click.option(
@@ -152,23 +153,6 @@ def _build_options(function: Function) -> Function:
     metavar="FILE",
     help="Write a bill of materials too: what is inside, with digests and licences (CycloneDX).",
 )
-@click.option(
-    "--python",
-    type=click.Choice([packager.EMBEDDED, packager.HOST]),
-    default=packager.EMBEDDED,
-    show_default=True,
-    help="Pack a Python for hosts that have none, or rely on the host's.",
-)
-@click.option(
-    "--python-root",
-    "python_roots",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    multiple=True,
-    metavar="DIR",
-    help="Take the Python to pack from this directory tree (DIR/usr/bin/python3.x and what it "
-    "needs), for the architecture that it is of. By default it is the one that runs this, and for "
-    "another architecture Debian's. Repeatable.",
-)
 def build(
     *,
     kdirs: tuple[Path, ...],
@@ -186,7 +170,6 @@ def build(
     """
     compilers = {name: options.pop(name) for name in _TREE_OPTIONS}
     options["signer"] = _signer(sign_key, sign_cert)
-    options["fetch_python"] = _fetch_python
     if matrix_file:
         if kdirs or kernel_names or options.pop("sbom") or options.pop("compile_commands"):
             raise click.UsageError(
@@ -214,7 +197,7 @@ def _build_matrix(
     """Build for the kernels of a file; exit 1 when one of them failed."""
     from page_alloc_bench.packager import matrix
 
-    defaults = packager.TreeRequest(Path(), **compilers)
+    defaults = _tree(Path(), compilers)
     reporter = _Reporter(quiet=quiet)
     rows = _guarded(
         lambda: matrix.build_all(matrix.read(path, defaults), directory, options, reporter)
@@ -231,12 +214,13 @@ def _trees(
     kdirs: tuple[Path, ...], kernel_names: tuple[str, ...], compilers: dict[str, str | None]
 ) -> list[packager.TreeRequest]:
     """Return the trees of the command line, by default that of the running kernel."""
-    trees = [packager.TreeRequest(kdir, **compilers) for kdir in kdirs]
-    for name in kernel_names:
-        fetched = _fetch(name)
-        cc = compilers["cc"] or fetched.kernel.cc
-        trees.append(packager.TreeRequest(fetched.kdir, **{**compilers, "cc": cc}))
-    return trees or [packager.TreeRequest(_default_kdir(), **compilers)]
+    named = [_fetch(name, compilers) for name in kernel_names]
+    kdirs = kdirs or (() if named else (_default_kdir(),))
+    return [_tree(kdir, compilers) for kdir in kdirs] + named
+
+
+def _tree(kdir: Path, compilers: Mapping[str, str | None]) -> packager.TreeRequest:
+    return packager.TreeRequest(kdir, **compilers)  # type: ignore[arg-type]
 
 
 def _signer(key: str | None, certificate: Path | None) -> signing.Signer | None:
@@ -276,31 +260,17 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
         sudo page-alloc-bench run -- --iterations 3 --output-path result.json
     """
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
-        request = packager.BuildRequest(
-            output=Path(scratch) / "bench.run", python=packager.HOST, **options
-        )
+        request = packager.BuildRequest(output=Path(scratch) / "bench.run", **options)
         result = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
         status = process.run_in_foreground(["sh", str(result.path), *bench_options])
     sys.exit(status)
 
 
-def _fetch(kernel: str) -> kernels.FetchedKernel:
+def _fetch(kernel: str, compilers: Mapping[str, str | None]) -> packager.TreeRequest:
     try:
-        return kernels.fetch(kernel)
+        return building.tree_request(kernels.fetch(kernel), compilers)
     except TargetError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _fetch_python(machine: str) -> Path:
-    from page_alloc_bench.targets import foreign_python
-
-    try:
-        return foreign_python.fetch(machine)
-    except TargetError as error:
-        raise PackagerError(
-            f"there is no Python for {machine} to embed: {error}",
-            "give --python-root a directory tree with one, or build with --python host",
-        ) from error
 
 
 def _guarded(function: Callable[[], Value]) -> Value:

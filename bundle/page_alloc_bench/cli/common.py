@@ -8,4 +8,4 @@ import click
 from page_alloc_bench.targets import kernels
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-KERNEL = click.Choice([kernel.name for kernel in kernels.BOOTS_ROOTS])
+KERNEL = click.Choice([kernel.name for kernel in kernels.KERNELS])

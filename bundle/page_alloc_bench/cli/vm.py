@@ -11,6 +11,7 @@ import click
 
 from page_alloc_bench.cli.common import CONTEXT, KERNEL
 from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target
 from page_alloc_bench.targets.process import TargetError
 
@@ -19,6 +20,13 @@ from page_alloc_bench.targets.process import TargetError
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--kernel", type=KERNEL, default=kernels.DEFAULT, show_default=True, help="What to boot."
+)
+@click.option(
+    "--root",
+    type=click.Choice([root.name for root in roots.ROOTS]),
+    default=roots.DEFAULT,
+    show_default=True,
+    help="The Debian around it, with a Python of its own.",
 )
 @click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option(

@@ -17,6 +17,7 @@ from page_alloc_bench.targets import cache, source_kernel
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import TargetError
 
+_BUILD_ARCH = "amd64"
 _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-.")
 
 
@@ -24,8 +25,15 @@ _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-.")
 class Kernel:
     """A Debian kernel that this project supports.
 
-    ``name`` is what people type; ``suites`` are searched together and the newest build wins;
-    ``cc`` builds modules for it, where bookworm lacks the compiler that its tree names.
+    ``name`` is what people type; ``suites`` are searched together and the newest build wins; the
+    packages are those of ``flavour`` for ``arch`` (Debian's name of it).
+
+    ``root`` is the guest root that it runs on in the matrix, so that each root's own Python has its
+    turn; None is a guest that has a static busybox and nothing else (appliance.py).
+
+    ``cc`` builds modules for it where its tree names a compiler that is not here. With
+    ``build_root`` they are built in the build root: its headers' tools need a newer C library than
+    bookworm's, or its modules a compiler that is not this host's.
 
     A row with ``config`` is built from Debian's source instead (source_kernel.py): the names of the
     fragments of its configuration, and words for make's command line.
@@ -35,7 +43,9 @@ class Kernel:
     suites: tuple[str, ...]
     flavour: str = "cloud-amd64"
     arch: str = "amd64"
+    root: str | None = None
     cc: str | None = None
+    build_root: bool = False
     notes: str = ""
     config: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
@@ -46,26 +56,51 @@ class Kernel:
         return self.arch == "amd64" and not self.config
 
 
+# In the order in which the tests of the matrix run: what differs most comes first.
 KERNELS = (
-    Kernel("5.10", ("bullseye-security",), cc="gcc", notes="the oldest supported"),
-    Kernel("6.1", ("bookworm", "bookworm-security"), notes="the default"),
-    Kernel("6.12", ("bookworm-backports",), notes="modules are compressed; TSC kept under TCG"),
+    Kernel("6.1", ("bookworm", "bookworm-security"), root="bookworm", notes="the default"),
+    Kernel("5.10", ("bullseye-security",), root="bullseye", cc="gcc", notes="the oldest supported"),
+    Kernel("7.3", ("trixie-backports",), root="sid", build_root=True, notes="the newest"),
+    Kernel(
+        "6.12-arm64",
+        ("trixie", "trixie-security"),
+        "cloud-arm64",
+        "arm64",
+        build_root=True,
+        notes="cross-built",
+    ),
+    Kernel(
+        "6.1-rt", ("bookworm", "bookworm-security"), "rt-amd64", root="bookworm", notes="PREEMPT_RT"
+    ),
+    Kernel("6.12", ("bookworm-backports",), root="trixie", notes="keeps the TSC under TCG"),
+    Kernel("7.2", ("sid",), root="sid", build_root=True),
+    Kernel(
+        "6.1-arm64",
+        ("bookworm", "bookworm-security"),
+        "cloud-arm64",
+        "arm64",
+        build_root=True,
+        notes="cross-built",
+    ),
     Kernel(
         "6.12-nonuma",
         ("trixie", "trixie-security"),
+        build_root=True,
         config=("base", "nonuma"),
-        notes="without CONFIG_NUMA, modules signed by its own key",
+        notes="without CONFIG_NUMA; its modules are signed with its own key",
     ),
     Kernel(
         "6.12-clang",
         ("trixie", "trixie-security"),
+        build_root=True,
         config=("base", "numa"),
         make=("LLVM=1",),
-        notes="built by clang, modules signed by its own key",
+        notes="built by clang; its modules are signed with its own key",
     ),
 )
 DEFAULT = "6.1"
-BOOTS_ROOTS = tuple(kernel for kernel in KERNELS if kernel.boots_roots)
+# With the default the ones that every run of the tests boots; the matrix boots all.
+BRIEF = ("5.10", "6.12")
 
 
 @dataclass(frozen=True)
@@ -126,7 +161,7 @@ def _fetch_packages(kernel: Kernel) -> Path:
 def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
     """Fill TEMPORARY, which will become FINAL, with image, headers and kbuild of KERNEL."""
     apt_dir = temporary / "apt"
-    apt = PrivateApt(apt_dir, kernel.suites, kernel.arch)
+    apt = PrivateApt(apt_dir / kernel.arch, kernel.suites, kernel.arch)
     apt.update()
     # The two packages that name the newest build are empty themselves and not worth a download.
     wanted = apt.depends(f"linux-image-{kernel.flavour}")
@@ -137,7 +172,12 @@ def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
         name = wanted.pop()
         packages.add(name)
         wanted += [dep for dep in apt.depends(name) if _PARTS.match(dep) and dep not in packages]
-    apt.extract(sorted(packages), temporary)
+    kbuild = {name for name in packages if name.startswith("linux-kbuild-")}
+    apt.extract(sorted(packages - kbuild), temporary)
+    # The programs that build modules are to run here, not in the guest.
+    native = PrivateApt(apt_dir / "native", kernel.suites, _BUILD_ARCH)
+    native.update()
+    native.extract(sorted(kbuild), temporary)
     shutil.rmtree(apt_dir)
     about = _locate(temporary, kernel)
     _relocate(temporary, final)
@@ -146,19 +186,22 @@ def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
 
 def _locate(root: Path, kernel: Kernel) -> dict[str, str]:
     """Find the parts of the one kernel under ROOT; paths in the answer are relative to ROOT."""
-    images = [path for path in root.glob("boot/vmlinu[xz]-*") if path.name.endswith(kernel.flavour)]
+    found = [path for path in root.glob("boot/vmlinu[xz]-*") if path.name.endswith(kernel.flavour)]
+    images = {path.name.split("-", 1)[1]: path for path in found}
+    # Where it lies since 7.x.
+    images |= {path.parent.name: path for path in root.glob("usr/lib/modules/*/vmlinu[xz]")}
     if len(images) != 1:
         raise TargetError(
             f"Debian's packages of kernel {kernel.name} hold {len(images)} images, not one"
         )
-    release = images[0].name.split("-", 1)[1]
+    ((release, image),) = images.items()
     modules = [path for path in (root / "lib/modules", root / "usr/lib/modules") if path.is_dir()]
     kdir = root / f"usr/src/linux-headers-{release}"
     if not modules or not (modules[0] / release).is_dir() or not (kdir / "Makefile").is_file():
         raise TargetError(f"Debian's packages of kernel {release} lack its modules or its headers")
     return {
         "release": release,
-        "vmlinuz": str(images[0].relative_to(root)),
+        "vmlinuz": str(image.relative_to(root)),
         "modules_dir": str((modules[0] / release).relative_to(root)),
         "kdir": str(kdir.relative_to(root)),
     }

@@ -51,7 +51,12 @@ class Root:
     size_mib: int = 2048
 
 
-ROOTS = (Root("bookworm", ("bookworm", "bookworm-security")),)
+ROOTS = (
+    Root("bullseye", ("bullseye", "bullseye-security")),
+    Root("bookworm", ("bookworm", "bookworm-security")),
+    Root("trixie", ("trixie", "trixie-security")),
+    Root("sid", ("sid",)),
+)
 DEFAULT = "bookworm"
 
 

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO
 
 from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.process import TargetError
@@ -46,6 +47,7 @@ def run_bundle(
     bench_args: Sequence[str],
     *,
     kernel: str = kernels.DEFAULT,
+    root: str = roots.DEFAULT,
     cpus: int | None = None,
     nodes: int | None = None,
     memory: str = "2G",
@@ -64,10 +66,18 @@ def run_bundle(
     is then 128 + the signal. Raises UsageError for arguments that cannot work, TargetError when
     the guest or the connection, not the benchmark, failed.
     """
-    _check(bundle, bench_args)
+    _check(bundle, bench_args, kernel)
     try:
         with _signals_raised(), _result_file(output) as stdout:
-            guest = Guest(kernel, cpus, nodes, memory, cmdline_extra=cmdline_extra, icount=icount)
+            guest = Guest(
+                kernel,
+                cpus,
+                nodes,
+                memory,
+                cmdline_extra=cmdline_extra,
+                icount=icount,
+                root=root,
+            )
             note(f"booting {guest.kernel.release} in QEMU")
             try:
                 with guest:
@@ -79,7 +89,7 @@ def run_bundle(
         return 128 + interrupted.signum
 
 
-def _check(bundle: Path, bench_args: Sequence[str]) -> None:
+def _check(bundle: Path, bench_args: Sequence[str], kernel: str) -> None:
     """Raise UsageError for what would fail only after the boot."""
     if not bundle.is_file():
         raise UsageError(f"{bundle}: no such bundle; make one with: page-alloc-bench build")
@@ -91,6 +101,14 @@ def _check(bundle: Path, bench_args: Sequence[str]) -> None:
                 f"{name} is a path in the guest, which is removed after the run: "
                 "use page-alloc-bench vm -o FILE"
             )
+    row = kernels.lookup(kernel)
+    if not row.boots_roots:
+        why = "its configuration has no network" if row.config else f"it is for {row.arch}"
+        able = ", ".join(k.name for k in kernels.KERNELS if k.boots_roots)
+        raise UsageError(
+            f"{kernel} cannot boot a guest with ssh, since {why}: there are {able}. "
+            "The matrix of the tests runs it in a guest that has a busybox and nothing else"
+        )
 
 
 def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> int:
