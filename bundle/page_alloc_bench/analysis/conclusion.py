@@ -62,7 +62,8 @@ def _needed(rows: Sequence[Row], limit: str) -> str:
     if not known:
         return " The runs show no variance to tell by how many it would take."
     (few, easy), (many, hard) = (pick(known, key=lambda pair: pair[0]) for pick in (min, max))
-    text = f" By the variance seen, {limit} is found with 80 % power by about {at_most(few)} runs a side"
+    found = f"{limit} is found with 80 % power by about {at_most(few)} runs a side"
+    text = f" By the variance seen, {found}"
     if easy is hard:
         return f"{text}."
     return f"{text} for {describe(easy)} and {at_most(many)} for {describe(hard)}."
