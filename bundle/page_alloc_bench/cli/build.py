@@ -153,6 +153,23 @@ def _build_options(function: Function) -> Function:
     metavar="FILE",
     help="Write a bill of materials too: what is inside, with digests and licences (CycloneDX).",
 )
+@click.option(
+    "--python",
+    type=click.Choice([packager.EMBEDDED, packager.HOST]),
+    default=packager.EMBEDDED,
+    show_default=True,
+    help="Pack a Python for hosts that have none, or rely on the host's.",
+)
+@click.option(
+    "--python-root",
+    "python_roots",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="Take the Python to pack from this directory tree (DIR/usr/bin/python3.x and what it "
+    "needs), for the architecture that it is of. By default it is the one that runs this, and for "
+    "another architecture Debian's. Repeatable.",
+)
 def build(
     *,
     kdirs: tuple[Path, ...],
@@ -170,6 +187,7 @@ def build(
     """
     compilers = {name: options.pop(name) for name in _TREE_OPTIONS}
     options["signer"] = _signer(sign_key, sign_cert)
+    options["fetch_python"] = _fetch_python
     if matrix_file:
         if kdirs or kernel_names or options.pop("sbom") or options.pop("compile_commands"):
             raise click.UsageError(
@@ -260,7 +278,9 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
         sudo page-alloc-bench run -- --iterations 3 --output-path result.json
     """
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
-        request = packager.BuildRequest(output=Path(scratch) / "bench.run", **options)
+        request = packager.BuildRequest(
+            output=Path(scratch) / "bench.run", python=packager.HOST, **options
+        )
         result = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
         status = process.run_in_foreground(["sh", str(result.path), *bench_options])
     sys.exit(status)
@@ -271,6 +291,18 @@ def _fetch(kernel: str, compilers: Mapping[str, str | None]) -> packager.TreeReq
         return building.tree_request(kernels.fetch(kernel), compilers)
     except TargetError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _fetch_python(machine: str) -> Path:
+    from page_alloc_bench.targets import foreign_python
+
+    try:
+        return foreign_python.fetch(machine)
+    except TargetError as error:
+        raise PackagerError(
+            f"there is no Python for {machine} to embed: {error}",
+            "give --python-root a directory tree with one, or build with --python host",
+        ) from error
 
 
 def _guarded(function: Callable[[], Value]) -> Value:
