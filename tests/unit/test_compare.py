@@ -145,6 +145,13 @@ def test_what_invalidates_is_refused_unless_it_is_allowed(name: str, side: Any) 
     assert [d.allowed for d in comparison.differences if d.name in names] == [True] * len(names)
 
 
+def test_incomplete_runs_are_refused_even_if_all_are(side: Any) -> None:
+    cut = run_of("complete", False)
+    with pytest.raises(engine.RefusedError, match="incomplete"):
+        compared(side(0, 6, cut), side(6, 12, cut))
+    assert compared(side(0, 6, cut), side(6, 12, cut), allow=["incomplete"]).exit_code == 0
+
+
 OTHER = {
     "vm.swappiness": run_of("machine/sysctl_vm/swappiness", "10"),
     "kernel.taint": run_of("kernel/taint", 512),
