@@ -20,6 +20,7 @@ from .palette import Palette
 WIDTH = 5.6  # inches; in a page, 403 units of the picture, and of a telephone's screen
 _TITLE_COLUMNS = 56
 
+SPACE = "\N{NO-BREAK SPACE}"  # a number and its unit stay together
 Units = Sequence[tuple[str, float]]
 
 _TIME = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
@@ -63,26 +64,32 @@ def style(palette: Palette) -> Iterator[None]:
 
 def figure(height: float, title: str | None) -> tuple[Figure, Axes]:
     """Return a figure with one axes; title: what a picture outside of a page has on its top."""
-    lines = textwrap.wrap(title, _TITLE_COLUMNS) if title else []
-    made = Figure(figsize=(WIDTH, height + 0.2 * len(lines)), layout="constrained")
-    if lines:
-        made.suptitle("\n".join(lines), x=0.02, ha="left", fontsize=10, fontweight="bold")
+    lines = len(_wrap(title).splitlines()) if title else 0
+    made = Figure(figsize=(WIDTH, height + 0.2 * lines), layout="constrained")
     return made, made.add_subplot()
 
 
-def legend(axes: Axes, columns: int = 1) -> None:
-    """Put a legend above the axes, where it can hide nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=columns,
-            borderaxespad=0.2,
-            handlelength=2.2,
-        )
+def head(figure: Figure, title: str | None) -> None:
+    """Put title and legend above the axes, where they hide nothing and have the whole width."""
+    figure.legend(
+        loc="outside upper left",
+        title=_wrap(title) if title else None,
+        title_fontproperties={"size": 10, "weight": "bold"},
+        alignment="left",
+        borderpad=0.1,
+        borderaxespad=0.2,
+        handlelength=2.2,
+    )
+
+
+def head_without_legend(figure: Figure, title: str | None) -> None:
+    """Put the title above axes that name their sides themselves."""
+    if title:
+        figure.suptitle(_wrap(title), x=0.02, ha="left", fontsize=10, fontweight="bold")
+
+
+def _wrap(title: str) -> str:
+    return textwrap.fill(title, _TITLE_COLUMNS)
 
 
 def time(value: float) -> str:
@@ -109,7 +116,7 @@ def _scaled(value: float, units: Units) -> str:
     if not math.isfinite(value):
         return "unknown"
     name, factor = _unit(value, units)
-    return f"{_digits(value / factor)} {name}"
+    return f"{_digits(value / factor)}{SPACE}{name}"
 
 
 def _tick(value: float, units: Units) -> str:

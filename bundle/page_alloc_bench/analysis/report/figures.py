@@ -49,7 +49,7 @@ def write(value: float, unit: str) -> str:
     if unit == "bytes":
         return ax.size(value)
     if unit == "ppm":
-        return f"{value / 1e4:.3g} %"
+        return f"{value / 1e4:.3g}{ax.SPACE}%"
     if unit.endswith("/s"):
         return f"{ax.count(value)}/s"
     return f"{ax.count(value)} {unit}".strip()

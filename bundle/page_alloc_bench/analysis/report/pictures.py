@@ -89,7 +89,7 @@ def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: _percentile(share)))
         axes.set_xlabel(f"time of one {kind.label} (log)")
         axes.set_ylabel("percentile of operations\n(log tail)")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     return Picture(
@@ -156,7 +156,7 @@ def _histogram(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         axes.set_xlabel(f"time of one {kind.label} (log)")
         axes.set_ylabel("share of operations per\n5 % step of time")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     modes = [ax.time(_mode(band)) for _, _, band in bands]
@@ -221,7 +221,7 @@ def _iterations(
                 np.arange(1, length + 1) + offset, middle, yerr=spread if len(runs) > 1 else None,
                 color=colour, ls=_LINES[side.key] if filled else (0, (1, 1.5)), lw=1.0,
                 elinewidth=1.2, capsize=2, marker=_MARKERS[side.key], ms=5.5,
-                mfc=colour if filled else palette.paper, label=f"{_of(side)}: {phase}",
+                mfc=colour if filled else palette.paper, label=f"{side.label}: {phase}",
             )  # fmt: skip
         largest = max(int(run.max()) for runs in amounts.values() for run in runs)
         axes.set_xlim(0.5, longest + 0.5)
@@ -230,7 +230,7 @@ def _iterations(
         ax.bytes_axis(axes.yaxis, largest)
         axes.set_xlabel("iteration")
         axes.set_ylabel("memory that the child got")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     words = []
@@ -295,7 +295,7 @@ def _difference(differences: Sequence[tuple[Side, list[memory.Difference]]], ord
         axes.margins(x=0.12)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"mean of a run's iterations, {name}")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     totals = [float(np.median([d.total for d in found])) for _, found in differences]
@@ -370,7 +370,7 @@ def _bars(
         axes.set_xlabel("CPU", labelpad=14)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
         axes.set_ylabel("allocations per second")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     return draw
@@ -398,6 +398,7 @@ def _heat_map(
             panel.grid(visible=False)
             panel.tick_params(length=0)
             panel.set_title(_of(side), fontsize=9.5, loc="left")
+        ax.head_without_legend(figure, title)
         panels[-1].set_xlabel("CPUs of a node, in the order of their numbers")
         bar = figure.colorbar(mesh, ax=list(panels), aspect=12 * len(found), pad=0.02)
         bar.outline.set_visible(False)
@@ -475,7 +476,7 @@ def _buddy(found: Changes, phase: str, order: int) -> Picture:
         )
         axes.set_xlabel("order of the free blocks")
         axes.set_ylabel(f"change of free memory, {name}")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     sums = [float(np.median(changes.sum(axis=1))) for _, changes in found]
@@ -530,7 +531,7 @@ def vmstat(sides: Sequence[Side], order: int) -> list[Picture]:
         axes.tick_params(axis="y", length=0, pad=8)  # beside the markers of what never happened
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("events per second (log)")
-        ax.legend(axes)
+        ax.head(figure, title)
         return figure
 
     return [

@@ -10,7 +10,9 @@ from typing import Any
 
 from page_alloc_bench.analysis.results import Result
 
-_LONGEST = 40  # of a label's detail; a command line may differ in much more than fits a legend
+_LONGEST = 42  # of a label's detail; a command line may differ in much more than fits a legend
+
+_CONTEXT = 10  # of what two long labels have alike, left before where they differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class Side:
 def make(base: Sequence[Result], new: Sequence[Result] = ()) -> list[Side]:
     """Return the sides of a report: one, or two if there are new results."""
     if not new:
-        return [Side("base", _name(base), tuple(base))]
+        return [Side("base", _short(_names(base)), tuple(base))]
     details = _telling(base, new)
     return [
         Side(key, f"{key} ({detail})" if detail else key, tuple(results))
@@ -58,22 +60,30 @@ def runs(sides: Sequence[Side]) -> Iterator[Result]:
         yield from side.results
 
 
-def _name(results: Sequence[Result]) -> str:
+def _names(results: Sequence[Result]) -> str:
+    """Return the kernels of a side: one, if all is well."""
     releases = Counter(str(result.run["kernel"]["release"]) for result in results)
-    return _short(" and ".join(releases))
+    return " and ".join(releases)
 
 
 def _telling(base: Sequence[Result], new: Sequence[Result]) -> tuple[str, str]:
     """Return what tells two sides apart: the release, or else words of the command line."""
     releases = [{str(r.run["kernel"]["release"]) for r in results} for results in (base, new)]
     if releases[0] != releases[1]:
-        return _name(base), _name(new)
+        return _apart(_names(base), _names(new))
     words = [
         set.intersection(*(_words(result.run) for result in results)) for results in (base, new)
     ]
-    return _short(" ".join(sorted(words[0] - words[1]))), _short(
-        " ".join(sorted(words[1] - words[0]))
-    )
+    return _apart(*(" ".join(sorted(mine - other)) for mine, other in (words, words[::-1])))
+
+
+def _apart(base: str, new: str) -> tuple[str, str]:
+    """Return both, shortened where they are alike if they are too long."""
+    pairs = enumerate(zip(base, new))
+    alike = next((place for place, (a, b) in pairs if a != b), 0) - _CONTEXT
+    if max(len(base), len(new)) > _LONGEST and alike > 0:
+        base, new = "…" + base[alike:], "…" + new[alike:]
+    return _short(base), _short(new)
 
 
 def _words(run: dict[str, Any]) -> set[str]:

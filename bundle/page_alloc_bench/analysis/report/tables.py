@@ -102,7 +102,7 @@ def _interval(side: compare.Side, unit: str) -> str:
 def _percent(middle: float | None, low: float | None, high: float | None) -> str:
     if middle is None:
         return _UNKNOWN
-    text = f"{_signed(middle)} %"
+    text = f"{_signed(middle)}{ax.SPACE}%"
     return text if low is None or high is None else f"{text} [{_signed(low)}, {_signed(high)}]"
 
 
