@@ -159,6 +159,7 @@ OTHER = {
     "tool.runner": run_of("bundle/source/runner", "0" * 64),
     "config.HZ": run_of("kernel/config/options/HZ", "1000"),
     "parameters.sample_size": run_of("parameters/sample_size", 5),
+    "parameters.accept": run_of("parameters/accept", ["swap"]),
     "thp.defrag": run_of("machine/thp/defrag", "always"),
     "python": run_of("machine/python", "3.13.5"),
     "warnings": run_of("warnings", ["the host was busy"]),
@@ -210,7 +211,7 @@ def test_runs_of_one_side_must_be_alike(change: Change, names: set[str], side: A
 
 def test_seeds_and_what_the_kernel_reserves_at_boot_may_differ(side: Any) -> None:
     def other(document: recorded.Document) -> None:
-        document["run"]["parameters"].update(seed=99, timeout_s=5.0)
+        document["run"]["parameters"].update(seed=99, timeout_s=5.0, stall_s=9)
         document["run"]["machine"]["memory_bytes"] -= 1 << 20
         document["run"]["kernel"]["cmdline"] += " BOOT_IMAGE=/x"
 

@@ -34,13 +34,12 @@ _DEBUG_OPTIONS = (
     "UBSAN",
 )
 
-# Each run has its own, or they say where to write and when to give up: no difference at all.
-_IDLE_PARAMETERS = ("seed", "timeout_s")
-_OTHER_PARAMETERS = ("sample_size",)
+# Each run has its own seed, and when to give up is of no matter to a run that did not.
+_IDLE_PARAMETERS = ("seed", "stall_s", "timeout_s")
+_OTHER_PARAMETERS = ("accept", "sample_size")
 
 # Words of the command line that name the kernel or the disk, not a setting.
 _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
-
 
 _KERNELS = ("kernel.release", "kernel.version", "kernel.config")
 _UNKNOWN = "unknown"
