@@ -189,7 +189,8 @@ def test_the_bill_is_valid_and_the_same_each_time(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     digest = "0" * 64
-    names = ["site-packages/x86_64/psutil/__init__.py", "_bootstrap/__init__.py", "run.sh"]
+    license_text = "licenses/embedded-python-x86_64/libc6.txt"
+    names = ["site-packages/psutil/__init__.py", "_bootstrap/__init__.py", "run.sh"]
     described = {
         "tool": {"name": "page-alloc-bench", "version": "1.2.3"},
         "source": {"kmod": digest, "runner": digest},
@@ -207,17 +208,30 @@ def test_the_bill_is_valid_and_the_same_each_time(monkeypatch: pytest.MonkeyPatc
             }
             for release, signature in (("5.10", None), ("6.1", {"hash": "sha256"}))
         ],
-        "parts": [{"name": name, "size": 1, "sha256": digest} for name in names],
+        "parts": [{"name": name, "size": 1, "sha256": digest} for name in [*names, license_text]],
+        "interpreters": [
+            {
+                "name": "python-x86_64.tar.gz",
+                "machine": "x86_64",
+                "version": "3.11.2",
+                "sha256": digest,
+            }
+        ],
     }
-    text = sbom.make(described, digest)
+    slices = {"python-x86_64.tar.gz": {"bin/python3": digest, "lib/libc.so.6": digest}}
+
+    def make(of: str = digest) -> str:
+        return sbom.make(described, of, slices)
+
+    text = make()
     assert JsonStrictValidator(sbom.VERSION).validate_str(text) is None
-    assert text == sbom.make(described, digest)
+    assert text == make()
     document = json.loads(text)
     assert "timestamp" not in document["metadata"]
-    assert document["serialNumber"] != json.loads(sbom.make(described, "1" * 64))["serialNumber"]
+    assert document["serialNumber"] != json.loads(make("1" * 64))["serialNumber"]
     components = {item["bom-ref"]: item for item in document["components"]}
     assert {item["name"] for item in components.values()} == {
-        "page-alloc-bench", "page_alloc_bench.ko", "psutil", "shiv",
+        "page-alloc-bench", "page_alloc_bench.ko", "psutil", "shiv", "cpython",
     }  # fmt: skip
     for item in components.values():
         assert item["licenses"], item["name"]
@@ -228,9 +242,15 @@ def test_the_bill_is_valid_and_the_same_each_time(monkeypatch: pytest.MonkeyPatc
     assert said["page-alloc-bench:signature:hash"] == "sha256"
     for owner, name in zip(("psutil", "shiv", "runner"), names):
         assert [file["name"] for file in components[owner]["components"]] == [name]
+    python = components["python-x86_64.tar.gz"]
+    assert {item["name"]: item["type"] for item in python["components"]} == {
+        "bin/python3": "file",
+        "lib/libc.so.6": "library",
+    }
+    assert license_text in json.dumps(python["licenses"])
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    dated = json.loads(sbom.make(described, digest))
+    dated = json.loads(make())
     assert dated["metadata"]["timestamp"].startswith("1970-01-02T00:00:00")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
     with pytest.raises(PackagerError, match="SOURCE_DATE_EPOCH=today"):
-        sbom.make(described, digest)
+        make()

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import functools
-import io
-import json
 import os
 import platform
 import re
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -278,9 +275,7 @@ def _write_sbom(data: bytes, path: Path) -> None:
     # Its library takes a quarter of a second to load.
     from page_alloc_bench.packager import sbom  # noqa: PLC0415
 
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        described = json.loads(archive.read("manifest.json"))
-    files.write(path, sbom.make(described, manifest.sha256(data)).encode())
+    files.write(path, sbom.of_bundle(data).encode())
 
 
 def _scratch_parent() -> str:

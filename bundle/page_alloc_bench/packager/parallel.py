@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from page_alloc_bench.packager import process
@@ -32,8 +33,11 @@ def run(functions: Iterable[Callable[[], Value]], workers: int) -> Iterator[Valu
         raise
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        while wait(futures, _STOP_S).not_done:
-            process.stop_all()  # again and again: a build starts one program after the other
+        # Again and again, since a build starts one program after the other. Not by futures.wait(),
+        # which waits for the cancelled ones as well.
+        while not all(future.done() for future in futures):
+            process.stop_all()
+            time.sleep(_STOP_S)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -7,9 +7,15 @@ time stands in it only if SOURCE_DATE_EPOCH states one.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import json
 import os
 import re
+import tarfile
 import uuid
+import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib import metadata
@@ -33,10 +39,25 @@ _OURS = "GPL-2.0-only"
 _SHIV = ("_bootstrap/", "environment.json")
 _PSUTIL = re.compile(r"site-packages/(?:[^/]+/)?psutil/")
 _MODULES = "modules/"
+_PYTHON_LICENSES = "licenses/embedded-python-"
 
 
-def make(manifest: Mapping[str, Any], digest: str) -> str:
-    """Return the document for the bundle with this manifest and this SHA-256, as JSON text."""
+def of_bundle(data: bytes) -> str:
+    """Return the document for a bundle, as JSON text."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    slices = {
+        entry["name"]: _unpacked(data[entry["offset"] :][: entry["size"]])
+        for entry in manifest["interpreters"]
+    }
+    return make(manifest, hashlib.sha256(data).hexdigest(), slices)
+
+
+def make(manifest: Mapping[str, Any], digest: str, slices: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the document for the bundle with this manifest and this SHA-256, as JSON text.
+
+    ``slices``: of each embedded Python the SHA-256 of each file, by the file's name.
+    """
     version = manifest["tool"]["version"]
     parts = {part["name"]: part for part in manifest["parts"]}
     bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, digest))
@@ -55,13 +76,16 @@ def make(manifest: Mapping[str, Any], digest: str) -> str:
     rest = [
         part
         for name, part in parts.items()
-        if part not in psutil and part not in shiv and not name.startswith(_MODULES)
+        if part not in psutil
+        and part not in shiv
+        and not name.startswith((_MODULES, _PYTHON_LICENSES))
     ]
     found = [
         _runner(manifest, rest),
         *(_module(entry, version) for entry in manifest["modules"]),
         _package("psutil", _psutil_version(), "BSD-3-Clause", psutil),
         _package("shiv", metadata.version("shiv"), "BSD-2-Clause", shiv),
+        *(_python(entry, slices[entry["name"]], parts) for entry in manifest["interpreters"]),
     ]
     for component in found:
         bom.components.add(component)
@@ -120,6 +144,47 @@ def _package(
         licenses=[DisjunctiveLicense(id=license_id)],
         components=_files(parts),
     )
+
+
+def _python(entry: Mapping[str, Any], files: Mapping[str, str], parts: Iterable[str]) -> Component:
+    """Return an embedded Python with its files, the shared libraries that it needs among them.
+
+    Their licences stand in the bundle, a file for each package that they come from.
+    """
+    texts = [name for name in parts if name.startswith(f"{_PYTHON_LICENSES}{entry['machine']}/")]
+    return Component(
+        name="cpython",
+        type=ComponentType.PLATFORM,
+        version=entry["version"],
+        bom_ref=entry["name"],
+        description=f"Python for {entry['machine']} with the libraries and the loader it needs",
+        hashes=[_sha256(entry["sha256"])],
+        licenses=[
+            DisjunctiveLicense(id="PSF-2.0"),
+            *(DisjunctiveLicense(name=f"in the bundle: {name}") for name in sorted(texts)),
+        ],
+        properties=_properties({"machine": entry["machine"]}),
+        components=[
+            Component(
+                name=name,
+                type=ComponentType.LIBRARY if name.startswith("lib/") else ComponentType.FILE,
+                bom_ref=f"{entry['name']}:{name}",
+                hashes=[_sha256(digest)],
+            )
+            for name, digest in files.items()
+        ],
+    )
+
+
+def _unpacked(data: bytes) -> dict[str, str]:
+    """Return the SHA-256 of each file of a slice, by its name."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as tar:
+        for member in tar.getmembers():
+            file = tar.extractfile(member)
+            if file:
+                found[member.name] = hashlib.sha256(file.read()).hexdigest()
+    return found
 
 
 def _files(parts: Iterable[Mapping[str, Any]]) -> list[Component]:
