@@ -8,6 +8,7 @@ import datetime
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,6 +218,16 @@ def check_buckets(run: tidy.Run, order: int, family: Any, labels: dict[str, str]
         assert count / buckets[-1][1] == pytest.approx(part, abs=error)
 
 
+def test_a_run_cut_short_is_told_as_that_and_the_rest_is_there(tmp_path: Path) -> None:
+    found = families(edited(tmp_path, cut_short), FILES[1])
+    assert values(found["page_alloc_bench_run_complete"]) == [0, 1]
+    orders = [
+        sample.labels["alloc_order"]
+        for sample in found["page_alloc_bench_kernel_page_allocs_per_second"].samples
+    ]
+    assert orders == ["0", "0", "4"]
+
+
 def test_values_of_each_cpu_name_it() -> None:
     family = families(FILES[0])["page_alloc_bench_kernel_page_allocs_per_cpu"]
     assert {sample.labels["cpu"] for sample in family.samples} == {"0", "1"}
@@ -306,6 +317,8 @@ def test_falba_reads_the_database(tmp_path: Path, runs: list[tidy.Run]) -> None:
                 name = f"{metric.name}_order{metric.order}"
                 assert result.metrics.get(name, []) == metric.values.tolist()
     parsers = json.loads((tmp_path / "db" / "parsers.json").read_text())["parsers"]
+    # Whole names: an artifact of another test, or of order 10, is none of ours.
+    assert all(re.fullmatch(r"\^.*\$", one["artifact_regexp"]) for one in parsers.values())
     metric = parsers["metric_idle_available_bytes_order0"]["metric"]
     assert metric == {"name": "idle_available_bytes_order0", "type": "int", "unit": "B"}
 

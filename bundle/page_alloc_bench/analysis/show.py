@@ -120,7 +120,8 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
         yield from (Line(text, "alarm") for text in summary.not_complete(run))
     yield from (Line(text, "warning") for text in summary.warnings(run["warnings"]))
     started = run.get("started_at", "an unknown time")
-    yield Line(f"{result.path}: a run of {started}, by page-alloc-bench {run['tool_version']}")
+    yield Line(str(result.path))
+    yield Line(f"started {started}, page-alloc-bench {run['tool_version']}")
     yield from (Line(text, "heading") for text in summary.heading(run) if text)
     for order in summary.orders(document):
         first, *rest = summary.of_order(document, order)
