@@ -14,10 +14,10 @@ import lab
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import antagonist, findlimit, runner
+from perf import antagonist, findlimit, repeat, runner
 from perf.figures import Figure, at_most
 
-GROUPS = ("size", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory")
+GROUPS = ("size", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory", "repeat")
 
 Group = Callable[[Guest], Iterator[Figure]]
 Groups = dict[str, Group]
@@ -38,12 +38,14 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
         by_instructions: Groups = {
             "antagonist": antagonist.against_floor,
             "cpu": lambda guest: runner.cpu(guest, bundle),
+            "repeat": repeat.rate,
         }
         with_four_cpus: Groups = {
             "cpus": antagonist.over_cpus,
             "findlimit": findlimit.against_c,
             "startup": lambda guest: runner.startup(guest, bundle),
             "memory": lambda guest: runner.memory(guest, bundle),
+            "repeat": lambda guest: repeat.memory(guest, bundle),
         }
         for groups, guest in (
             (by_instructions, Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0")),

@@ -459,12 +459,13 @@ def test_a_busy_process_is_named() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(0.3)
-        # Other load may keep the CPUs so busy that one process gets less than half of one.
         seen = [loads() for _ in range(3)]
     finally:
         busy.kill()
         busy.wait()
-    assert any(f"(PID {busy.pid})" in line for lines in seen for line in lines)
+    # Where so many want the CPUs that it gets less than half of one, that is told.
+    told = [line for lines in seen for line in lines]
+    assert any(f"(PID {busy.pid})" in line or "CPUs together" in line for line in told)
 
 
 def test_an_idle_process_is_not_named() -> None:

@@ -144,6 +144,44 @@ def test_what_the_antagonist_holds_is_what_user_space_lacks(job: dict[str, Any])
         assert antagonized == pytest.approx(idle, rel=0.01), totals
 
 
+def test_the_memory_that_nobody_got_is_explained(job: dict[str, Any]) -> None:
+    """What each item of the report says adds up to the machine, and nothing went astray."""
+    result = job["result"]
+    for entry in result["run"]["iterations"]:
+        before, kill = entry["memory_before"], entry["memory_at_kill"]
+        assert (
+            before["total_bytes"] == kill["total_bytes"] == result["run"]["machine"]["memory_bytes"]
+        )
+        held = 0
+        if entry["phase"] == "antagonized":
+            held = result[f"antagonist_held_bytes_order{entry['order']}"][entry["iteration"] - 1]
+        else:
+            # Whatever the child did not get was in a counter of the kernel already before it, or
+            # is in one now, to half a percent of the machine.
+            grown = kill["unnamed_bytes"] - before["unnamed_bytes"]
+            assert abs(grown) < 0.005 * kill["total_bytes"], entry
+        got = result[f"{entry['phase']}_available_bytes_order{entry['order']}"]
+        parts = {
+            name: result[f"{entry['phase']}_left_{name}_bytes_order{entry['order']}"]
+            for name in ("free", "pcp", "user", "slab", "page_tables", "kernel_stack", "unnamed")
+        }
+        index = entry["iteration"] - 1
+        total = got[index] + held + sum(values[index] for values in parts.values())
+        assert total == pytest.approx(kill["total_bytes"], rel=0.001), entry
+
+
+def test_the_kernels_counters_agree_with_ours(job: dict[str, Any]) -> None:
+    result = job["result"]
+    for phase in result["run"]["phases"]:
+        killed = 3 if phase["name"] in ("idle", "antagonized") else 0
+        assert phase["vmstat_delta"].get("oom_kill", 0) == killed
+    for order in (0, 4):
+        for word in ("allocated", "freed"):
+            (kernel,) = result[f"kernel_pages_{word}_by_vmstat_order{order}"]
+            (ours,) = result[f"kernel_pages_{word}_by_us_order{order}"]
+            assert ours <= kernel < ours * 1.02 + 65536
+
+
 def test_every_oom_kill_was_of_the_child(job: dict[str, Any]) -> None:
     killed = re.findall(r"Killed process \d+ \(([^)]*)\)", job["dmesg"])
     assert killed == ["pab-findlimit"] * 12

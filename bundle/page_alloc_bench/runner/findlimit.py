@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import cgroup, memory, oom, populate, procfs, stall
+from . import cgroup, ledger, memory, oom, populate, procfs, stall
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
@@ -66,6 +66,9 @@ class Limit:
     memory was seen to be back. constraint: CONSTRAINT_NONE, _MEMCG, …; "" if the log has no report.
     oom_free_bytes, oom_free_pcp_bytes: what the machine had free at the kill, in its zones and on
     the lists that each CPU keeps, by the log's report; None if it has none.
+    mem_available_bytes: MemAvailable just before. before, at_kill: where the machine's memory was
+    just before the child began, and at its kill; None if the log has no report of that.
+    child_page_tables_bytes: what it took to map what the child had; None if the log does not say.
     warnings: what casts doubt on the figures, a line each.
     """
 
@@ -77,6 +80,10 @@ class Limit:
     constraint: str
     oom_free_bytes: int | None
     oom_free_pcp_bytes: int | None
+    mem_available_bytes: int
+    before: ledger.Ledger
+    at_kill: ledger.Ledger | None
+    child_page_tables_bytes: int | None
     warnings: tuple[str, ...]
 
 
@@ -102,6 +109,7 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         ) from error
     with log, _Signals() as signals:
         charged = (own.usage_bytes() if own else None) or 0
+        available, before = procfs.meminfo()["MemAvailable"], ledger.now()
         with memory.resident():
             watch = _Watch(board, log, settings.stall_s, on_progress)
             end = _run_child(work, board, signals, watch)
@@ -124,6 +132,10 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         constraint=kill.constraint,
         oom_free_bytes=kill.free_bytes,
         oom_free_pcp_bytes=kill.free_pcp_bytes,
+        mem_available_bytes=available,
+        before=before,
+        at_kill=ledger.at_kill(kill.report),
+        child_page_tables_bytes=kill.sizes.get("pgtables"),
         warnings=tuple(warnings),
     )
 

@@ -14,6 +14,7 @@ from .host import Host
 
 _WATCH_S = 0.5
 _BUSY = 0.5  # of one CPU
+_BUSY_TOGETHER = 1.0  # CPUs: where many want them, nobody gets much
 
 
 class Load(Check):
@@ -29,14 +30,27 @@ class Load(Check):
         psutil.PROCFS_PATH = host.path("proc")
         own = {os.getpid(), os.getppid()}
         others = [process for process in psutil.process_iter() if process.pid not in own]
-        before = {process.pid: _cpu_s(process) for process in others}
+        start, all_before = time.monotonic(), _all_cpu_s()
+        before = {process.pid: (time.monotonic(), _cpu_s(process)) for process in others}
         time.sleep(_WATCH_S)
+        together = (_all_cpu_s() - all_before) / (time.monotonic() - start)
         for process in others:
-            share = (_cpu_s(process) - before[process.pid]) / _WATCH_S
+            then, used = before[process.pid]
+            share = (_cpu_s(process) - used) / (time.monotonic() - then)
             if share >= _BUSY:
-                yield self.finding(
-                    f"{_name(process)} (PID {process.pid}) uses {share:.0%} of a CPU"
-                )
+                together -= share
+                found = f"{_name(process)} (PID {process.pid}) uses {share:.0%} of a CPU"
+                yield self.finding(found)
+        if together >= _BUSY_TOGETHER:
+            yield self.finding(f"other processes use {together:.1f} CPUs together")
+
+
+def _all_cpu_s() -> float:
+    """Return the time in s that all CPUs together have spent on anybody but us."""
+    times, own = psutil.cpu_times(), os.times()
+    # A guest's time is in that of its user already.
+    busy = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+    return float(busy - own.user - own.system)
 
 
 def _cpu_s(process: psutil.Process) -> float:
