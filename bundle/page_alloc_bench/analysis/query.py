@@ -10,7 +10,7 @@ import csv
 import datetime
 import decimal
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -59,7 +59,7 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
-def connect(runs: Sequence[Run]) -> duckdb.DuckDBPyConnection:
+def connect(runs: Iterable[Run]) -> duckdb.DuckDBPyConnection:
     """Return a database in memory that has these runs in it."""
     connection = duckdb.connect(":memory:")
     connection.execute(_TABLES)

@@ -59,14 +59,19 @@ def _matches(key: tuple[str, int], patterns: Sequence[str]) -> bool:
 
 def runs(results: Iterable[Result], note: Callable[[str], object]) -> list[Run]:
     """Return each run once; note is told of a file that is left out, being another's copy."""
-    found: dict[str, Run] = {}
+    return list(each(results, note))
+
+
+def each(results: Iterable[Result], note: Callable[[str], object]) -> Iterator[Run]:
+    """Yield each run once, as runs() does, and keep hold of none."""
+    files: dict[str, str] = {}
     for result in results:
         run = Run(result.identity[:12], result, flatten(result.run))
-        if run.id in found:
-            note(f"{run.file}: the same run as {found[run.id].file}; left out")
+        if run.id in files:
+            note(f"{run.file}: the same run as {files[run.id]}; left out")
         else:
-            found[run.id] = run
-    return list(found.values())
+            files[run.id] = run.file
+            yield run
 
 
 def fact_columns(given: Sequence[Run], asked: Sequence[str]) -> list[str]:

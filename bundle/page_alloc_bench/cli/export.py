@@ -94,7 +94,7 @@ def export(
     with needs("analysis,query" if form == "parquet" else "analysis"), bad_input():
         from page_alloc_bench.analysis import tidy
 
-        runs = tidy.select(load_runs(files), metrics)
+        runs = tidy.select(list(load_runs(files)), metrics)
         if form == "falba":
             _export_falba(runs, output)
         elif form == "parquet":

@@ -50,8 +50,7 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
 
         from page_alloc_bench.analysis import query as database
 
-        runs = load_runs(files)
-        with database.connect(runs) as connection:
+        with database.connect(load_runs(files)) as connection:
             try:
                 answer = database.ask(connection, sql)
             except duckdb.Error as error:

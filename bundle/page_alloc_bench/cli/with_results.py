@@ -49,15 +49,18 @@ def bad_input() -> Iterator[None]:
         raise BadInputError(str(error)) from error
 
 
-def load_runs(files: Sequence[str]) -> list[Run]:
-    """Return the runs in files, directories and globs, each once; says what it leaves out."""
+def load_runs(files: Sequence[str]) -> Iterator[Run]:
+    """Yield the runs in files, directories and globs, each once; says what it leaves out.
+
+    Raises BadInputError for a file that is no result, and if there is no file.
+    """
     from page_alloc_bench.analysis import results, tidy
 
     with bad_input():
-        runs = tidy.runs(results.load_all(files), note)
-    if not runs:
-        raise BadInputError(f"no result file in {' '.join(files)}")
-    return runs
+        paths = results.find(files)
+        if not paths:
+            raise BadInputError(f"no result file in {' '.join(files)}")
+        yield from tidy.each(map(results.load, paths), note)
 
 
 def note(text: str) -> None:
