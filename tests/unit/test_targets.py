@@ -285,6 +285,26 @@ def test_an_entry_that_fails_can_be_tried_again() -> None:
     assert list(path.iterdir()) == []
 
 
+def test_a_refreshed_entry_replaces_the_old_one_only_when_it_is_whole() -> None:
+    def make(text: str) -> Path:
+        def build(temporary: Path, final: Path) -> None:
+            (temporary / "content").write_text(text)
+            if text == "broken":
+                raise TargetError("no")
+
+        return cache.entry("kind", "key", build, "a test", refresh=True)
+
+    assert not cache.has("kind", "key")
+    assert (make("first") / "content").read_text() == "first"
+    with pytest.raises(TargetError):
+        make("broken")
+    assert (cache.cache_dir() / "kind/key/content").read_text() == "first"
+    assert (make("second") / "content").read_text() == "second"
+    assert cache.has("kind", "key")
+    left = [path.name for path in (cache.cache_dir() / "kind").iterdir()]
+    assert sorted(left) == [".key.lock", "key"]
+
+
 def test_what_a_killed_process_left_is_removed() -> None:
     left = cache.cache_dir() / "kind/.key.abc"
     left.mkdir(parents=True)

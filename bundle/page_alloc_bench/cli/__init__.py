@@ -18,6 +18,7 @@ _COMMANDS = {
     "build": "build",
     "run": "build",
     "vm": "vm",
+    "kernels": "kernels",
     "compare": "compare",
     "report": "report",
     "show": "show",

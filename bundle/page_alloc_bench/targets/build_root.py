@@ -31,7 +31,7 @@ def ensure() -> Path:
     return (
         cache.entry(
             "roots",
-            f"build-{cache.digest(*_SUITES, *_PACKAGES)}",
+            _key(),
             lambda temporary, _final: bootstrap.install(
                 temporary / "tree", _SUITES, _PACKAGES, variant="essential"
             ),
@@ -39,6 +39,15 @@ def ensure() -> Path:
         )
         / "tree"
     )
+
+
+def cached() -> bool:
+    """Return whether ensure() would find it in the cache."""
+    return cache.has("roots", _key())
+
+
+def _key() -> str:
+    return f"build-{cache.digest(*_SUITES, *_PACKAGES)}"
 
 
 def command(

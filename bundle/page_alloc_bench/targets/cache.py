@@ -34,18 +34,31 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(whole).hexdigest()[:12]
 
 
-def entry(kind: str, key: str, build: Callable[[Path, Path], None], what: str) -> Path:
+def has(kind: str, key: str) -> bool:
+    """Return whether there is an entry KIND/KEY."""
+    return (cache_dir() / kind / key).is_dir()
+
+
+def entry(
+    kind: str,
+    key: str,
+    build: Callable[[Path, Path], None],
+    what: str,
+    *,
+    refresh: bool = False,
+) -> Path:
     """Return the cached directory KIND/KEY, made by BUILD(temporary, final) if it is not there.
 
     BUILD fills the directory ``temporary``, which then becomes ``final``. What BUILD raises leaves
-    no entry behind. WHAT names the entry in the progress line.
+    no entry behind. WHAT names the entry in the progress line. With REFRESH it is made anew; the
+    old one stays until the new one is whole, and who has its files open keeps them.
     """
     final = cache_dir() / kind / key
-    if final.is_dir():
+    if final.is_dir() and not refresh:
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
     with _lock(final.parent / f".{key}.lock", what):
-        if final.is_dir():
+        if final.is_dir() and not refresh:
             return final
         for stale in final.parent.glob(f".{key}.*/"):  # of a process that was killed
             shutil.rmtree(stale, ignore_errors=True)
@@ -54,9 +67,12 @@ def entry(kind: str, key: str, build: Callable[[Path, Path], None], what: str) -
         try:
             temporary.chmod(0o755)
             build(temporary, final)
+            if final.is_dir():
+                final.rename(final.with_name(f"{temporary.name}.old"))
             temporary.rename(final)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(final.with_name(f"{temporary.name}.old"), ignore_errors=True)
     return final
 
 

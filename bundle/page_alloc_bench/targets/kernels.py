@@ -51,6 +51,11 @@ class Kernel:
     make: tuple[str, ...] = ()
 
     @property
+    def numa(self) -> bool:
+        """Whether it knows NUMA nodes: all do but those that are configured not to."""
+        return "nonuma" not in self.config
+
+    @property
     def boots_roots(self) -> bool:
         """Whether Guest can boot it: the roots are amd64's, and want ext4 and a network."""
         return self.arch == "amd64" and not self.config
@@ -134,28 +139,43 @@ def lookup(name: str) -> Kernel:
     raise TargetError(f"no kernel called {name!r}: there are {known}")
 
 
-def fetch(kernel: Kernel | str = DEFAULT) -> FetchedKernel:
+def cached(kernel: Kernel) -> bool:
+    """Return whether fetch() would find KERNEL in the cache."""
+    key = source_kernel.key(kernel) if kernel.config else _key(kernel)
+    return cache.has("kernels", key)
+
+
+def fetch(kernel: Kernel | str = DEFAULT, *, refresh: bool = False) -> FetchedKernel:
     """Return KERNEL (a row or its name) from the cache, fetched into it first if need be.
+
+    With REFRESH the newest build of today is fetched in any case.
 
     Raises TargetError with the cause and what to do when it cannot be fetched.
     """
     row = lookup(kernel) if isinstance(kernel, str) else kernel
-    root = source_kernel.build(row) if row.config else _fetch_packages(row)
+    make = source_kernel.build if row.config else _fetch_packages
+    root = make(row, refresh=refresh)
     about = json.loads((root / "kernel.json").read_text())
     return FetchedKernel(
         row, about["release"], *(root / about[key] for key in ("vmlinuz", "modules_dir", "kdir"))
     )
 
 
-def _fetch_packages(kernel: Kernel) -> Path:
+def _fetch_packages(kernel: Kernel, *, refresh: bool = False) -> Path:
     """Return the cached directory of KERNEL as Debian packs it, fetched first if need be."""
     suites = ", ".join(kernel.suites)
     return cache.entry(
         "kernels",
-        f"{kernel.name}-{cache.digest(kernel.name, *kernel.suites, kernel.flavour, kernel.arch)}",
+        _key(kernel),
         lambda temporary, final: _fetch(kernel, temporary, final),
         f"Debian's kernel {kernel.name} ({kernel.flavour}, {suites})",
+        refresh=refresh,
     )
+
+
+def _key(kernel: Kernel) -> str:
+    digest = cache.digest(kernel.name, *kernel.suites, kernel.flavour, kernel.arch)
+    return f"{kernel.name}-{digest}"
 
 
 def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:

@@ -84,16 +84,28 @@ def image(root: Root | str = DEFAULT) -> Path:
     """Return the ext4 image of ROOT (a row or its name), made in the cache if need be."""
     row = lookup(root) if isinstance(root, str) else root
     keys = get_keys()
-    init = render("guest-init.sh.j2", hostname=HOSTNAME, marker=READY)
-    public = keys.login.with_suffix(".pub").read_text()
-    key = f"{row.name}-{cache.digest(repr(row), init, _SSHD, public, _customize(Path('/')))}"
     directory = cache.entry(
         "roots",
-        key,
-        lambda temporary, _final: _build(row, init, keys, temporary),
+        _key(row, keys),
+        lambda temporary, _final: _build(row, _init(), keys, temporary),
         f"a guest root of Debian {row.name} (about a minute)",
     )
     return directory / "root.ext4"
+
+
+def cached(name: str) -> bool:
+    """Return whether image() would find the root called NAME in the cache."""
+    return cache.has("roots", _key(lookup(name), get_keys()))
+
+
+def _init() -> str:
+    return render("guest-init.sh.j2", hostname=HOSTNAME, marker=READY)
+
+
+def _key(root: Root, keys: Keys) -> str:
+    public = keys.login.with_suffix(".pub").read_text()
+    digest = cache.digest(repr(root), _init(), _SSHD, public, _customize(Path("/")))
+    return f"{root.name}-{digest}"
 
 
 def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:

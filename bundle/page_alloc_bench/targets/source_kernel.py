@@ -29,7 +29,7 @@ _IMAGE = "arch/x86/boot/bzImage"
 _ANONYMOUS = ("KBUILD_BUILD_USER=builder", "KBUILD_BUILD_HOST=localhost")
 
 
-def source(version: str, suites: Sequence[str] = _SUITES) -> Path:
+def source(version: str, suites: Sequence[str] = _SUITES, *, refresh: bool = False) -> Path:
     """Return the unpacked source tree of Debian's kernel VERSION ("6.12") in the newest of SUITES.
 
     It is made in the cache if need be, and clean, as ``make O=`` asks for; nobody may write there.
@@ -39,29 +39,42 @@ def source(version: str, suites: Sequence[str] = _SUITES) -> Path:
         f"linux-{version}-{cache.digest(*suites)}",
         lambda temporary, _final: _fetch_source(version, suites, temporary),
         f"the source of Debian's kernel {version}",
+        refresh=refresh,
     )
     return directory / "linux"
 
 
-def source_of(kernel: Kernel) -> Path:
+def source_of(kernel: Kernel, *, refresh: bool = False) -> Path:
     """Return the source tree that the row KERNEL is built from."""
-    return source(kernel.name.partition("-")[0], kernel.suites)
+    return source(kernel.name.partition("-")[0], kernel.suites, refresh=refresh)
 
 
-def build(kernel: Kernel) -> Path:
+def build(kernel: Kernel, *, refresh: bool = False) -> Path:
     """Return the cached build of the row KERNEL, a directory as kernels.fetch() makes it.
 
     ``build`` in it is the O= directory of a whole build, with the key that modules are signed with
     in ``build/certs/signing_key.pem`` and its certificate in ``build/certs/signing_key.x509``.
     """
-    config = _read_fragments(kernel.config) + _local_version(kernel)
-    options = sorted(f"{name}={value}" for name, value in _options(config).items())
+    if refresh:
+        source_of(kernel, refresh=True)
     return cache.entry(
         "kernels",
-        f"{kernel.name}-{cache.digest(*options, *kernel.suites, *kernel.make)}",
-        lambda temporary, _final: _build(kernel, config, temporary),
+        key(kernel),
+        lambda temporary, _final: _build(kernel, _config(kernel), temporary),
         f"the kernel {kernel.name} from Debian's source (some minutes)",
+        refresh=refresh,
     )
+
+
+def key(kernel: Kernel) -> str:
+    """Return the name that the build of the row KERNEL has in the cache."""
+    options = sorted(f"{name}={value}" for name, value in _options(_config(kernel)).items())
+    return f"{kernel.name}-{cache.digest(*options, *kernel.suites, *kernel.make)}"
+
+
+def _config(kernel: Kernel) -> str:
+    """Return the configuration that is asked for."""
+    return _read_fragments(kernel.config) + _local_version(kernel)
 
 
 def missing_options(asked: str, got: str) -> list[str]:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench kernels``: fetch and list the kernels of the support matrix."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from page_alloc_bench.cli.common import CONTEXT, KERNEL
+from page_alloc_bench.targets import build_root, root
+from page_alloc_bench.targets import kernels as matrix
+from page_alloc_bench.targets.process import TargetError
+
+_HEAD = ("NAME", "ARCH", "HOST", "COMPILED", "CACHED", "FROM", "NOTES")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("names", nargs=-1, type=KERNEL)
+@click.option("--list", "only_list", is_flag=True, help="List them and what is cached; no network.")
+@click.option(
+    "--refresh", is_flag=True, help="Fetch today's newest build also of those that are cached."
+)
+def kernels(names: tuple[str, ...], only_list: bool, refresh: bool) -> None:
+    """Fetch the kernels called NAMES, by default all, and what they are built and booted with.
+
+    All of it goes to ${XDG_CACHE_HOME:-~/.cache}/page-alloc-bench; nothing is installed.
+    """
+    rows = [matrix.lookup(name) for name in names] or list(matrix.KERNELS)
+    if only_list:
+        click.echo(_table(rows))
+        return
+    went_well = [_prepare(row, refresh=refresh) for row in rows]
+    if not all(went_well):
+        sys.exit(1)
+
+
+def _prepare(row: matrix.Kernel, *, refresh: bool) -> bool:
+    """Put all that the row needs into the cache, say what there is, return whether it went well."""
+    try:
+        if row.build_root:
+            build_root.ensure()
+        fetched = matrix.fetch(row, refresh=refresh)
+        if row.root:
+            root.image(row.root)
+    except TargetError as error:
+        click.echo(f"{row.name}: {error}", err=True)
+        return False
+    click.echo(f"{row.name}: {fetched.release} in {fetched.kdir}")
+    return True
+
+
+def _table(rows: list[matrix.Kernel]) -> str:
+    lines = [
+        (
+            row.name,
+            row.arch,
+            row.root or "busybox",
+            "build root" if row.build_root else "here",
+            "yes" if matrix.cached(row) else "no",
+            f"{'source, ' if row.config else ''}{row.suites[0]}",
+            row.notes,
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(_HEAD, *lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in (_HEAD, *lines))

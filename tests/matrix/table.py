@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What became of the rows of the support matrix, and how README.md shows it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import page_alloc_bench
+from page_alloc_bench.targets.process import run
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN = "<!-- matrix: written by scripts/test --matrix --update-readme -->"
+END = "<!-- matrix: end -->"
+_HEAD = ("kernel", "release", "architecture", "compiler", "nodes", "host", "Python", "notes")
+
+
+@dataclass
+class Row:
+    """One kernel of the matrix; what is not known (yet) is "-".
+
+    ``compiler`` is the one that built the module, ``seconds`` the time of the whole test.
+    """
+
+    kernel: str
+    architecture: str
+    host: str
+    notes: str
+    release: str = "-"
+    compiler: str = "-"
+    nodes: str = "-"
+    python: str = "-"
+    outcome: str = "-"
+    seconds: float = 0.0
+
+    def cells(self) -> list[str]:
+        """Return what a table shows, in the order of its head, without outcome and seconds."""
+        return [self.kernel, self.release, self.architecture, self.compiler, self.nodes, self.host,
+                self.python, self.notes]  # fmt: skip
+
+
+def in_columns(rows: Sequence[Row]) -> str:
+    """Return ROWS for a terminal, a line each."""
+    cells = [[*_HEAD[:-1], "outcome", "seconds"]]
+    cells += [[*row.cells()[:-1], row.outcome, f"{row.seconds:.0f}"] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+
+
+def in_markdown(rows: Sequence[Row], made_on: datetime.date, emulator: str) -> str:
+    """Return ROWS as README.md has them, with what they were run by."""
+    lines = [" | ".join(line) for line in (_HEAD, ["---"] * len(_HEAD), *(r.cells() for r in rows))]
+    table = "\n".join(f"| {line} |" for line in lines)
+    return (
+        f"Run on {made_on.isoformat()} with page-alloc-bench {page_alloc_bench.__version__} in "
+        f"{emulator}; each row passed.\n\n{table}"
+    )
+
+
+def update(readme: str, table: str) -> str:
+    """Return the text README with TABLE between its markers."""
+    pattern = re.compile(rf"(?<={re.escape(BEGIN)}\n).*?(?=\n{re.escape(END)})", re.DOTALL)
+    text, count = pattern.subn(lambda _match: table, readme)
+    if count != 1:
+        raise ValueError(f"README.md has {count} pairs of the markers {BEGIN} and {END}, not one")
+    return text
+
+
+def emulator() -> str:
+    """Return the name and version of the emulator."""
+    words = run(["qemu-system-x86_64", "--version"]).stdout.split()
+    return f"QEMU {words[3]}"
