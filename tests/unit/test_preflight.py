@@ -300,6 +300,15 @@ def test_what_does_no_harm_is_not_found(
     assert look(make(tmp_path, changes, arguments)) == []
 
 
+def test_beside_another_copy_nothing_else_is_judged(tmp_path: Path) -> None:
+    changes = {
+        "proc/net/unix": "Num Path\n0: 2 0 10000 1 1 7 @page-alloc-bench\n",
+        "proc/modules": "page_alloc_bench 20480 1 - Live 0x0 (OE)\n",
+        "proc/meminfo": meminfo(available=0.1),
+    }
+    assert look(make(tmp_path, changes)) == [("another-copy", REFUSE)]
+
+
 def test_zswap_before_swap(tmp_path: Path) -> None:
     found = look(make(tmp_path, {**SWAP_FILE, **ZSWAP}))
     assert set(found) == {("swap", WARN), ("zswap", WARN)}
@@ -422,7 +431,7 @@ class Said:
         return lambda text: self.lines.append((kind, text))
 
 
-def test_a_run_says_what_was_found_before_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_says_what_was_found_or_what_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def finding(name: str, severity: str, accepted: bool = False) -> dict[str, Any]:
         return {"name": name, "severity": severity, "accepted": accepted, "line": name.upper()}
 
@@ -437,14 +446,11 @@ def test_a_run_says_what_was_found_before_it_is_refused(monkeypatch: pytest.Monk
     said = Said()
     with pytest.raises(HostUnfitError, match=r"^C; or accept it: --accept c$"):
         session._preflight(options.parse([]), said)  # type: ignore[arg-type]
-    assert said.lines == [
-        ("warning", "B"),
-        ("warning", "D"),
-        ("note", "e: E"),
-        ("error", "A; or accept it: --accept a"),
-    ]
-    findings[:] = findings[3:]
+    assert said.lines == [("error", "A; or accept it: --accept a")]
+    said.lines.clear()
+    del findings[2], findings[0]
     assert session._preflight(options.parse([]), said) == findings  # type: ignore[arg-type]
+    assert said.lines == [("warning", "B"), ("warning", "D"), ("note", "e: E")]
 
 
 # This very host

@@ -265,7 +265,7 @@ def test_progress_and_summary_are_on_stderr_only(job: dict[str, Any]) -> None:
 def test_quiet_says_nothing_and_a_file_gets_the_result(host: Guest) -> None:
     options = "--iterations 1 --alloc-orders 2 --quiet --output-path out.json --latencies=false"
     done = bench(host, f"{options} --cpus 1-2 --held 300 --spread 200 --seed 7 --thp never")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, lab.said(done.stderr)) == (0, "", "")
     result = json.loads(host.run("cat out.json && sudo rm out.json", user="bench").stdout)
     check_valid(result)
     assert result["run"]["cpus"] == [1, 2]

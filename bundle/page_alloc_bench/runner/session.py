@@ -116,26 +116,25 @@ def _prepare(
 def _preflight(options: Options, reporter: Reporter) -> list[dict[str, Any]]:
     """Look at the host, say what there is to say, and return it.
 
-    Raises HostUnfitError if something refuses the run that has not been accepted.
+    Raises HostUnfitError if something refuses the run that has not been accepted; only that is
+    told then.
     """
     findings = aside.call(lambda: _examine(options))
-    refusals = []
+    refusals = [
+        f"{finding['line']}; or accept it: --accept {finding['name']}"
+        for finding in findings
+        if finding["severity"] == "refuse" and not finding["accepted"]
+    ]
+    if refusals:
+        for refusal in refusals[:-1]:
+            reporter.error(refusal)
+        raise HostUnfitError(refusals[-1])
     for finding in findings:
         if finding["severity"] == "note":
             reporter.note(f"{finding['name']}: {finding['line']}")
-        elif finding["severity"] == "warn" or finding["accepted"]:
-            reporter.warning(finding["line"])
         else:
-            refusals.append(finding)
-    if not refusals:
-        return findings
-    for finding in refusals[:-1]:
-        reporter.error(_refusal(finding))
-    raise HostUnfitError(_refusal(refusals[-1]))
-
-
-def _refusal(finding: dict[str, Any]) -> str:
-    return f"{finding['line']}; or accept it: --accept {finding['name']}"
+            reporter.warning(finding["line"])
+    return findings
 
 
 def _examine(options: Options) -> list[dict[str, Any]]:

@@ -119,16 +119,16 @@ class AntagonistSize(Check):
     advice = "lower --held and --spread, or give fewer --cpus"
 
     def look(self, host: Host) -> Iterator[Finding]:
-        """Report each order at which that is more than half of what is available."""
+        """Report the largest order, if that is more than half of what is available."""
         options, available = host.options, host.memory().get("MemAvailable", 0)
-        for order in options.alloc_orders:
-            block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
-            most = len(host.cpus) * (options.held + options.spread) * block
-            if most > available // 2:
-                yield self.finding(
-                    f"at order {order} the antagonist would take up to {most >> 20} MiB, more "
-                    f"than half of the {available >> 20} MiB available"
-                )
+        order = max(options.alloc_orders)
+        block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
+        most = len(host.cpus) * (options.held + options.spread) * block
+        if most > available // 2:
+            yield self.finding(
+                f"at order {order} the antagonist would take up to {most >> 20} MiB, more than "
+                f"half of the {available >> 20} MiB available"
+            )
 
 
 class OutputRoom(Check):

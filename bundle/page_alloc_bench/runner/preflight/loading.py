@@ -12,6 +12,7 @@ from . import NOT_ROOT
 from .check import NOTE, REFUSE, WARN, Check, Finding
 from .host import Host
 
+ANOTHER_COPY = "another-copy"
 _SIGN = "sign the module with a key that this kernel trusts (page-alloc-bench build --sign-key)"
 _TRUSTED = "whether this kernel trusts the key will show when it is loaded"
 
@@ -73,7 +74,7 @@ class Lockdown(_Signed):
     """The kernel's lockdown, by secure boot for instance."""
 
     name = "lockdown"
-    meaning = "the kernel takes only modules signed with a key it trusts, and ours has no signature"
+    meaning = "this kernel takes signed modules only, and ours is not signed"
     advice = f"{_SIGN}, or boot without lockdown"
 
     def found(self, host: Host) -> str | None:
@@ -88,7 +89,7 @@ class SigEnforce(_Signed):
     """module.sig_enforce."""
 
     name = "sig-enforce"
-    meaning = "the kernel takes only modules signed with a key it trusts, and ours has no signature"
+    meaning = "this kernel takes signed modules only, and ours is not signed"
     advice = f"{_SIGN}, or boot without module.sig_enforce"
 
     def found(self, host: Host) -> str | None:
@@ -100,7 +101,7 @@ class SigEnforce(_Signed):
 class AnotherCopy(Check):
     """Another run on this host."""
 
-    name = "another-copy"
+    name = ANOTHER_COPY
     severity = REFUSE
     meaning = "two runs would measure each other"
     advice = "wait for it to end"

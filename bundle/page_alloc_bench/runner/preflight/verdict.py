@@ -33,9 +33,11 @@ _WIDTH = 100
 def look(host: Host, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """Return what all checks find, the worst first.
 
-    A check that fails is a finding too: nothing goes unseen in silence.
+    A check that fails is a finding too: nothing goes unseen in silence. Where another copy runs,
+    nothing else is said: what else there is to see may be its doing.
     """
     found = [finding for check in checks for finding in _look(check, host)]
+    found = [finding for finding in found if finding.name == loading.ANOTHER_COPY] or found
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
