@@ -92,3 +92,19 @@ def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
     assert (found["path"], found["reason"]) == ("bundle", None)
     assert found["sha256"] == built["sha256"]
     assert found["options"]["KASAN"] == "y"
+
+
+def test_a_device_tree_tells_of_a_hypervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_DEVICE_TREE", str(tmp_path))
+    assert facts._hypervisor_in_device_tree() is None
+    (tmp_path / "memory@40000000").mkdir()
+    assert facts._hypervisor_in_device_tree() is None
+    (tmp_path / "fw-cfg@9020000").mkdir()
+    assert facts._hypervisor_in_device_tree() == "QEMU"
+    (tmp_path / "hypervisor").mkdir()
+    (tmp_path / "hypervisor/compatible").write_bytes(b"xen,xen-4.17\0xen,xen\0")
+    assert facts._hypervisor_in_device_tree() == "xen,xen-4.17"
+    monkeypatch.setattr(facts, "_DEVICE_TREE", str(tmp_path / "none"))
+    assert facts._hypervisor_in_device_tree() is None

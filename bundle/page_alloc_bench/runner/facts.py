@@ -14,6 +14,7 @@ from typing import Any
 from . import procfs
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
+_DEVICE_TREE = "/proc/device-tree"
 _CLOCK = "/sys/devices/system/clocksource/clocksource0"
 
 # What changes the speed of the allocator or the memory it has, whether or not it is for debugging.
@@ -215,7 +216,22 @@ def hypervisor() -> str | None:
     if re.search(r"^flags\s*:.*\bhypervisor\b", text, re.MULTILINE):
         return vendor or "unnamed"
     virtual = ("QEMU", "VMware", "Xen", "innotek", "Amazon EC2", "Google", "Microsoft Corporation")
-    return vendor if vendor and vendor.startswith(virtual) else None
+    if vendor is not None:
+        return vendor if vendor.startswith(virtual) else None
+    return _hypervisor_in_device_tree()
+
+
+def _hypervisor_in_device_tree() -> str | None:
+    """Return what machines without DMI, arm64's for instance, say of a hypervisor."""
+    named = procfs.read_or_none(f"{_DEVICE_TREE}/hypervisor/compatible")
+    if named:
+        return named.strip("\0").split("\0")[0]
+    try:
+        nodes = os.listdir(_DEVICE_TREE)
+    except OSError:
+        return None
+    # The channel through which QEMU, and nobody else, tells its firmware about the machine.
+    return "QEMU" if any(name.startswith("fw-cfg@") for name in nodes) else None
 
 
 def governors(cpus: list[int]) -> list[str] | None:
