@@ -190,7 +190,7 @@ def test_it_begins_with_the_verdict_of_compare(
 
 def test_one_side_is_told_without_a_verdict(single: str) -> None:
     text = Page(single).text
-    assert "an allocation takes median 4.98 µs" in text
+    assert "time of one: median 4.98 µs" in text
     assert "What changed" not in text
     assert "No run has a warning" in text
 
@@ -242,6 +242,27 @@ def test_every_parameter_and_fact_is_there(single: str, base: list[Result]) -> N
     assert run["kernel"]["cmdline"] in text
     for counter in run["phases"][1]["vmstat_delta"]:
         assert counter in text
+
+
+def test_a_run_in_which_nothing_moved_tells_what_the_kernel_said(
+    base: list[Result], tmp_path: Path
+) -> None:
+    def stop(document: dict[str, Any]) -> None:
+        document["run"]["stall"] = {
+            "phase": "idle",
+            "at_s": 12.5,
+            "tasks": [{"tid": 7, "name": "populate", "state": "D", "wchan": "x", "stack": None}],
+            "kernel_log": ["sysrq: Show Memory", "Mem-Info:"],
+        }
+        document["run"]["preflight"] = [
+            {"name": "swap", "severity": "warn", "accepted": False, "found": "2 GiB of swap",
+             "meaning": "the child swaps", "advice": "swapoff"}
+        ]  # fmt: skip
+
+    text = Page(report.html([changed(base[0], tmp_path / "x.json", stop)])).text
+    told = text[text.index("What the kernel said") : text.index("Allocation latency")]
+    for words in ("7 populate D x", "sysrq: Show Memory\nMem-Info:", "12.5", "2 GiB of swap"):
+        assert words in told
 
 
 def nothing_measured(document: dict[str, Any]) -> None:

@@ -142,8 +142,15 @@ def test_every_chart_is_drawn(browser: Browser, reports: dict[str, Path], name: 
 
 
 def test_it_is_drawn_in_time(browser: Browser, reports: dict[str, Path]) -> None:
-    reader = opened(browser, reports["two-sided"])
-    assert reader.page.evaluate(PAINTED) <= 3000
+    """Twenty results and more, in CPU time: other tests may be running beside this one."""
+    page = browser.new_page()
+    inspector = page.context.new_cdp_session(page)
+    inspector.send("Performance.enable", {"timeDomain": "threadTicks"})
+    page.goto(reports["two-sided"].as_uri())
+    page.evaluate(PAINTED)
+    measured = inspector.send("Performance.getMetrics")["metrics"]
+    [seconds] = [metric["value"] for metric in measured if metric["name"] == "TaskDuration"]
+    assert 0.01 < seconds <= 3
 
 
 def test_dark_is_dark(browser: Browser, reports: dict[str, Path]) -> None:

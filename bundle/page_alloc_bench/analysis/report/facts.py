@@ -12,7 +12,7 @@ from typing import Any
 from .sides import Side
 
 # What pictures and tables show, and the warnings, which stand first.
-_ELSEWHERE = ("phases", "iterations", "warnings", "ended", "complete")
+_ELSEWHERE = ("phases", "iterations", "warnings", "ended", "complete", "preflight", "stall")
 # What differs between any two runs and tells nothing by that.
 _ALWAYS_DIFFER = (
     "started_at",
@@ -104,3 +104,40 @@ def warnings(side: Side) -> list[tuple[str, int]]:
             texts.append(f"The run is not complete: {reason}")
         counts.update(set(map(str, texts)))
     return counts.most_common()
+
+
+def findings(side: Side) -> list[tuple[str, ...]]:
+    """Return what was found before the runs began, the most frequent first.
+
+    Name of the check, its severity, what was found, what that means, and in how many runs.
+    """
+    counts: Counter[tuple[str, ...]] = Counter()
+    for result in side.results:
+        for finding in result.run.get("preflight", ()):
+            severity = "accepted by the user" if finding.get("accepted") else finding["severity"]
+            told = (finding["name"], severity, finding["found"], finding["meaning"])
+            counts[tuple(map(str, told))] += 1
+    return [(*texts, str(count)) for texts, count in counts.most_common()]
+
+
+def stalls(side: Side) -> list[tuple[str, str]]:
+    """Return what the kernel said in runs in which nothing moved: fact, and text of many lines."""
+    rows = []
+    for result in side.results:
+        stall = dict(result.run.get("stall") or {})
+        log = "\n".join(map(str, stall.pop("kernel_log", ())))
+        tasks = "\n".join(
+            "{tid} {name} {state} {wchan}\n{stack}".format_map(_Blanks(task))
+            for task in stall.pop("tasks", ())
+        )
+        if stall:
+            stall |= {"tasks": tasks, "kernel_log": log}
+            rows += [(f"{result.path}: {name}", str(value)) for name, value in stall.items()]
+    return rows
+
+
+class _Blanks(dict[str, Any]):
+    """Has a word for what it has not."""
+
+    def __missing__(self, _key: str) -> str:
+        return "?"

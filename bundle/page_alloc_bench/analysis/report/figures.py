@@ -48,11 +48,11 @@ def write(value: float, unit: str) -> str:
         return ax.time(value)
     if unit == "bytes":
         return ax.size(value)
-    if unit == "ppm":
+    if unit == "ppm" and value >= 1000:
         return f"{value / 1e4:.3g}{ax.SPACE}%"
     if unit.endswith("/s"):
         return f"{ax.count(value)}/s"
-    return f"{ax.count(value)} {unit}".strip()
+    return f"{ax.count(value)}{ax.SPACE}{unit}".strip()
 
 
 def span(values: Floats, unit: str) -> str:

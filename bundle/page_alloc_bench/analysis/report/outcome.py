@@ -55,14 +55,14 @@ def _describe(shown: Sequence[Side], order: int) -> list[str]:
     words = []
     rates = _arrow(shown, "kernel_page_allocs_per_second", "value", order)
     if rates:
-        words.append(f"allocations {rates}")
+        words.append(f"allocations at {rates}")
     parts = [
         f"{name} {text}"
         for name in ("median", "p99", "p99.9", "max")
         if (text := _arrow(shown, _LATENCIES, name, order))
     ]
     if parts:
-        words.append(f"an allocation takes {', '.join(parts)}")
+        words.append(f"time of one: {', '.join(parts)}")
     lost = [
         [d.total for result in side.results if (d := memory.difference(result, order)) is not None]
         for side in shown

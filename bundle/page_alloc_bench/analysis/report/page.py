@@ -126,8 +126,24 @@ def _warnings(shown: Sequence[Side], outcome: Outcome) -> Section:
         "Warnings and differences",
         text,
         warnings=lists,
-        tables=[_differences(shown, outcome)] if outcome.differences else [],
+        tables=[
+            *([_differences(shown, outcome)] if outcome.differences else []),
+            *(table for side in shown for table in _findings(side)),
+        ],
     )
+
+
+def _findings(side: Side) -> list[Table]:
+    """Return what runs say at length of their host and of their end."""
+    made = []
+    if rows := facts.stalls(side):
+        caption = f"What the kernel said when nothing moved: {side.legend}"
+        made.append(Table(caption, ("fact", "text"), rows, text=True))
+    if found := facts.findings(side):
+        caption = f"Found before the runs: {side.legend}"
+        head = ("check", "severity", "found", "what it means", "runs")
+        made.append(Table(caption, head, found, text=True))
+    return made
 
 
 def _times(text: str, count: int, side: Side) -> str:
@@ -173,12 +189,13 @@ def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
 
 
 def _how_compared(comparison: Comparison) -> list[str]:
+    level = f"{100 * comparison.confidence:g}{ax.SPACE}%"
+    threshold = f"{comparison.threshold_percent:g}{ax.SPACE}%"
     return [
-        "A run is one observation. Medians of the runs with their"
-        f" {100 * comparison.confidence:g} % confidence intervals; the change of the medians with"
-        " its bootstrap interval; p of the Mann-Whitney U test, corrected by Holm's method over"
-        f" the {comparison.tests} tests. ~ is no evidence of a change; a verdict in brackets is of"
-        f" a change of less than {comparison.threshold_percent:g} %."
+        f"A run is one observation. Medians of the runs with their {level} confidence intervals;"
+        " the change of the medians with its bootstrap interval; p of the Mann-Whitney U test,"
+        f" corrected by Holm's method over the {comparison.tests} tests. ~ is no evidence of a"
+        f" change; a verdict in brackets is of a change of less than {threshold}."
     ]
 
 
