@@ -84,7 +84,7 @@ class OomPolicy(Check):
     name = "oom-policy"
     severity = REFUSE
     meaning = "systemd ends the whole unit, this run included, when one process is OOM-killed"
-    advice = "run it with: systemd-run --scope -p OOMPolicy=continue ./bench.run"
+    advice = "systemd-run --pipe --wait --same-dir -p OOMPolicy=continue $PWD/bench.run"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Ask systemd; a unit of a user's own manager cannot be asked about from here."""
