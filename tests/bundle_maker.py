@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import tempfile
@@ -80,6 +81,7 @@ def make_bundle(
     return path
 
 
+@functools.cache
 def own_interpreter() -> Interpreter:
     """Return the Python that runs this, fit to run what a bundle holds."""
     with tempfile.TemporaryDirectory() as scratch:

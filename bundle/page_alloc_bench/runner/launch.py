@@ -279,6 +279,14 @@ def launch() -> None:
     scratch = Scratch(str(sys._xoptions.get(HOME_OPTION, "")))
     if scratch.path:
         os.environ["PAGE_ALLOC_BENCH_SCRATCH"] = scratch.path
+    try:
+        _start(bundle, scratch)
+    finally:
+        scratch.remove()
+
+
+def _start(bundle: str, scratch: "Scratch") -> None:
+    """Run from where it lies what can be, and unpack the rest."""
     site_packages = os.path.join(bundle, "site-packages")
     if os.path.isdir(bundle):
         _run_guarded(scratch, site_packages)

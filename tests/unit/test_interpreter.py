@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The Python that travels asks nothing of the host, is the same each time, and leaves nothing.
+
+The bundles here hold the very Python that runs the tests.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle_maker import (
+    MACHINE,
+    SLEEPING_RUNNER,
+    make_bundle,
+    own_interpreter,
+    start,
+)
+from page_alloc_bench.packager import interpreter, libraries, stdlib
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.interpreter import BLOCK, Interpreter
+from page_alloc_bench.packager.libraries import Root
+from page_alloc_bench.runner.archive import Archive
+
+SHELLS = [
+    pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))
+    for shell in (["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"])
+]
+# What the stub starts on its way to an embedded Python.
+TOOLS = (
+    "chmod", "dd", "gzip", "mkdir", "mkfifo", "rm", "setsid", "sh", "sha256sum", "sleep", "tar",
+    "uname", "wc",
+)  # fmt: skip
+# Modules that nothing imports but where their absence is expected, and Windows' own.
+UNIMPORTABLE = {"bz2", "encodings.mbcs", "encodings.oem", "lzma"}
+IMPORT_ALL = """
+import json, os, sys, zipfile
+library = next(path for path in sys.path if path.endswith(".zip"))
+names = [name.rpartition(".")[0].replace("/", ".") for name in zipfile.ZipFile(library).namelist()]
+names += [name.partition(".")[0] for name in os.listdir(sys.path[-1]) if name.endswith(".so")]
+failed = {}
+for name in (name.removesuffix(".__init__") for name in names):
+    try:
+        __import__(name)
+    except ImportError as error:
+        failed[name] = str(error)
+maps = open("/proc/self/maps").read().split()
+print(json.dumps({
+    "failed": failed, "path": sys.path, "count": len(names),
+    "mapped": sorted({word for word in maps if word.startswith("/") and ".so" in word})}))
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> Interpreter:
+    return own_interpreter()
+
+
+@pytest.fixture(scope="module")
+def bench(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "bench.run", interpreters=[python])
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    path = tmp_path / "scratch of the test"
+    path.mkdir()
+    return path
+
+
+def embedded(scratch: Path, **more: str) -> dict[str, str]:
+    """Return the environment that makes a bundle take its own Python and unpack into scratch."""
+    return {
+        "PAGE_ALLOC_BENCH_PYTHON": "embedded", "PAGE_ALLOC_BENCH_TMPDIR": str(scratch), **more
+    }  # fmt: skip
+
+
+def report(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    told: dict[str, Any] = json.loads(finished.stdout)
+    return told
+
+
+def one_line(text: str) -> str:
+    assert text.startswith("page-alloc-bench: ")
+    assert text.count("\n") == 1, text
+    return text
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def mentioned(word: str) -> list[str]:
+    """Return the command lines of the processes that mention word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has just ended
+        if word in line:
+            found.append(line)
+    return found
+
+
+def without_python(directory: Path, *missing: str) -> str:
+    """Return a PATH of one directory with the tools that the stub needs, and no Python."""
+    directory.mkdir()
+    for name in set(TOOLS) - set(missing):
+        (directory / name).symlink_to(shutil.which(name) or "/nonexistent")
+    return str(directory)
+
+
+# What travels.
+
+
+def test_it_imports_all_that_it_holds_and_takes_no_file_of_the_host(
+    python: Interpreter, tmp_path: Path
+) -> None:
+    with tarfile.open(fileobj=io.BytesIO(python.data), mode="r:gz") as archive:
+        archive.extractall(tmp_path / "home", filter="data")
+    home = tmp_path / "home"
+    command = [
+        str(home / "lib" / python.loader), "--inhibit-cache", "--library-path", str(home / "lib"),
+        str(home / "bin/python3"), "-I", "-S", "-B", "-c", IMPORT_ALL,
+    ]  # fmt: skip
+    told = json.loads(start(command).stdout)
+    assert set(told["failed"]) <= UNIMPORTABLE, told["failed"]
+    assert told["count"] > 100
+    for path in [*told["path"], *told["mapped"]]:
+        assert path.startswith(str(home)), path
+
+
+def test_it_is_small_and_whole_blocks(python: Interpreter) -> None:
+    assert len(python.data) % BLOCK == 0
+    assert len(python.data) < 8_000_000
+    assert python.bytecode
+    assert python.version == sys.version.split()[0].rstrip("+")
+
+
+def test_it_is_the_same_each_time(python: Interpreter) -> None:
+    assert own_interpreter.__wrapped__().data == python.data
+
+
+def test_bundles_made_in_two_directories_are_identical(python: Interpreter, tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "another directory"):
+        (tmp_path / name).mkdir()
+        made.append(
+            make_bundle(tmp_path / name / "bench.run", interpreters=[own_interpreter.__wrapped__()])
+        )
+    assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_files_belong_to_nobody_and_have_no_date(python: Interpreter) -> None:
+    with tarfile.open(fileobj=io.BytesIO(python.data), mode="r:gz") as archive:
+        entries = archive.getmembers()
+    assert {(entry.uid, entry.gid, entry.uname, entry.mtime) for entry in entries} == {
+        (0, 0, "", 0)
+    }
+    assert {entry.mode for entry in entries} == {0o644, 0o755}
+    assert [e.name for e in entries if e.isfile()] == sorted(e.name for e in entries if e.isfile())
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    library = stdlib.Library(tmp_path, tmp_path / "lib-dynload", "3.11")
+    (tmp_path / "pack/deep").mkdir(parents=True)
+    for name, text in {
+        "pack/__init__.py": "from . import near\nfrom .deep import inner as x",
+        "pack/near.py": "",
+        "pack/deep/__init__.py": "",
+        "pack/deep/inner.py": "def f():\n    import late, later as y # import nothing",
+        "late.py": "from ..beyond import z",
+        "later.py": "",
+        "nothing.py": "",
+        "unittest.py": "",
+        "unused.py": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    found = stdlib.needed(library, ["import unittest\nimport pack.deep"])
+    assert sorted(found) == ["late", "later", "pack", "pack.deep", "pack.deep.inner", "pack.near"]
+
+
+# Where it is taken from.
+
+
+def test_libraries_are_found_with_all_that_they_need() -> None:
+    program = libraries.read(Path(os.path.realpath(sys.executable)))
+    found = Root(Path("/")).closure([program])
+    assert "libc.so.6" in found
+    asked_for = {name for elf in [program, *found.values()] for name in elf.needed}
+    assert asked_for == set(found)
+    assert {elf.machine for elf in found.values()} == {program.machine}
+
+
+def test_a_missing_library_is_named() -> None:
+    program = replace(libraries.read(Path(os.path.realpath(sys.executable))), needed=("lib0.so.9",))
+    with pytest.raises(PackagerError, match=r"lib0\.so\.9"):
+        Root(Path("/")).closure([program])
+
+
+def test_links_lead_nowhere_outside_of_a_tree(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("/usr/lib")
+    (tmp_path / "usr/lib/libx.so").symlink_to("../../../../lib/libx.so.1")
+    assert Root(tmp_path).place("/lib/libx.so") == tmp_path / "usr/lib/libx.so.1"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(PackagerError, match="link to itself"):
+        Root(tmp_path).place("/loop")
+
+
+@pytest.mark.parametrize("loader", [None, "/lib/ld-musl-x86_64.so.1"])
+def test_a_python_that_cannot_travel_is_refused_with_the_way_out(
+    loader: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = libraries.read
+    monkeypatch.setattr(libraries, "read", lambda path: replace(real(path), loader=loader))
+    with pytest.raises(PackagerError) as caught:
+        interpreter.make(interpreter.own(), (), (), tmp_path / "parts")
+    assert "--python host" in caught.value.advice
+
+
+def test_a_tree_without_python_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PackagerError, match="holds no Python"):
+        interpreter.from_root(tmp_path)
+
+
+def test_the_newest_python_of_a_tree_is_taken(tmp_path: Path) -> None:
+    for version in ("3.9", "3.11", "3.10"):
+        (tmp_path / f"usr/lib/python{version}").mkdir(parents=True)
+        (tmp_path / f"usr/lib/python{version}/os.py").write_text("")
+        (tmp_path / "usr/bin").mkdir(exist_ok=True)
+        (tmp_path / f"usr/bin/python{version}").write_text("")
+    source = interpreter.from_root(tmp_path)
+    assert (source.library.version, source.program.name) == ("3.11", "python3.11")
+
+
+# In a bundle.
+
+
+@pytest.mark.parametrize("shell", [[], *SHELLS])
+def test_it_passes_everything_through(shell: list[str], bench: Path, scratch: Path) -> None:
+    arguments = ["", " ", "a b", "two\nlines\n", "*", "$HOME", "'", '"', "\\", "--", "-x", "ü"]
+    finished = start([*shell, str(bench), *arguments], env=embedded(scratch), input="given")
+    told = report(finished)
+    assert (told["argv"], told["stdin"]) == (arguments, "given")
+    assert told["bundle"] == str(bench)
+    assert Path(told["scratch"]).parent == scratch
+    assert (told["scratch_mode"], told["flags"]) == (0o700, [1, 1, 1])
+    assert list(scratch.iterdir()) == []
+    assert eventually(lambda: not mentioned(told["scratch"]))
+
+
+def test_it_is_the_process_that_was_started(bench: Path, scratch: Path) -> None:
+    environment = {**os.environ, **embedded(scratch)}
+    with subprocess.Popen(
+        [bench], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        output, _ = process.communicate()
+    assert json.loads(output)["pid"] == process.pid
+
+
+def test_the_hosts_python_comes_first(bench: Path, scratch: Path, tmp_path: Path) -> None:
+    told = report(start([str(bench)], env={"PAGE_ALLOC_BENCH_TMPDIR": str(scratch)}))
+    assert len(Path(told["scratch"]).name.partition(".")[2]) == 16, "the stub's have dashes"
+
+
+def test_it_steps_in_where_there_is_no_python(bench: Path, scratch: Path, tmp_path: Path) -> None:
+    stub = bench.read_bytes().replace(b"/usr/bin/python3", b"/nix/bin/python3")
+    copy = tmp_path / "bench.run"
+    copy.write_bytes(stub.replace(b"/usr/local/bin/python3", b"/nix/local/bin/python3"))
+    environment = embedded(scratch, PATH=without_python(tmp_path / "bin"))
+    del environment["PAGE_ALLOC_BENCH_PYTHON"]
+    finished = start(["/bin/sh", str(copy)], env=environment)
+    # Python itself finds that this stub is not the one that was built: it has been reached.
+    assert "the shell script at its start" in one_line(finished.stderr)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_python_that_was_named_and_does_not_serve_is_no_silent_fallback(
+    bench: Path, scratch: Path
+) -> None:
+    finished = start([str(bench)], env=embedded(scratch, PAGE_ALLOC_BENCH_PYTHON="/bin/true"))
+    assert (finished.returncode, finished.stdout) == (3, "")
+    assert "/bin/true" in one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("tool", ["gzip", "tar", "dd"])
+def test_what_it_needs_and_misses_is_named(
+    tool: str, bench: Path, scratch: Path, tmp_path: Path
+) -> None:
+    path = without_python(tmp_path / "bin", tool)
+    finished = start(["/bin/sh", str(bench)], env=embedded(scratch, PATH=path))
+    if tool == "dd":  # the digest of the zip is what stumbles first
+        assert finished.returncode != 0
+    else:
+        assert finished.returncode == 3
+        assert f"has not: {tool};" in one_line(finished.stderr)
+    assert finished.stdout == ""
+    assert list(scratch.iterdir()) == []
+
+
+def test_with_a_python_of_the_host_neither_tar_nor_gzip_is_needed(
+    bench: Path, scratch: Path, tmp_path: Path
+) -> None:
+    path = without_python(tmp_path / "bin", "tar", "gzip", "setsid", "mkfifo")
+    environment = {
+        "PATH": path, "PAGE_ALLOC_BENCH_PYTHON": sys.executable,
+        "PAGE_ALLOC_BENCH_TMPDIR": str(scratch),
+    }  # fmt: skip
+    assert report(start(["/bin/sh", str(bench), "x"], env=environment))["argv"] == ["x"]
+
+
+def test_without_setsid_it_still_runs(bench: Path, scratch: Path, tmp_path: Path) -> None:
+    environment = embedded(scratch, PATH=without_python(tmp_path / "bin", "setsid"))
+    assert report(start(["/bin/sh", str(bench), "x"], env=environment))["argv"] == ["x"]
+    assert list(scratch.iterdir()) == []
+
+
+def test_nothing_inherited_steers_it(bench: Path, scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "libffi.so.8").write_text("not a library")
+    hostile = {
+        "LD_LIBRARY_PATH": str(tmp_path), "PYTHONHOME": "/wrong",
+        "PYTHONPATH": str(tmp_path), "python": "/bin/false", "missing": "x", "dir": "/",
+    }  # fmt: skip
+    told = report(start(["/bin/sh", str(bench)], env=embedded(scratch, **hostile)))
+    assert told["inherited"] == ["SHIV_ROOT"]
+
+
+@pytest.mark.parametrize("name", ["with:colon", "with;semicolon", "$ORIGIN"])
+def test_places_that_a_library_path_cannot_name_are_skipped(
+    name: str, bench: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    told = report(start([str(bench)], env=embedded(tmp_path / name)))
+    assert not told["scratch"].startswith(str(tmp_path))
+    assert list((tmp_path / name).iterdir()) == []
+
+
+def test_a_damaged_interpreter_is_refused_and_named(
+    bench: Path, scratch: Path, tmp_path: Path
+) -> None:
+    (described,) = Archive(bench).manifest()["interpreters"]
+    data = bytearray(bench.read_bytes())
+    data[described["offset"] + described["size"] // 2] ^= 1
+    copy = tmp_path / "bench.run"
+    copy.write_bytes(data)
+    finished = start(["sh", str(copy)], env=embedded(scratch))
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert "the embedded Python" in one_line(finished.stderr)
+    assert Archive(copy).problems() == [f"python-{MACHINE}.tar.gz is altered"]
+    checked = start([sys.executable, str(copy), "--check"])
+    assert checked.returncode == 1
+    assert f"python-{MACHINE}.tar.gz is altered" in checked.stderr
+
+
+def test_list_check_and_info_speak_of_it(bench: Path, python: Interpreter) -> None:
+    assert Archive(bench).problems() == []
+    listed = start([str(bench), "--list"]).stdout
+    assert f"{len(python.data):>9,}  python-{MACHINE}.tar.gz\n" in listed
+    (described,) = json.loads(start([str(bench), "--info"]).stdout)["interpreters"]
+    assert (described["version"], described["machine"]) == (python.version, MACHINE)
+
+
+def test_an_extracted_bundle_has_it_too(bench: Path, scratch: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    extracted = start([str(bench), "--extract", str(target)], env=embedded(scratch))
+    assert extracted.returncode == 0, extracted.stderr
+    assert list(scratch.iterdir()) == []
+    told = report(start([str(target / "run.sh"), "x"], env=embedded(scratch)))
+    assert (told["argv"], told["bundle"]) == (["x"], str(target))
+    assert list(scratch.iterdir()) == []
+    assert start([str(target / "run.sh"), "--check"], env=embedded(scratch)).returncode == 0
+
+
+def test_keep_keeps_it(bench: Path, scratch: Path) -> None:
+    told = report(start([str(bench), "--keep"], env=embedded(scratch)))
+    assert eventually(lambda: not mentioned(told["scratch"]))
+    assert [str(path) for path in scratch.iterdir()] == [told["scratch"]]
+    assert (Path(told["scratch"]) / "python/bin/python3").exists()
+
+
+# However it ends.
+
+
+@pytest.mark.parametrize("which", ["embedded", sys.executable])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_end_at_any_moment_leaves_nothing(
+    number: signal.Signals, which: str, python: Interpreter, tmp_path: Path, scratch: Path
+) -> None:
+    bench = make_bundle(tmp_path / "bench.run", SLEEPING_RUNNER, interpreters=[python])
+    environment = {**os.environ, **embedded(scratch, PAGE_ALLOC_BENCH_PYTHON=which)}
+    began = time.monotonic()
+    with subprocess.Popen([bench], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        whole = time.monotonic() - began
+        process.kill()
+    for step in range(25):
+        with subprocess.Popen(
+            [bench], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(whole * 1.2 * step / 25)
+            process.send_signal(number)
+            status = process.wait(20)
+            # Python makes an exception of SIGINT until the launcher has its say.
+            assert status == -number or (number, status) == (signal.SIGINT, 1)
+        assert eventually(lambda: not list(scratch.iterdir())), step
+    assert eventually(lambda: not mentioned(str(scratch)))
+
+
+def test_a_killed_process_group_leaves_nothing(
+    python: Interpreter, tmp_path: Path, scratch: Path
+) -> None:
+    """As timeout -s KILL does it."""
+    bench = make_bundle(tmp_path / "bench.run", SLEEPING_RUNNER, interpreters=[python])
+    environment = {**os.environ, **embedded(scratch)}
+    with subprocess.Popen(
+        [bench], env=environment, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGKILL)
+    assert eventually(lambda: not list(scratch.iterdir()))
+    assert eventually(lambda: not mentioned(str(scratch)))
