@@ -474,6 +474,28 @@ def test_vm_finds_what_cannot_work_before_the_boot(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bench.run"]
 
 
+def test_vm_does_not_wait_for_a_guest_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging:
+        asked = 0
+
+        def run(self, _argv: list[str], timeout: float) -> None:
+            self.asked += 1
+            if self.asked == 3:
+                raise TargetError(f"no end after {timeout:g} s")
+
+    monkeypatch.setattr(vm, "_ASK_S", 0.01)
+    guest = Hanging()
+    with (
+        subprocess.Popen(["sleep", "100"]) as process,
+        pytest.raises(TargetError, match="no end after 600 s"),
+    ):
+        vm._await_end(guest, process)  # type: ignore[arg-type]
+    assert process.returncode == -9
+    assert guest.asked == 3
+    with subprocess.Popen(["sh", "-c", "exit 7"]) as process:
+        assert vm._await_end(guest, process) == 7  # type: ignore[arg-type]
+
+
 def test_vm_result_gets_the_mode_that_open_gives(tmp_path: Path) -> None:
     output, other = tmp_path / "result.json", tmp_path / "other"
     other.touch()
