@@ -8,15 +8,24 @@ import re
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from page_alloc_bench import resources
-from page_alloc_bench.packager import manifest, tree
-from page_alloc_bench.packager.build import BuildRequest, BuildResult, build
+from page_alloc_bench.packager import manifest, process, tree
+from page_alloc_bench.packager.build import (
+    EMBEDDED,
+    HOST,
+    BuildRequest,
+    BuildResult,
+    TreeRequest,
+    build,
+)
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.guest import Guest
 
 SMALL = 400_000  # bytes, for a bundle without a Python of its own
 
@@ -26,11 +35,13 @@ def kernel() -> kernels.FetchedKernel:
     return kernels.fetch()
 
 
-def build_in(scratch: Path, kdir: Path, monkeypatch: pytest.MonkeyPatch) -> BuildResult:
+def build_in(
+    scratch: Path, kdir: Path, monkeypatch: pytest.MonkeyPatch, python: str = EMBEDDED
+) -> BuildResult:
     """Build with all temporary files under ``scratch``."""
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    return build(BuildRequest(kdir=kdir, output=scratch / "bench.run"))
+    return build(BuildRequest(kdir=kdir, output=scratch / "bench.run", python=python))
 
 
 def module_of(result: BuildResult) -> bytes:
@@ -50,7 +61,7 @@ def test_two_builds_agree_to_the_byte(
 def test_the_result_describes_the_bundle(
     kernel: kernels.FetchedKernel, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
+    result = build_in(tmp_path / "a", kernel.kdir, monkeypatch, HOST)
     (module,) = result.modules
     assert (module.info.release, module.info.machine) == (kernel.release, "x86_64")
     assert result.size == result.path.stat().st_size <= SMALL
@@ -109,3 +120,43 @@ def test_the_probe_knows_debians_tree(kernel: kernels.FetchedKernel) -> None:
     assert (found.release, found.arch) == (kernel.release, "x86")
     assert found.compiler.startswith("gcc")
     assert found.symvers
+
+
+def test_a_compiler_that_is_not_there_is_named_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kdir = kernels.fetch("5.10").kdir  # bullseye's, whose compiler bookworm does not have
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "gcc-10" else which(name))
+
+    def started(command: Sequence[str], **_: object) -> process.Finished:
+        raise AssertionError(f"started {command}")
+
+    monkeypatch.setattr(process, "run", started)
+    with pytest.raises(PackagerError) as caught:
+        build(BuildRequest(kdir, output=tmp_path / "bench.run"))
+    assert (caught.value.exit_code, "gcc-10 is not installed" in caught.value.message) == (3, True)
+
+
+# Several kernels.
+
+
+def test_a_bundle_for_several_kernels_runs_on_each_of_them(guest: Guest, tmp_path: Path) -> None:
+    here, there = guest.kernel, kernels.fetch("5.10")
+    request = BuildRequest(
+        there.kdir,
+        cc="gcc",
+        more=(TreeRequest(here.kdir),),
+        output=tmp_path / "bench.run",
+        python=HOST,
+    )
+    result = build(request)
+    assert [module.info.release for module in result.modules] == [there.release, here.release]
+    guest.copy_to(result.path, "/tmp/several.run")
+    command = "/tmp/several.run --iterations 1 --alloc-orders 0 --cpus 0 --verbose"
+    done = guest.run(command, timeout=600)
+    guest.run("rm /tmp/several.run")
+    assert f"loading modules/{here.release}-x86_64/page_alloc_bench.ko" in done.stderr
+    packed = json.loads(done.stdout)["run"]["bundle"]["modules"]
+    assert [entry["release"] for entry in packed] == [there.release, here.release]
+    assert not any(entry.get("built_on_target") for entry in packed)
