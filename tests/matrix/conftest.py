@@ -90,8 +90,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, name what was left out, and update README.md."""
     config = terminalreporter.config
     rows = list(config.stash[_ROWS].values())
-    terminalreporter.section("support matrix")
-    terminalreporter.write_line(table.in_columns(rows))
+    if rows:
+        terminalreporter.section("support matrix")
+        terminalreporter.write_line(table.in_columns(rows))
     left_out = config.stash[_LEFT_OUT]
     if left_out:
         terminalreporter.write_line(f"left out, for want of time: {', '.join(left_out)}")
