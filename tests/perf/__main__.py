@@ -14,17 +14,18 @@ import lab
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import antagonist, findlimit, repeat, runner
+from perf import antagonist, findlimit, python, repeat, runner
 from perf.figures import Figure, at_most
 
-GROUPS = ("size", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory", "repeat")
+GROUPS = ("size", "python", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory", "repeat")
 
 Group = Callable[[Guest], Iterator[Figure]]
 Groups = dict[str, Group]
 
 
-def size(bundle: Path) -> Iterator[Figure]:
-    yield at_most("bundle without Python, kB", bundle.stat().st_size / 1000, 400)
+def size(bundle: Path, without_python: Path) -> Iterator[Figure]:
+    yield at_most("bundle without Python, kB", without_python.stat().st_size / 1000, 400)
+    yield at_most("bundle with Python, kB", bundle.stat().st_size / 1000, 9000)
 
 
 def measure(wanted: Set[str]) -> Iterator[Figure]:
@@ -33,8 +34,12 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
         bundle = Path(scratch) / "bench.run"
         build.build(build.BuildRequest(kdir=kernel.kdir, output=bundle))
+        without_python = Path(scratch) / "host.run"
+        build.build(build.BuildRequest(kdir=kernel.kdir, output=without_python, python=build.HOST))
         if "size" in wanted:
-            yield from size(bundle)
+            yield from size(bundle, without_python)
+        if "python" in wanted:
+            yield from python.startup(bundle, without_python)
         by_instructions: Groups = {
             "antagonist": antagonist.against_floor,
             "cpu": lambda guest: runner.cpu(guest, bundle),
