@@ -227,6 +227,22 @@ def test_a_failure_shows_the_compilers_words_and_what_to_do(
     assert advice in caught.value.advice
 
 
+def test_warnings_about_the_kernels_own_headers_are_not_passed_on() -> None:
+    sources = Path("/scratch/kmod")
+    theirs = (
+        "/usr/src/common/include/linux/fs.h:1302:9: warning: attribute ignored [-Wattributes]",
+        "/scratch/kmod-of-others/x.c:1:1: warning: unused",
+        "warning: pahole version differs from the one used to build the kernel",
+    )
+    ours = (
+        "/scratch/kmod/worker.c:3:4: warning: unused variable",
+        'WARNING: modpost: "x" [/scratch/kmod/page_alloc_bench.ko] undefined!',
+        "warning: the compiler differs from the one used to build the kernel",
+    )
+    assert all(kbuild._not_ours(line, sources) for line in theirs)
+    assert not any(kbuild._not_ours(line, sources) for line in ours)
+
+
 def test_sources_are_copied_without_what_a_build_left(tmp_path: Path) -> None:
     kmod = tmp_path / "in"
     kmod.mkdir()

@@ -115,7 +115,7 @@ def build(
     if finished.status != 0 or not module.exists():
         raise _failure(tree, sources, finished)
     for line in finished.stderr.splitlines():
-        if "warning" in line.lower():
+        if "warning" in line.lower() and not _not_ours(line, sources):
             progress(line.replace(str(sources), "kmod"))
     _strip(module, tools, within)
     signature = signing.sign(tree, module, signer, within) if signer else None
@@ -165,6 +165,12 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
             }
         )
     return json.dumps(commands, indent=2) + "\n"
+
+
+def _not_ours(line: str, sources: Path) -> bool:
+    """Whether a warning is about the kernel's own headers, or about BTF, which is off."""
+    found = re.match(r"(/[^:]+):\d+:", line)
+    return "pahole" in line or bool(found and not found[1].startswith(f"{sources}/"))
 
 
 def _environment() -> dict[str, str]:
