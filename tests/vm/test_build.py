@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from page_alloc_bench import resources
+from page_alloc_bench import cli, resources
 from page_alloc_bench.packager import manifest, process, tree
 from page_alloc_bench.packager.build import (
     EMBEDDED,
@@ -160,3 +161,44 @@ def test_a_bundle_for_several_kernels_runs_on_each_of_them(guest: Guest, tmp_pat
     packed = json.loads(done.stdout)["run"]["bundle"]["modules"]
     assert [entry["release"] for entry in packed] == [there.release, here.release]
     assert not any(entry.get("built_on_target") for entry in packed)
+
+
+def test_a_list_of_kernels_for_ci(tmp_path: Path) -> None:
+    default, old = kernels.fetch(), kernels.fetch("5.10")
+    listed = tmp_path / "kernels.toml"
+    listed.write_text(
+        f"""
+        sbom = true
+        [[kernel]]
+        name = "default"
+        kdir = "{default.kdir}"
+        [[kernel]]
+        name = "old"
+        kdir = "{old.kdir}"
+        cc = "gcc"
+        [[kernel]]
+        name = "broken"
+        kdir = "{default.kdir}"
+        kcflags = "-fnonsense"
+        """
+    )
+    command = ["build", "--matrix-file", str(listed), "-o", str(tmp_path / "out"), "-q"]
+    result = CliRunner().invoke(cli.main, [*command, "--python", HOST])
+    assert result.exit_code == 1
+    rows = [line.split()[:4] for line in result.stdout.splitlines()[1:]]
+    assert rows == [
+        ["default", "ok", default.release, "x86_64"],
+        ["old", "ok", old.release, "x86_64"],
+        ["broken", "failed", "-", "-"],
+    ]
+    assert "error: broken: " in result.stderr
+    assert "-fnonsense" in result.stderr
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(check, cwd=tmp_path / "out", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(":")[0] for line in done.stdout.splitlines()) == [
+        "default.cdx.json", "default.run", "old.cdx.json", "old.run",
+    ]  # fmt: skip
+    assert not (tmp_path / "out/broken.run").exists()
+    told = subprocess.run([tmp_path / "out/old.run", "--info"], capture_output=True, check=True)
+    assert json.loads(told.stdout)["modules"][0]["release"] == old.release
