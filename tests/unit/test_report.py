@@ -449,7 +449,7 @@ def test_a_big_machine_is_a_heat_map_in_vectors(base: list[Result], tmp_path: Pa
     result = changed(base[0], tmp_path / "x.json", grow)
     page = Page(report.html([result]))
     assert "image" not in {tag for tag, _ in page.tags}
-    assert "node 7, 64 CPUs" in page.text
+    assert "node 7, all CPUs (64)" in page.text
     [drawn] = pictures.throughput(sides.make([result]), 0)
     text = "".join(ET.fromstring(pictures_svg(drawn)).itertext())
     assert all(f"node {node}" in text for node in range(8))

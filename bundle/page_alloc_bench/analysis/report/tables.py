@@ -146,7 +146,9 @@ def throughput(sides: Sequence[Side], order: int) -> list[Table]:
     for node in sorted({nodes.get(cpu, 0) for cpu in cpus}):
         inside = [cpu for cpu in cpus if nodes.get(cpu, 0) == node]
         sums = [sum(found.get(cpu, 0.0) for cpu in inside) for found in middles]
-        rows.append((f"node {node}, {len(inside)} CPUs", *(f"{value:,.0f}" for value in sums)))
+        rows.append(
+            (f"node {node}, all CPUs ({len(inside)})", *(f"{value:,.0f}" for value in sums))
+        )
         for cpu in inside:
             cells = (f"{found[cpu]:,.0f}" if cpu in found else _UNKNOWN for found in middles)
             rows.append((f"CPU {cpu}", *cells))
