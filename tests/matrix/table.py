@@ -42,6 +42,15 @@ class Row:
                 self.python, self.notes]  # fmt: skip
 
 
+def short(compiler: str) -> str:
+    """Return name and version of COMPILER, as it describes itself in a module."""
+    # What is in brackets is the distribution's.
+    version = re.search(r"\d+(\.\d+)+", re.sub(r"\([^)]*\)", "", compiler))
+    if not version:
+        return compiler
+    return f"{'clang' if 'clang' in compiler else 'gcc'} {version[0]}"
+
+
 def in_columns(rows: Sequence[Row]) -> str:
     """Return ROWS for a terminal, a line each."""
     cells = [[*_HEAD[:-1], "outcome", "seconds"]]

@@ -37,6 +37,12 @@ def test_the_readme_has_a_place_for_the_table() -> None:
     assert f"{table.BEGIN}\nnew\n{table.END}" in table.update(text, "new")
 
 
+def test_compilers_are_named_in_short() -> None:
+    assert table.short("GCC: (Debian 12.2.0-14+deb12u1) 12.2.0") == "gcc 12.2.0"
+    assert table.short("Debian clang version 19.1.7 (3+b1)") == "clang 19.1.7"
+    assert table.short("another one") == "another one"
+
+
 def test_columns_are_aligned() -> None:
     lines = table.in_columns([ROW, Row("7.3", "arm64", "busybox", "")]).splitlines()
     assert [line.index(word) for line, word in zip(lines, ("arch", "amd64", "arm64"))] == [17] * 3
