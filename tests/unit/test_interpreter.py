@@ -382,6 +382,20 @@ def test_list_check_and_info_speak_of_it(bench: Path, python: Interpreter) -> No
     assert (described["version"], described["machine"]) == (python.version, MACHINE)
 
 
+def test_a_bundle_for_two_architectures_has_two(
+    python: Interpreter, scratch: Path, tmp_path: Path
+) -> None:
+    other = replace(python, machine="m68k", data=bytes(3 * BLOCK))
+    for order in ([python, other], [other, python]):
+        bench = make_bundle(tmp_path / "bench.run", interpreters=order)
+        assert Archive(bench).problems() == []
+        assert report(start([str(bench), "x"], env=embedded(scratch)))["argv"] == ["x"]
+    bench = make_bundle(tmp_path / "bench.run", interpreters=[other])
+    finished = start([str(bench), "x"], env=embedded(scratch))
+    assert (finished.returncode, finished.stdout) == (3, "")
+    assert f"no Python in this bundle is for {MACHINE}" in one_line(finished.stderr)
+
+
 def test_an_extracted_bundle_has_it_too(bench: Path, scratch: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     extracted = start([str(bench), "--extract", str(target)], env=embedded(scratch))
