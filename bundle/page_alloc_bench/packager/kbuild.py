@@ -33,6 +33,8 @@ _KBUILD_VARIABLES = (
     "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
 )  # fmt: skip
 _LINES_SHOWN = 60
+# What make says of each symbol where the tree's one warning has said it all.
+_SYMBOLS = re.compile(r"modpost|Module\.symvers|KBUILD_MODPOST_WARN")
 # What make and the compiler say, and what helps.
 _ADVICE = (
     (
@@ -115,6 +117,8 @@ def build(
     if finished.status != 0 or not module.exists():
         raise _failure(tree, sources, finished)
     for line in finished.stderr.splitlines():
+        if not tree.symvers and _SYMBOLS.search(line):
+            continue
         if "warning" in line.lower() and not _not_ours(line, sources):
             progress(line.replace(str(sources), "kmod"))
     _strip(module, tools, within)
