@@ -35,7 +35,10 @@ class Module(Check):
     name = "module"
     severity = REFUSE
     meaning = "there is nothing to load"
-    advice = "build one for it: page-alloc-bench build --kdir TREE"
+    advice = (
+        "build one for it: page-alloc-bench build --kdir TREE; or, if this host has its kernel's "
+        "headers and a compiler, give --build-on-target"
+    )
 
     def found(self, host: Host) -> str | None:
         """Report what the bundle says."""
