@@ -430,11 +430,12 @@ def test_an_end_at_any_moment_leaves_nothing(
         process.stdout.readline()
         whole = time.monotonic() - began
         process.kill()
-    for step in range(25):
+    steps = 25 if number == signal.SIGKILL else 8
+    for step in range(steps):
         with subprocess.Popen(
             [bench], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            time.sleep(whole * 1.2 * step / 25)
+            time.sleep(whole * 1.2 * step / steps)
             process.send_signal(number)
             status = process.wait(20)
             # Python makes an exception of SIGINT until the launcher has its say.

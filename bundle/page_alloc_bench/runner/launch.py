@@ -268,6 +268,7 @@ def _run_guarded(scratch: "Scratch", site_packages: str) -> None:
 
 def launch() -> None:
     """Run what this file came with."""
+    _end_by_sigint()
     if sys.version_info[:2] < OLDEST_PYTHON:
         _fail(NOT_FIT, f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed")
     unpacked_to = sys._xoptions.get(SITE_OPTION)  # by unpacked.py
@@ -283,6 +284,15 @@ def launch() -> None:
         _start(bundle, scratch)
     finally:
         scratch.remove()
+
+
+def _end_by_sigint() -> None:
+    """Let SIGINT end the process: as an exception it may come up where Python ignores those."""
+    # What signal wraps, without the milliseconds.
+    import _signal  # type: ignore[import-not-found]
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
 def _start(bundle: str, scratch: "Scratch") -> None:
