@@ -60,8 +60,8 @@ def found(host: Guest, before: str = "", options: str = "") -> dict[str, str]:
 
 @contextmanager
 def while_so(host: Guest, do: str, undo: str) -> Iterator[None]:
-    host.run(do)
     try:
+        host.run(do)
         yield
     finally:
         host.run(undo)
@@ -164,10 +164,10 @@ def test_an_offline_cpu(host: Guest) -> None:
 
 
 def test_memory_in_use(host: Guest) -> None:
-    with while_so(
-        host, "mount -t tmpfs none /mnt && head -c 600M /dev/zero > /mnt/hog", "umount /mnt"
-    ):
+    hog = "mount -t tmpfs -o size=700m none /mnt && head -c 550M /dev/zero > /mnt/hog"
+    with while_so(host, hog, "umount /mnt"):
         assert found(host) == {"short-memory": "warn"}
+    assert found(host) == {}
 
 
 def test_a_full_disk(host: Guest) -> None:
