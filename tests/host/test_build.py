@@ -21,12 +21,10 @@ from page_alloc_bench.packager.build import (
     HOST,
     BuildRequest,
     BuildResult,
-    TreeRequest,
     build,
 )
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
-from page_alloc_bench.targets.guest import Guest
 
 SMALL = 400_000  # bytes, for a bundle without a Python of its own
 
@@ -140,27 +138,6 @@ def test_a_compiler_that_is_not_there_is_named_before_anything_is_started(
 
 
 # Several kernels.
-
-
-def test_a_bundle_for_several_kernels_runs_on_each_of_them(guest: Guest, tmp_path: Path) -> None:
-    here, there = guest.kernel, kernels.fetch("5.10")
-    request = BuildRequest(
-        there.kdir,
-        cc="gcc",
-        more=(TreeRequest(here.kdir),),
-        output=tmp_path / "bench.run",
-        python=HOST,
-    )
-    result = build(request)
-    assert [module.info.release for module in result.modules] == [there.release, here.release]
-    guest.copy_to(result.path, "/tmp/several.run")
-    command = "/tmp/several.run --iterations 1 --alloc-orders 0 --cpus 0 --verbose"
-    done = guest.run(command, timeout=600)
-    guest.run("rm /tmp/several.run")
-    assert f"loading modules/{here.release}-x86_64/page_alloc_bench.ko" in done.stderr
-    packed = json.loads(done.stdout)["run"]["bundle"]["modules"]
-    assert [entry["release"] for entry in packed] == [there.release, here.release]
-    assert not any(entry.get("built_on_target") for entry in packed)
 
 
 def test_a_list_of_kernels_for_ci(tmp_path: Path) -> None:
