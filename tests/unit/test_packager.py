@@ -25,6 +25,7 @@ from page_alloc_bench import cli, resources
 from page_alloc_bench.packager import (
     build,
     bundle,
+    files,
     kbuild,
     manifest,
     parallel,
@@ -384,7 +385,7 @@ def test_written_whole_with_the_mode_of_the_umask(umask: int, mode: int, tmp_pat
     target.write_text("old")
     previous = os.umask(umask)
     try:
-        bundle.write(target, b"new")
+        files.write(target, b"new", executable=True)
     finally:
         os.umask(previous)
     assert target.read_bytes() == b"new"

@@ -144,7 +144,7 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
         data = bundle.assemble(modules, members, kmod, pythons)
         if request.sbom:
             _write_sbom(data, request.sbom)
-        bundle.write(request.output, data)
+        files.write(request.output, data, executable=True)
     return BuildResult(
         request.output, len(data), manifest.sha256(data), tuple(modules), tuple(warnings)
     )

@@ -9,9 +9,7 @@ part vouches for the others, and no byte is left over.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -70,24 +68,6 @@ def assemble(
         )
     )
     return _filled_in(zipapp.pack(prefix, members), len(stub), len(prefix))
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write an executable file whole or not at all, with the mode that the umask allows."""
-    umask = os.umask(0)
-    os.umask(umask)
-    try:
-        descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), 0o777 & ~umask)
-            os.replace(scratch, path)
-        except BaseException:
-            os.unlink(scratch)
-            raise
-    except OSError as error:
-        raise PackagerError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _render(
