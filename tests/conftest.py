@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One booted guest for all VM tests that leave it as they found it."""
+"""What all tests stand on: signals that arrive, and one guest for those that leave it as it was."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+
+
+def pytest_configure() -> None:
+    """Take signals as a terminal would send them: nohup and a shell's `&` have some ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
