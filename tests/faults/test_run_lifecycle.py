@@ -244,3 +244,30 @@ def test_too_greedy_an_antagonist_is_refused(host: Guest) -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
     assert "lower --held and --spread" in done.stderr
+
+
+def test_a_timeout_is_124_with_what_was_whole(host: Guest) -> None:
+    options = ["--iterations=1000", "--timeout-s=15", *ORDER_0]
+    outcome = drive(host, options, at="order 0, idle", do="")
+    document = outcome.document
+    assert outcome.code == 124, outcome.err
+    assert document["run"]["complete"] is False
+    values = document["idle_available_bytes_order0"]
+    assert 0 < len(values) < 1000
+    assert min(values) > 0.9 * max(values)  # no partial iteration among them
+    assert "antagonized_available_bytes_order0" not in document
+    outcome.assert_nothing_left()
+
+
+def test_a_second_copy_is_turned_away_and_the_first_goes_on(host: Guest) -> None:
+    second = """
+second = subprocess.run(COMMAND, capture_output=True, text=True)
+others = [second.returncode, second.stdout, second.stderr]
+"""
+    outcome = drive(host, ["--iterations=5", *ORDER_0], at="order 0, idle", do=second)
+    code, out, err = outcome.others
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "another copy (PID " in err
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["run"]["complete"] is True
+    outcome.assert_nothing_left()

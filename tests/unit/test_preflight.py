@@ -208,7 +208,7 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
         "another-copy",
         REFUSE,
         {"proc/net/unix": "Num Path\n0: 2 0 10000 1 1 7 @page-alloc-bench\n"},
-        "",
+        "--preflight",
     ),
     ("stale-module", WARN, {"proc/modules": "page_alloc_bench 20480 0 - Live 0x0 (OE)\n"}, ""),
     ("stale-module", REFUSE, {"proc/modules": "page_alloc_bench 20480 1 - Live 0x0 (OE)\n"}, ""),
@@ -306,7 +306,7 @@ def test_beside_another_copy_nothing_else_is_judged(tmp_path: Path) -> None:
         "proc/modules": "page_alloc_bench 20480 1 - Live 0x0 (OE)\n",
         "proc/meminfo": meminfo(available=0.1),
     }
-    assert look(make(tmp_path, changes)) == [("another-copy", REFUSE)]
+    assert look(make(tmp_path, changes, "--preflight")) == [("another-copy", REFUSE)]
 
 
 def test_zswap_before_swap(tmp_path: Path) -> None:
@@ -357,12 +357,14 @@ def test_a_clock_that_is_seen_to_be_slow(tmp_path: Path) -> None:
 
 
 def test_room_for_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = namedtuple("disk", "f_bfree f_frsize")
+    disk = namedtuple("disk", "f_blocks f_bfree f_frsize")
     host = make(tmp_path, {}, f"--output-path {tmp_path}/r.json --sample-size 100000")
     assert look(host) == []
-    monkeypatch.setattr(os, "statvfs", lambda _path: disk(1000, 4096))
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk(9000, 1000, 4096))
     assert look(host) == [("output-room", REFUSE)]
     assert look(dataclasses.replace(host, options=options.parse(["--output-path=/dev/null"]))) == []
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk(0, 0, 4096))  # /proc: nothing opens there
+    assert look(host) == []
 
 
 def test_a_check_that_fails_is_a_finding(tmp_path: Path) -> None:

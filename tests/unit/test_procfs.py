@@ -108,3 +108,9 @@ def test_a_device_tree_tells_of_a_hypervisor(
     assert facts._hypervisor_in_device_tree() == "xen,xen-4.17"
     monkeypatch.setattr(facts, "_DEVICE_TREE", str(tmp_path / "none"))
     assert facts._hypervisor_in_device_tree() is None
+
+
+def test_the_largest_order_is_the_last_of_buddyinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = "Node 0, zone   Normal" + "      1" * 11 + "\n"
+    monkeypatch.setattr(procfs, "read", {"/proc/buddyinfo": row}.__getitem__)
+    assert procfs.largest_order() == 10

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from page_alloc_bench.targets import kernels, vm
+from page_alloc_bench.targets import vm
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.process import CommandError, TargetError
 
@@ -144,9 +144,8 @@ def test_copies_both_ways_keep_bytes_and_modes(guest: Guest, tmp_path: Path) -> 
         guest.copy_from("/nowhere", back)
 
 
-@pytest.mark.parametrize("kernel", [kernels.DEFAULT, *kernels.BRIEF])
-def test_every_kernel_boots_and_leaves_nothing(kernel: str) -> None:
-    with Guest(kernel=kernel, cpus=2, nodes=3, memory="1G") as guest:
+def test_a_guest_leaves_nothing() -> None:
+    with Guest(cpus=2, nodes=3, memory="1G") as guest:
         assert guest.run("uname -r").stdout.strip() == guest.kernel.release
         assert guest.run("cat /sys/devices/system/node/has_memory").stdout.strip() == "0-2"
         assert guest.run("cat /sys/devices/system/node/has_cpu").stdout.strip() == "0-1"
@@ -219,10 +218,10 @@ ROUNDS = """
 import time
 def spin():
     started = time.monotonic_ns()
-    for _ in range(2000):
+    for _ in range(200):
         pass
     return time.monotonic_ns() - started
-print(min(spin() for _ in range(2000)))
+print(min(spin() for _ in range(20000)))
 """
 
 

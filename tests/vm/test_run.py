@@ -370,30 +370,6 @@ def test_help_and_version_need_no_root(host: Guest) -> None:
     assert done.stderr == ""
 
 
-def test_timeout_is_124_with_what_was_whole(host: Guest) -> None:
-    before = traces(host)
-    done = bench(host, "--iterations 100 --alloc-orders 0 --timeout-s 30")
-    assert done.returncode == 124
-    result = json.loads(done.stdout)
-    check_valid(result)
-    assert result["run"]["complete"] is False
-    values = result["idle_available_bytes_order0"]
-    assert 0 < len(values) < 100
-    assert min(values) > 0.9 * max(values)  # no partial iteration among them
-    assert "antagonized_available_bytes_order0" not in result
-    assert traces(host) == before
-
-
-def test_a_second_copy_is_turned_away(host: Guest) -> None:
-    first = host.popen("sudo ./bench.run --iterations 1 --alloc-orders 0 >/dev/null", user="bench")
-    host.run("while ! pgrep pab-findlimit >/dev/null; do sleep 0.1; done")
-    second = bench(host)
-    assert second.returncode == 3
-    assert "running" in second.stderr
-    assert len(second.stderr.splitlines()) == 1
-    assert first.wait() == 0
-
-
 def test_a_kernel_that_the_bundle_has_no_module_for(bundle: Path) -> None:
     with Guest("5.10", cpus=1, nodes=1, memory="512M") as other:
         other.copy_to(bundle, "/root/bench.run")

@@ -377,7 +377,7 @@ def _latencies(text: str) -> str:
 
 
 def check_orders(orders: list[int], max_order: int) -> None:
-    """Raise UsageError for an order that the loaded module does not take."""
+    """Raise UsageError for an order that is larger than the kernel's largest."""
     if max(orders) > max_order:
         raise UsageError(
             f"order {max(orders)} is too large: this kernel's largest is {max_order} "

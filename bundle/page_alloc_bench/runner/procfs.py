@@ -108,6 +108,11 @@ def buddyinfo() -> dict[str, list[int]]:
     return parse_buddyinfo(read("/proc/buddyinfo"))
 
 
+def largest_order() -> int:
+    """Return the order of the largest block that the page allocator keeps."""
+    return max(len(counts) for counts in buddyinfo().values()) - 1
+
+
 def page_size() -> int:
     """Return the size of a page in bytes."""
     return os.sysconf("SC_PAGE_SIZE")

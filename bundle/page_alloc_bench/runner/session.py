@@ -11,7 +11,7 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import aside, kernel_module, output, preflight, protect, single, watchdog
+from . import aside, kernel_module, output, preflight, procfs, protect, single, watchdog
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -83,9 +83,10 @@ def _prepare(
     if os.geteuid() != 0:
         raise HostUnfitError(preflight.NOT_ROOT)
     cpus = check_cpus(options.cpus, os.sched_getaffinity(0))
+    check_orders(options.alloc_orders, procfs.largest_order())
     with signals.deferred():
-        findings = _preflight(options, reporter)
         claim = stack.enter_context(single.claim())
+        findings = _preflight(options, reporter)
         stack.enter_context(protect.from_oom_killer())
         dog = watchdog.Watchdog([claim.fileno()])
         stack.callback(dog.dismiss)
@@ -223,7 +224,6 @@ class Session:
             device = self._load(host)
             if self._ktap is not None:
                 self._ktap.loaded(self._document)
-        check_orders(self._options.alloc_orders, device.info.max_order)
         workload.Workload(
             options=self._options,
             cpus=self._cpus,

@@ -158,5 +158,7 @@ def _room(where: str | int) -> int | None:
         room = os.statvfs(where)
     except OSError:
         return None  # opening the output says why
+    if not room.f_blocks:
+        return None  # no disk behind it, such as /proc: opening the output says why
     # An administrator's reserve is there for root.
     return room.f_bfree * room.f_frsize

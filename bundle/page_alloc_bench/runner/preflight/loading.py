@@ -110,7 +110,9 @@ class AnotherCopy(Check):
     advice = "wait for it to end"
 
     def found(self, host: Host) -> str | None:
-        """Look for the socket that a run holds."""
+        """Look for the socket that a run holds; a run itself has taken it by now."""
+        if not host.options.preflight:
+            return None
         rows = (host.read("proc/net/unix") or "").splitlines()
         taken = any(row.split()[-1:] == [single.LISTED_AS] for row in rows)
         return f"another copy{single.holder()} is running" if taken else None
