@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 import lab
-from page_alloc_bench.packager.build import HOST, BuildRequest, TreeRequest, build
+from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.building import tree_request
@@ -40,24 +40,3 @@ def test_a_whole_run(kernel: kernels.Kernel, tmp_path: Path) -> None:
             assert min(document[f"kernel_page_allocs_per_cpu_order{order}"]) > 300
         assert guest.run("grep -c page_alloc_bench /proc/modules", check=False).stdout == "0\n"
         assert not re.search(r"WARNING|BUG|Oops", guest.dmesg())
-
-
-def test_a_bundle_for_several_kernels_runs_on_each_of_them(guest: Guest, tmp_path: Path) -> None:
-    here, there = guest.kernel, kernels.fetch("5.10")
-    request = BuildRequest(
-        there.kdir,
-        cc="gcc",
-        more=(TreeRequest(here.kdir),),
-        output=tmp_path / "bench.run",
-        python=HOST,
-    )
-    result = build(request)
-    assert [module.info.release for module in result.modules] == [there.release, here.release]
-    guest.copy_to(result.path, "/tmp/several.run")
-    command = "/tmp/several.run --iterations 1 --alloc-orders 0 --cpus 0 --verbose"
-    done = guest.run(command, timeout=600)
-    guest.run("rm /tmp/several.run")
-    assert f"loading modules/{here.release}-x86_64/page_alloc_bench.ko" in done.stderr
-    packed = json.loads(done.stdout)["run"]["bundle"]["modules"]
-    assert [entry["release"] for entry in packed] == [there.release, here.release]
-    assert not any(entry.get("built_on_target") for entry in packed)
