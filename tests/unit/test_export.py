@@ -101,6 +101,18 @@ def test_pandas_reads_every_value_from_parquet(parquet_file: Path, runs: list[ti
     check_frame(pd.read_parquet(parquet_file), runs)
 
 
+def test_the_names_of_facts_are_no_sql(tmp_path: Path) -> None:
+    spoilt, target = tmp_path / "spoilt.json", tmp_path / "rows.parquet"
+    document = results.load(FILES[0]).document
+    name = f"A INT); COPY (SELECT 1) TO '{tmp_path}/planted'; CREATE TABLE x (\""
+    document["run"]["kernel"]["config"]["options"] = {name: "y"}
+    spoilt.write_text(json.dumps(document))
+    done = call("export", spoilt, "-o", target, "--fact", "all")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.parquet", "spoilt.json"]
+    assert set(pd.read_parquet(target)[f"kernel_config_options_{name}"]) == {"y"}
+
+
 def test_duckdb_reads_the_same_from_both(csv_file: Path, parquet_file: Path) -> None:
     with duckdb.connect() as connection:
         both = [

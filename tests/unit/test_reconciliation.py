@@ -143,8 +143,8 @@ def test_oom_kills_are_counted_by_both(kernel: int, told: bool) -> None:
 )
 def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) -> None:
     made, document = make(order=4)
-    document.append("antagonized_available_bytes", 4, 30_000 * procfs.page_size())
-    document.append("antagonized_available_bytes", 4, 20_000 * procfs.page_size())
+    for pages in (10_000, 10_000, 10_000, 10_000, 10_000):
+        document.append("antagonized_available_bytes", 4, pages * procfs.page_size())
     document.put("kernel_page_allocs", 4, [10_000])
     document.put("kernel_page_frees", 4, [10_000])
     made._check_page_counts(
@@ -165,8 +165,20 @@ def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) 
         assert "210,000" in warning
 
 
+def test_pages_of_an_iteration_that_was_cut_short_are_nobodys_to_count() -> None:
+    made, document = make(order=4)  # of 5 iterations
+    document.append("antagonized_available_bytes", 4, 30_000 * procfs.page_size())
+    document.put("kernel_page_allocs", 4, [10_000])
+    document.put("kernel_page_frees", 4, [10_000])
+    made._check_page_counts({"pgalloc_normal": 900_000, "pgfree": 900_000})
+    assert document.run["warnings"] == []
+    assert not [name for name in document.metrics if name.startswith("kernel_pages_")]
+
+
 def test_every_new_metric_is_in_the_schema() -> None:
     made, document = make()
+    for _ in range(5):
+        document.append("antagonized_available_bytes", 0, 0)
     made._record_ledger("idle", 1, limit(AT_KILL), 0)
     made._record_ledger("antagonized", 1, limit(AT_KILL), 0)
     document.put("kernel_page_allocs", 0, [1])

@@ -357,9 +357,15 @@ class Workload:
                 self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
 
     def _check_page_counts(self, delta: dict[str, int]) -> None:
-        """Hold what the kernel counted from start to stop against what antagonist and child did."""
+        """Hold what the kernel counted from start to stop against what antagonist and child did.
+
+        Not if the last child was cut short: what that one had is not known.
+        """
         document, order = self._document, self._order
-        child = sum(document.get("antagonized_available_bytes", order)) // procfs.page_size()
+        children = document.get("antagonized_available_bytes", order)
+        if len(children) < self._options.iterations:
+            return
+        child = sum(children) // procfs.page_size()
         for word, kernel, name in (
             ("allocated", sum(n for key, n in delta.items() if _PGALLOC.match(key)), "allocs"),
             ("freed", delta.get("pgfree", 0), "frees"),

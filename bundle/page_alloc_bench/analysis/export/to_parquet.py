@@ -23,19 +23,26 @@ def export(runs: Sequence[tidy.Run], path: Path, facts: Sequence[str] = ()) -> N
     """
     names = tidy.fact_columns(runs, facts)
     with query.connect(runs) as connection:
-        columns = ", ".join(f"{fact_names.column(name)} {_type(runs, name)}" for name in names)
+        columns = ", ".join(
+            f"{_quoted(fact_names.column(name))} {_type(runs, name)}" for name in names
+        )
         connection.execute(f"CREATE TABLE about (run_id VARCHAR, file VARCHAR, {columns})")
         marks = ", ".join("?" * (len(names) + 2))
         connection.executemany(
             f"INSERT INTO about VALUES ({marks})",  # noqa: S608
             [(run.id, run.file, *(run.facts.get(name) for name in names)) for run in runs],
         )
-        selected = ", ".join(tidy.header(names))
+        selected = ", ".join(map(_quoted, tidy.header(names)))
         quoted = str(path).replace("'", "''")
         connection.execute(
             f"COPY (SELECT {selected} FROM samples JOIN about USING (run_id)) "  # noqa: S608
             f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
         )
+
+
+def _quoted(name: str) -> str:
+    """Return a column's name for SQL, whatever a result calls its facts."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _type(runs: Sequence[tidy.Run], name: str) -> str:
