@@ -12,6 +12,7 @@ import importlib
 import click
 
 import page_alloc_bench
+from page_alloc_bench.cli.common import CONTEXT
 
 # Where each subcommand lives; a module has its command under the command's own name.
 _COMMANDS = {
@@ -43,10 +44,7 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(page_alloc_bench.__version__, prog_name="page-alloc-bench")
 def main() -> None:
     """Benchmark the Linux kernel's page allocator.

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT, KERNEL
+from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing
 from page_alloc_bench.packager.errors import PackagerError

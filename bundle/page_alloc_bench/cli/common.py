@@ -1,11 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What several subcommands share."""
-
-from __future__ import annotations
-
-import click
-
-from page_alloc_bench.targets import kernels
+"""What all subcommands share; it imports nothing that one of them could do without."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-KERNEL = click.Choice([kernel.name for kernel in kernels.KERNELS])

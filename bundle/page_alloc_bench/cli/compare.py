@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .common import CONTEXT
 from .sides import SidesCommand, percent, split
 
-# Not cli.common's, which imports what finds kernels.
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 USAGE = 3
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from page_alloc_bench.cli.common import CONTEXT
 from page_alloc_bench.cli.with_results import (
-    CONTEXT,
     bad_input,
     load_runs,
     needs,

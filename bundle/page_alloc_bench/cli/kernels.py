@@ -7,11 +7,12 @@ import sys
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT, KERNEL
+from page_alloc_bench.cli.common import CONTEXT
 from page_alloc_bench.targets import build_root, root
 from page_alloc_bench.targets import kernels as matrix
 from page_alloc_bench.targets.process import TargetError
 
+KERNEL = click.Choice([kernel.name for kernel in matrix.KERNELS])
 _HEAD = ("NAME", "ARCH", "HOST", "COMPILED", "CACHED", "FROM", "NOTES")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from page_alloc_bench.cli.with_results import CONTEXT, BadInputError, load_runs, needs
+from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.with_results import BadInputError, load_runs, needs
 
 _ANY_WIDTH = 1 << 20
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from .common import CONTEXT
 from .sides import SidesCommand, percent, split
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.results import Result
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _FAILED, _BAD_INPUT = 1, 2
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from page_alloc_bench.cli.with_results import CONTEXT, bad_input, needs
+from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.with_results import bad_input, needs
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.results import Result

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT, KERNEL
+from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target

@@ -15,9 +15,6 @@ import click
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.tidy import Run
 
-# Not cli.common's, which imports what finds kernels.
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
 
 class BadInputError(click.ClickException):
     """A file, or a name in a file, that cannot be used: as wrong as a wrong option."""

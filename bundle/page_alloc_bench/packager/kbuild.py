@@ -18,6 +18,7 @@ from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.packager.tree import Toolchain, Tree
 from page_alloc_bench.runner import facts
+from page_alloc_bench.runner.target_build import KBUILD_VARIABLES
 
 Progress = Callable[[str], None]
 
@@ -26,11 +27,6 @@ MODULE_DIRECTORY = "kmod"
 _DROPPINGS = shutil.ignore_patterns(
     "*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", ".*", "Module.symvers", "modules.order",
     "compile_commands.json", "__pycache__",
-)  # fmt: skip
-# Set for the kernel or by an outer make, these would change what is built or where.
-_KBUILD_VARIABLES = (
-    "ARCH", "CC", "CROSS_COMPILE", "KBUILD_EXTMOD", "KBUILD_OUTPUT", "KCFLAGS", "KDIR", "LLVM", "M",
-    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
 )  # fmt: skip
 _LINES_SHOWN = 60
 # What make says of each symbol where the tree's one warning has said it all.
@@ -179,7 +175,7 @@ def _not_ours(line: str, sources: Path) -> bool:
 
 def _environment() -> dict[str, str]:
     """Return our environment without what would steer kbuild behind the caller's back."""
-    environment = {k: v for k, v in os.environ.items() if k not in _KBUILD_VARIABLES}
+    environment = {k: v for k, v in os.environ.items() if k not in KBUILD_VARIABLES}
     return {**environment, "LC_ALL": "C"}
 
 

@@ -18,8 +18,8 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.module_info import MACHINES
 
-_MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
 _LINKS_AT_MOST = 40
 
 
@@ -68,7 +68,7 @@ def _read(path: Path, elf: ELFFile) -> Elf:
     return Elf(
         path=path,
         name=path.name,
-        machine=_MACHINES.get(machine, machine),
+        machine=MACHINES.get(machine, machine),
         loader=loader,
         needed=tuple(needed),
         search=tuple(search),

@@ -22,7 +22,7 @@ from .errors import HostUnfitError
 SOURCES = "kmod/"
 _MODULE = "page_alloc_bench"
 # Set by a caller for builds of his own, these would change what is built or where.
-_KBUILD_VARIABLES = (
+KBUILD_VARIABLES = (
     "ARCH", "CC", "CROSS_COMPILE", "KBUILD_EXTMOD", "KBUILD_OUTPUT", "KCFLAGS", "KDIR", "LLVM", "M",
     "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
 )  # fmt: skip
@@ -105,7 +105,7 @@ def sources_of(names: list[str], read: Callable[[str], bytes]) -> dict[str, byte
 
 def _run(command: list[str], guard: Guard) -> tuple[int, str]:
     """Run a program to its end; return its status and what it said on both of its outputs."""
-    environment = {k: v for k, v in os.environ.items() if k not in _KBUILD_VARIABLES}
+    environment = {k: v for k, v in os.environ.items() if k not in KBUILD_VARIABLES}
     process = subprocess.Popen(
         command,
         env={**environment, "LC_ALL": "C"},

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench.targets import cache, initramfs, kernels
-from page_alloc_bench.targets.apt import PrivateApt
+from page_alloc_bench.targets.apt import ARCHITECTURES, PrivateApt
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import disk, emulator, headless, kernel_arguments, machine
 from page_alloc_bench.targets.process import TargetError, need
@@ -27,7 +27,7 @@ from page_alloc_bench.targets.qemu import Qemu
 
 _DRIVERS = ("virtio_pci", "virtio_blk")
 _SUITES = ("bookworm",)
-_HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
+_HOST = ARCHITECTURES.get(platform.machine(), "")
 _SCRIPT, _COLLECT, _OUTPUT = "/appliance/script", "/appliance/collect", "/appliance/output"
 _OUTPUT_BYTES = 1 << 30  # of the sparse file that takes what comes out
 _POLL_S = 0.05

@@ -17,6 +17,8 @@ from pathlib import Path
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# Debian's names of architectures, by what uname -m says.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "sid")
 _ALIASES = ("oldoldstable", "oldstable", "stable", "testing", "unstable")
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from page_alloc_bench.packager.build import TreeRequest
 from page_alloc_bench.packager.place import HERE, Place
+from page_alloc_bench.packager.tree import CROSS_PREFIX
 from page_alloc_bench.targets import build_root
 from page_alloc_bench.targets.kernels import FetchedKernel
-
-_CROSS = {"arm64": "aarch64-linux-gnu-"}
 
 
 def tree_request(
@@ -25,7 +24,7 @@ def tree_request(
     row = fetched.kernel
     given = {name: value for name, value in (asked or {}).items() if value}
     settings = dict(given)
-    prefix = _CROSS.get(row.arch, "")
+    prefix = CROSS_PREFIX.get(row.arch, "")
     if prefix:
         settings.setdefault("cross_compile", prefix)
     if "LLVM=1" in row.make:

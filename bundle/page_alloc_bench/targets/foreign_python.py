@@ -13,7 +13,6 @@ from page_alloc_bench.targets.process import TargetError
 # its library can be compiled.
 SUITES = ("bookworm", "bookworm-security")
 _VERSION = "3.11"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # The interpreter, its library, and the libraries of both, without what only packages need of them.
 _PACKAGES = (
     f"python{_VERSION}-minimal", f"libpython{_VERSION}-minimal", f"libpython{_VERSION}-stdlib",
@@ -26,9 +25,9 @@ def fetch(machine: str) -> Path:
 
     Kept in the cache. Raises TargetError when Debian has none or cannot be reached.
     """
-    if machine not in _ARCHITECTURES:
+    if machine not in apt.ARCHITECTURES:
         raise TargetError(f"no Debian architecture is known for {machine}")
-    arch = _ARCHITECTURES[machine]
+    arch = apt.ARCHITECTURES[machine]
 
     def unpack(temporary: Path, _final: Path) -> None:
         scratch = temporary / "apt"

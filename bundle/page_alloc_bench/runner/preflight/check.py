@@ -58,3 +58,14 @@ class Check:
         """Return a finding; other: what it says differently from the class."""
         parts = {"severity": self.severity, "meaning": self.meaning, "advice": self.advice, **other}
         return Finding(name=self.name, found=found, **parts)
+
+
+class SysctlCheck(Check):
+    """A sysctl that should be 0."""
+
+    sysctl: str
+
+    def found(self, host: Host) -> str | None:
+        """Report anything but 0; a kernel without it is fine."""
+        value = host.sysctl(self.sysctl)
+        return f"{self.sysctl} is {value}" if value else None

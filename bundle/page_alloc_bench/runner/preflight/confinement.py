@@ -13,9 +13,6 @@ from .host import Host
 
 _ADVICE = "run outside of any container, in the host's own namespaces"
 _MOVE = "move out of it: echo $$ > /sys/fs/cgroup/cgroup.procs, or log in anew"
-# include/linux/proc_ns.h: the numbers of the first namespaces.
-_FIRST_PID_NAMESPACE = "pid:[4026531836]"
-_FIRST_USER_NAMESPACE = "user:[4026531837]"
 
 
 class MemoryCgroup(Check):
@@ -98,33 +95,40 @@ class Container(Check):
         return f"this is a container (/{signs[0]} is there)" if signs else None
 
 
-class PidNamespace(Check):
+class _Namespace(Check):
+    """A namespace that is not the host's.
+
+    kind: its name in /proc/self/ns. first: what that says of the first one, whose numbers are in
+    include/linux/proc_ns.h.
+    """
+
+    severity = REFUSE
+    advice = _ADVICE
+    kind: str
+    first: str
+
+    def found(self, host: Host) -> str | None:
+        """Compare with the first one."""
+        name = host.link(f"proc/self/ns/{self.kind}")
+        return f"this {self.kind} namespace is {name}" if name not in (None, self.first) else None
+
+
+class PidNamespace(_Namespace):
     """A PID namespace that is not the host's."""
 
     name = "pid-namespace"
-    severity = REFUSE
+    kind = "pid"
+    first = "pid:[4026531836]"
     meaning = "the kernel's log names processes by other numbers: no OOM kill can be confirmed"
-    advice = _ADVICE
-
-    def found(self, host: Host) -> str | None:
-        """Compare with the number of the first one."""
-        name = host.link("proc/self/ns/pid")
-        return f"this PID namespace is {name}" if name not in (None, _FIRST_PID_NAMESPACE) else None
 
 
-class UserNamespace(Check):
+class UserNamespace(_Namespace):
     """A user namespace that is not the host's."""
 
     name = "user-namespace"
-    severity = REFUSE
+    kind = "user"
+    first = "user:[4026531837]"
     meaning = "root in here is not root outside: the kernel takes no module from it"
-    advice = _ADVICE
-
-    def found(self, host: Host) -> str | None:
-        """Compare with the number of the first one."""
-        name = host.link("proc/self/ns/user")
-        first = (None, _FIRST_USER_NAMESPACE)
-        return f"this user namespace is {name}" if name not in first else None
 
 
 def _engine(host: Host) -> str | None:

@@ -8,39 +8,31 @@ from collections.abc import Iterator
 
 from page_alloc_bench.runner import cgroup
 
-from .check import REFUSE, WARN, Check, Finding
+from .check import REFUSE, WARN, Check, Finding, SysctlCheck
 from .host import Host
 
 # They end processes when memory gets short, before the kernel does.
 _DAEMONS = ("earlyoom", "nohang", "nohang-desktop", "oomd", "systemd-oomd")
 
 
-class PanicOnOom(Check):
+class PanicOnOom(SysctlCheck):
     """vm.panic_on_oom."""
 
     name = "panic-on-oom"
     severity = REFUSE
     meaning = "the first OOM kill, and there is one in each iteration, would be a panic instead"
+    sysctl = "vm.panic_on_oom"
     advice = "sysctl vm.panic_on_oom=0"
 
-    def found(self, host: Host) -> str | None:
-        """Report anything but 0."""
-        value = host.sysctl("vm.panic_on_oom")
-        return f"vm.panic_on_oom is {value}" if value else None
 
-
-class KillAllocatingTask(Check):
+class KillAllocatingTask(SysctlCheck):
     """vm.oom_kill_allocating_task."""
 
     name = "oom-kill-allocating-task"
     severity = REFUSE
     meaning = "whichever process asks for memory at the wrong moment is killed, not our child"
+    sysctl = "vm.oom_kill_allocating_task"
     advice = "sysctl vm.oom_kill_allocating_task=0"
-
-    def found(self, host: Host) -> str | None:
-        """Report anything but 0."""
-        value = host.sysctl("vm.oom_kill_allocating_task")
-        return f"vm.oom_kill_allocating_task is {value}" if value else None
 
 
 class Overcommit(Check):

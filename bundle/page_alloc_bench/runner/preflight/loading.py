@@ -62,7 +62,7 @@ class _Signed(Check):
     """Something that makes the kernel ask for signed modules."""
 
     severity = REFUSE
-    advice = _SIGN
+    meaning = "this kernel takes signed modules only, and ours is not signed"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Refuse a module that is not signed; of one that is, say that it has to be."""
@@ -77,7 +77,6 @@ class Lockdown(_Signed):
     """The kernel's lockdown, by secure boot for instance."""
 
     name = "lockdown"
-    meaning = "this kernel takes signed modules only, and ours is not signed"
     advice = f"{_SIGN}, or boot without lockdown"
 
     def found(self, host: Host) -> str | None:
@@ -92,7 +91,6 @@ class SigEnforce(_Signed):
     """module.sig_enforce."""
 
     name = "sig-enforce"
-    meaning = "this kernel takes signed modules only, and ours is not signed"
     advice = f"{_SIGN}, or boot without module.sig_enforce"
 
     def found(self, host: Host) -> str | None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .check import NOTE, REFUSE, WARN, Check, Finding
+from .check import NOTE, REFUSE, WARN, Check, Finding, SysctlCheck
 from .host import Host
 
 _SHORT_S = 60  # a host out of memory may not run its watchdog daemon for so long
 
 
-class _PanicSwitch(Check):
+class _PanicSwitch(SysctlCheck):
     """A sysctl that makes a panic of something the kernel would otherwise only report."""
-
-    sysctl: str
 
     def found(self, host: Host) -> str | None:
         """Report anything but 0, with what follows the panic."""
-        value = host.sysctl(self.sysctl)
-        return f"{self.sysctl} is {value}{_then(host)}" if value else None
+        found = super().found(host)
+        return f"{found}{_then(host)}" if found else None
 
 
 class SoftlockupPanic(_PanicSwitch):
@@ -82,18 +80,14 @@ class PanicOnWarn(_PanicSwitch):
     advice = "sysctl kernel.panic_on_warn=0"
 
 
-class PanicReboot(Check):
+class PanicReboot(SysctlCheck):
     """kernel.panic, what follows a panic."""
 
     name = "panic-reboot"
     severity = NOTE
     meaning = "should the kernel panic, the host reboots by itself, and its log may be lost"
+    sysctl = "kernel.panic"
     advice = "sysctl kernel.panic=0, or keep a console or kdump at hand"
-
-    def found(self, host: Host) -> str | None:
-        """Report anything but 0."""
-        value = host.sysctl("kernel.panic")
-        return f"kernel.panic is {value}" if value else None
 
 
 class Watchdog(Check):
