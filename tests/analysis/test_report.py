@@ -18,7 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from page_alloc_bench.analysis import compare, report, results
-from page_alloc_bench.analysis.report import axes, latency, memory, palette, pictures, sides
+from page_alloc_bench.analysis.report import (
+    axes,
+    figures,
+    latency,
+    memory,
+    palette,
+    pictures,
+    sides,
+)
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli.report import report as command
 
@@ -114,7 +122,7 @@ def test_the_tail_agrees_with_the_figures_of_compare(base: list[Result]) -> None
     band = latency.tail(latency.all_of(base, kind, 0))
     for share, name in ((0.5, "median"), (0.01, "p99"), (0.001, "p99.9")):
         read = np.interp(-np.log(share), -np.log(band.at), band.middle)
-        told = pictures.figures.middle(side, kind.metric, name, 0)
+        told = figures.middle(side, kind.metric, name, 0)
         assert read == pytest.approx(told, rel=0.07)  # a bucket's width
     assert (band.low <= band.middle).all()
     assert (band.middle <= band.high).all()

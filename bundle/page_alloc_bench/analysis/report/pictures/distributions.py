@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How long operations took: the tail and the histogram of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from page_alloc_bench.analysis.report import axes as ax
+from page_alloc_bench.analysis.report import figures, latency
+from page_alloc_bench.analysis.report.palette import Palette
+from page_alloc_bench.analysis.report.sides import Side
+
+from .picture import LINES, MARKERS, Picture
+
+
+def latencies(sides: Sequence[Side], order: int) -> list[Picture]:
+    """Return the tail and the histogram of each kind of operation that was timed."""
+    made = []
+    for kind in latency.KINDS:
+        runs = [(side, latency.all_of(side.results, kind, order)) for side in sides]
+        runs = [(side, timed) for side, timed in runs if timed]
+        if runs and sum(run.total for _, timed in runs for run in timed) >= 10:
+            made += [_tail(runs, kind, order), _histogram(runs, kind, order)]
+    return made
+
+
+Timed = list[tuple[Side, list[latency.Distribution]]]
+
+
+def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
+    bands = [(side, timed, latency.tail(timed)) for side, timed in runs]
+
+    def draw(palette: Palette, title: str | None) -> Figure:
+        figure, axes = ax.figure(3.3, title)
+        for side, timed, band in bands:
+            colour = getattr(palette, side.key)
+            if len(timed) > 1:
+                axes.fill_betweenx(band.at, band.low, band.high, color=colour, alpha=0.22, lw=0)
+            axes.plot(band.middle, band.at, color=colour, ls=LINES[side.key], label=side.legend)
+            axes.plot(
+                [run.largest for run in timed],
+                [1 / run.total for run in timed],
+                ls="none", marker=MARKERS[side.key], ms=3.5, color=colour, alpha=0.8,
+            )  # fmt: skip
+        least = min(band.at[-1] for _, _, band in bands)
+        low = min(band.low.min() for _, _, band in bands)
+        high = max(run.largest for _, timed in runs for run in timed)
+        ax.log_time(axes, low / 1.1, high * 1.25)
+        axes.set_yscale("log")
+        axes.set_ylim(1.0, least / 1.6)
+        ticks = [0.5, *(10.0**-e for e in range(1, 10) if 10.0**-e >= least)]
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: _percentile(share)))
+        axes.set_xlabel(f"time of one {kind.label} (log)")
+        axes.set_ylabel("percentile of operations\n(log tail)")
+        ax.head(figure, title)
+        return figure
+
+    return Picture(
+        f"{kind.name}-tail-order{order}",
+        f"latency-{kind.name}",
+        order,
+        _tail_title(runs, kind, order),
+        "Cumulative distribution of all timed operations, its tail on a logarithmic axis: up to"
+        " one operation in so many. Markers are the longest operation of each run"
+        + (
+            "; the line is the median of the runs, the band reaches from the least to the most."
+            if any(len(timed) > 1 for _, timed, _ in bands)
+            else "."
+        ),
+        draw,
+    )
+
+
+def _tail_title(runs: Timed, kind: latency.Kind, order: int) -> str:
+    """Return the message: the middle, the deepest tail that every side has, and the longest."""
+    known = [
+        (name, [figures.middle(side, kind.metric, name, order) for side, _ in runs])
+        for name in ("median", "p99", "p99.9", "max")
+    ]
+    told = {name: values for name, values in known if None not in values}
+    if "p99.9" in told:
+        told.pop("p99", None)
+    words = [
+        f"{name} {' → '.join(ax.time(value) for value in values if value is not None)}"
+        for name, values in told.items()
+    ]
+    return f"Order {order} {kind.label}: {', '.join(words)}"
+
+
+def _percentile(share: float) -> str:
+    return f"p{100 * (1 - share):.10g}"
+
+
+def _histogram(runs: Timed, kind: latency.Kind, order: int) -> Picture:
+    views = [latency.view(timed) for _, timed in runs]
+    between = min(low for low, _ in views), max(high for _, high in views)
+    bands = [(side, timed, latency.histogram(timed, between)) for side, timed in runs]
+
+    def draw(palette: Palette, title: str | None) -> Figure:
+        figure, axes = ax.figure(3.3, title)
+        for side, timed, band in bands:
+            colour = getattr(palette, side.key)
+            if len(timed) > 1:
+                axes.fill_between(
+                    band.at, 100 * band.low, 100 * band.high,
+                    step="post", color=colour, alpha=0.22, lw=0,
+                )  # fmt: skip
+            else:
+                axes.fill_between(
+                    band.at, 0, 100 * band.middle, step="post", color=colour, alpha=0.15, lw=0
+                )
+            axes.plot(
+                band.at, 100 * band.middle, color=colour, ls=LINES[side.key],
+                drawstyle="steps-post", label=side.legend, lw=1.4,
+            )  # fmt: skip
+        ax.log_time(axes, *between)
+        axes.set_ylim(0)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        axes.set_xlabel(f"time of one {kind.label} (log)")
+        axes.set_ylabel("share of operations per\n5 % step of time")
+        ax.head(figure, title)
+        return figure
+
+    modes = [ax.time(_mode(band)) for _, _, band in bands]
+    return Picture(
+        f"{kind.name}-histogram-order{order}",
+        f"latency-{kind.name}",
+        order,
+        f"Order {order} {kind.label}: most operations take about {' → '.join(modes)}",
+        "Histogram of all timed operations but the slowest 1 %, which the picture of the tail"
+        " shows.",
+        draw,
+    )
+
+
+def _mode(band: latency.Band) -> float:
+    place = int(band.middle[:-1].argmax())
+    return float(np.sqrt(band.at[place] * band.at[place + 1]))

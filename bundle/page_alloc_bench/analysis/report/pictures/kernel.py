@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's own counters: free blocks by order, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from page_alloc_bench.analysis.report import axes as ax
+from page_alloc_bench.analysis.report import counters
+from page_alloc_bench.analysis.report.palette import Palette
+from page_alloc_bench.analysis.report.sides import Side
+
+from .picture import MARKERS, Picture
+
+
+def free_memory(sides: Sequence[Side], order: int) -> list[Picture]:
+    """Return how /proc/buddyinfo changed in each phase."""
+    made = []
+    for phase in counters.PHASES:
+        found = [(side, counters.changes(side.results, phase, order)) for side in sides]
+        found = [(side, changes) for side, changes in found if changes.size]
+        if found:
+            made.append(_buddy(found, phase, order))
+    return made
+
+
+Changes = Sequence[tuple[Side, counters.Floats]]
+
+
+def _buddy(found: Changes, phase: str, order: int) -> Picture:
+    def draw(palette: Palette, title: str | None) -> Figure:
+        figure, axes = ax.figure(2.9, title)
+        name, factor = ax.unit_of_bytes(max(float(np.abs(c).max()) for _, c in found))
+        width = 0.8 / len(found)
+        for number, (side, changes) in enumerate(found):
+            middle = np.median(changes, axis=0) / factor
+            at = np.arange(len(middle)) + (number - (len(found) - 1) / 2) * width
+            axes.bar(
+                at, middle, width * 0.9, color=getattr(palette, side.key), label=side.legend,
+                edgecolor=palette.paper, lw=0, hatch="" if side.key == "base" else "////",
+            )  # fmt: skip
+            if len(changes) > 1:
+                axes.vlines(
+                    at, changes.min(axis=0) / factor, changes.max(axis=0) / factor,
+                    color=palette.ink, lw=1,
+                )  # fmt: skip
+        axes.axhline(0, color=palette.ink, lw=0.8)
+        axes.set_xticks(range(max(c.shape[1] for _, c in found)))
+        axes.tick_params(axis="x", length=0)
+        axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
+        )
+        axes.set_xlabel("order of the free blocks")
+        axes.set_ylabel(f"change of free memory, {name}")
+        ax.head(figure, title)
+        return figure
+
+    sums = [float(np.median(changes.sum(axis=1))) for _, changes in found]
+    words = " → ".join(_signed(value) for value in sums)
+    return Picture(
+        f"buddyinfo-{phase}-order{order}",
+        "buddyinfo",
+        order,
+        f"Order {order}, {phase} phase: free memory changed by {words}",
+        "What /proc/buddyinfo said after the phase less what it said before, all zones together,"
+        " by the order of the free blocks."
+        + (
+            " Bars are medians of the runs, lines their range."
+            if any(len(c) > 1 for _, c in found)
+            else ""
+        ),
+        draw,
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{ax.size(abs(value))}"
+
+
+def vmstat(sides: Sequence[Side], order: int) -> list[Picture]:
+    """Return how often the events of /proc/vmstat happened that patches are argued with."""
+    found = [(side, counters.rates(side.results, "antagonized", order)) for side in sides]
+    found = [(side, rates) for side, rates in found if rates]
+    names = sorted({name for _, rates in found for name in rates})
+    if not names:
+        return []
+
+    def draw(palette: Palette, title: str | None) -> Figure:
+        figure, axes = ax.figure(1.0 + 0.2 * len(names), title)
+        values = [v for _, rates in found for row in rates.values() for v in row if v > 0]
+        low, high = min(values) / 2, max(values) * 2
+        for number, (side, rates) in enumerate(found):
+            shift = (number - (len(found) - 1) / 2) * 0.3
+            colour = getattr(palette, side.key)
+            for row, name in enumerate(names):
+                runs = rates.get(name, np.zeros(1))
+                place, middle = row + shift, float(np.median(runs))
+                if len(runs) > 1 and runs.max() > 0:
+                    axes.plot([max(runs.min(), low), runs.max()], [place] * 2, color=colour, lw=1.2)
+                axes.plot(
+                    max(middle, low), place, marker=MARKERS[side.key], ms=4.5, color=colour,
+                    ls="none", clip_on=False, mfc=colour if middle > 0 else palette.paper,
+                    label=side.legend if row == 0 else None,
+                )  # fmt: skip
+        ax.log_count(axes, low, high)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0, pad=8)  # beside the markers of what never happened
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel("events per second (log)")
+        ax.head(figure, title)
+        return figure
+
+    return [
+        Picture(
+            f"vmstat-order{order}",
+            "vmstat",
+            order,
+            _vmstat_title(found, names, order),
+            "Events of /proc/vmstat in the antagonized phase. A hollow marker at the left edge is"
+            " none at all"
+            + (
+                "; markers are medians of the runs, lines their range."
+                if any(len(side.results) > 1 for side, _ in found)
+                else "."
+            ),
+            draw,
+        )
+    ]
+
+
+def _vmstat_title(
+    found: Sequence[tuple[Side, dict[str, counters.Floats]]], names: Sequence[str], order: int
+) -> str:
+    words = []
+    for name in ("allocstall", "compact_stall", "oom_kill"):
+        if name in names:
+            figures = [
+                ax.count(float(np.median(rates.get(name, np.zeros(1))))) for _, rates in found
+            ]
+            words.append(f"{name} {' → '.join(figures)}/s")
+    return f"Order {order}, antagonized phase: {', '.join(words) or 'events of /proc/vmstat'}"

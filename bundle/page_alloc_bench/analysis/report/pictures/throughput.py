@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Allocations per second: bars, or a heat map of a big machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from page_alloc_bench.analysis.report import axes as ax
+from page_alloc_bench.analysis.report import counters
+from page_alloc_bench.analysis.report.palette import Palette
+from page_alloc_bench.analysis.report.sides import Side
+
+from .picture import Picture
+
+_MANY_CPUS = 24  # more bars than that on a side are a heat map
+_ROW = 64  # CPUs in a row of a heat map
+_HEAT = mpl.colormaps["cividis"].resampled(32)
+
+
+def throughput(sides: Sequence[Side], order: int) -> list[Picture]:
+    """Return allocations per second by CPU: bars, or a heat map of a big machine."""
+    found = [(side, counters.cpu_rates(side.results, order)) for side in sides]
+    found = [(side, rates) for side, rates in found if rates]
+    if not found:
+        return []
+    nodes = counters.node_of_cpu([result for side in sides for result in side.results])
+    cpus = sorted({cpu for _, rates in found for cpu in rates}, key=lambda c: (nodes.get(c, 0), c))
+    middles = [
+        {cpu: float(np.median(values)) for cpu, values in rates.items()} for _, rates in found
+    ]
+    title = f"Order {order}: {' → '.join(ax.count(sum(m.values())) for m in middles)} allocations/s"
+    least, most = min(min(m.values()) for m in middles), max(max(m.values()) for m in middles)
+    title += f"; a CPU makes {ax.count(least)} to {ax.count(most)}"
+    draw = _heat_map(found, cpus, nodes) if len(cpus) > _MANY_CPUS else _bars(found, cpus, nodes)
+    text = "Allocations per second of each CPU: its share of all, times the rate of all. "
+    text += "Medians of the runs." if any(len(s.results) > 1 for s, _ in found) else ""
+    return [Picture(f"throughput-order{order}", "throughput", order, title, text.strip(), draw)]
+
+
+Rates = Sequence[tuple[Side, "dict[int, counters.Floats]"]]
+
+
+def _bars(
+    found: Rates, cpus: Sequence[int], nodes: dict[int, int]
+) -> Callable[[Palette, str | None], Figure]:
+    def draw(palette: Palette, title: str | None) -> Figure:
+        figure, axes = ax.figure(2.9, title)
+        places = np.arange(len(cpus)) + 0.6 * np.cumsum(
+            [0, *(nodes.get(a) != nodes.get(b) for a, b in zip(cpus, cpus[1:]))]
+        )
+        width = 0.8 / len(found)
+        for number, (side, rates) in enumerate(found):
+            at = places + (number - (len(found) - 1) / 2) * width
+            values = [rates.get(cpu, np.zeros(1)) for cpu in cpus]
+            middle = np.array([np.median(v) for v in values])
+            spread = np.array([(m - v.min(), v.max() - m) for m, v in zip(middle, values)]).T
+            axes.bar(
+                at, middle, width * 0.9, color=getattr(palette, side.key), label=side.legend,
+                edgecolor=palette.paper, lw=0, hatch="" if side.key == "base" else "////",
+            )  # fmt: skip
+            if len(side.results) > 1:
+                axes.errorbar(at, middle, yerr=spread, ls="none", color=palette.ink, lw=1)
+        axes.set_xticks(places, [str(cpu) for cpu in cpus])
+        axes.tick_params(axis="x", length=0)
+        axes.grid(visible=False, axis="x")
+        for node in sorted({nodes.get(cpu, 0) for cpu in cpus}):
+            inside = [p for p, cpu in zip(places, cpus) if nodes.get(cpu, 0) == node]
+            axes.annotate(
+                f"node {node}", (float(np.mean(inside)), 0), (0, -18), ha="center", va="top",
+                xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9,
+            )  # fmt: skip
+        axes.margins(x=0.03, y=0.08)
+        axes.set_xlabel("CPU", labelpad=14)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
+        axes.set_ylabel("allocations per second")
+        ax.head(figure, title)
+        return figure
+
+    return draw
+
+
+def _heat_map(
+    found: Rates, cpus: Sequence[int], nodes: dict[int, int]
+) -> Callable[[Palette, str | None], Figure]:
+    rows = _rows(cpus, nodes)
+
+    def draw(_palette: Palette, title: str | None) -> Figure:
+        height = len(found) * (0.45 + 0.17 * max(len(rows), 3)) + 0.75
+        figure, first = ax.figure(height, title)
+        first.remove()
+        panels = figure.subplots(len(found), 1, squeeze=False)[:, 0]
+        tables = [_table(rates, rows) for _, rates in found]
+        least = min(float(np.nanmin(table)) for table in tables)
+        most = max(float(np.nanmax(table)) for table in tables)
+        for panel, (side, _), table in zip(panels, found, tables):
+            mesh = panel.pcolormesh(table, cmap=_HEAT, vmin=least, vmax=most)
+            panel.set_yticks(np.arange(len(rows)) + 0.5, [label for label, _ in rows])
+            if len(rows) > 16:
+                panel.yaxis.set_major_locator(MaxNLocator(12, integer=True))
+            panel.invert_yaxis()
+            panel.grid(visible=False)
+            panel.tick_params(length=0)
+            panel.set_title(side.legend, fontsize=9.5, loc="left")
+        ax.head_without_legend(figure, title)
+        panels[-1].set_xlabel("CPUs of a node, in the order of their numbers")
+        bar = figure.colorbar(mesh, ax=list(panels), aspect=12 * len(found), pad=0.02)
+        bar.outline.set_visible(False)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
+        bar.ax.grid(visible=False)
+        if bar.solids is not None:
+            bar.solids.set_rasterized(False)  # an image would not scale, nor be as small
+        bar.set_label("allocations/s of a CPU")
+        return figure
+
+    return draw
+
+
+def _rows(cpus: Sequence[int], nodes: dict[int, int]) -> list[tuple[str, list[int]]]:
+    """Return label and CPUs of each row of a heat map: a node, or a part of a large one."""
+    rows = []
+    for node in sorted({nodes.get(cpu, 0) for cpu in cpus}):
+        inside = [cpu for cpu in cpus if nodes.get(cpu, 0) == node]
+        rows += [
+            (f"node {node}" if not start else "", inside[start : start + _ROW])
+            for start in range(0, len(inside), _ROW)
+        ]
+    return rows
+
+
+def _table(
+    rates: dict[int, counters.Floats], rows: Sequence[tuple[str, list[int]]]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    table = np.full((len(rows), max(len(cpus) for _, cpus in rows)), np.nan)
+    for row, (_, cpus) in enumerate(rows):
+        for column, cpu in enumerate(cpus):
+            if cpu in rates:
+                table[row, column] = np.median(rates[cpu])
+    return table
