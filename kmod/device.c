@@ -8,6 +8,8 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/uaccess.h>
 
 #include "compat.h"
@@ -182,7 +184,30 @@ static struct miscdevice pab_device = {
 	.fops	= &pab_fops,
 };
 
-module_misc_device(pab_device);
+static int __init pab_init(void)
+{
+	return misc_register(&pab_device);
+}
+
+/*
+ * A session holds a reference to the module, so normally there is none here. But
+ * "rmmod -f", where the kernel has CONFIG_MODULE_FORCE_UNLOAD, comes here in
+ * spite of it, and the module's code is gone when this returns: wait for the
+ * session to end. It goes on undisturbed, and no other can begin.
+ */
+static void __exit pab_exit(void)
+{
+	misc_deregister(&pab_device);
+#ifdef CONFIG_MODULE_UNLOAD
+	while (module_refcount(THIS_MODULE) > 0)
+		schedule_timeout_idle(HZ / 20);
+	/* Whoever put the last reference may still be in module_put(). */
+	synchronize_rcu();
+#endif
+}
+
+module_init(pab_init);
+module_exit(pab_exit);
 
 MODULE_DESCRIPTION("Page allocator benchmark: kernel workers that allocate and free pages");
 MODULE_LICENSE("GPL");

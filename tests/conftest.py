@@ -14,6 +14,15 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that several directories of tests share."""
+    parser.addoption(
+        "--update-readme",
+        action="store_true",
+        help="write the table of these tests into README.md, if every one passed",
+    )
+
+
 def pytest_configure() -> None:
     """Take signals as a terminal would send them: nohup and a shell's `&` have some ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Iterator
 
 import pytest
 
+import readme
 from matrix import table
 from matrix.cost import Clock
 from matrix.table import Row
@@ -27,11 +27,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         metavar="SECONDS",
         help="leave out the kernels that would not be done by then, and name them",
-    )
-    group.addoption(
-        "--update-readme",
-        action="store_true",
-        help="write the table into README.md, if every kernel passed",
     )
 
 
@@ -107,7 +102,5 @@ def _update_readme(rows: list[Row]) -> str:
     }
     if missing:
         return f"README.md is left as it is, since not all passed: {', '.join(sorted(missing))}"
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-    text = table.in_markdown(rows, today, table.emulator())
-    table.README.write_text(table.update(table.README.read_text(), text))
+    readme.MATRIX.write(table.in_markdown(rows, readme.today(), readme.emulator()))
     return "README.md has the table now"

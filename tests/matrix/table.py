@@ -7,14 +7,9 @@ import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import page_alloc_bench
-from page_alloc_bench.targets.process import run
+import readme
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN = "<!-- matrix: written by scripts/test --matrix --update-readme -->"
-END = "<!-- matrix: end -->"
 _HEAD = ("kernel", "release", "architecture", "compiler", "nodes", "host", "Python", "notes")
 
 
@@ -63,22 +58,4 @@ def in_markdown(rows: Sequence[Row], made_on: datetime.date, emulator: str) -> s
     """Return ROWS as README.md has them, with what they were run by."""
     lines = [" | ".join(line) for line in (_HEAD, ["---"] * len(_HEAD), *(r.cells() for r in rows))]
     table = "\n".join(f"| {line} |" for line in lines)
-    return (
-        f"Run on {made_on.isoformat()} with page-alloc-bench {page_alloc_bench.__version__} in "
-        f"{emulator}; each row passed.\n\n{table}"
-    )
-
-
-def update(readme: str, table: str) -> str:
-    """Return the text README with TABLE between its markers."""
-    pattern = re.compile(rf"(?<={re.escape(BEGIN)}\n).*?(?=\n{re.escape(END)})", re.DOTALL)
-    text, count = pattern.subn(lambda _match: table, readme)
-    if count != 1:
-        raise ValueError(f"README.md has {count} pairs of the markers {BEGIN} and {END}, not one")
-    return text
-
-
-def emulator() -> str:
-    """Return the name and version of the emulator."""
-    words = run(["qemu-system-x86_64", "--version"]).stdout.split()
-    return f"QEMU {words[3]}"
+    return f"{readme.heading(made_on, emulator)}\n\n{table}"

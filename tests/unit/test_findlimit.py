@@ -209,8 +209,9 @@ def test_whatever_is_raised_the_child_is_gone(as_child: Any) -> None:
         for delay in (0.001, 0.002, 0.005, 0.01, 0.1):
             # To this thread, as in the runner, which has no other: pytest's workers have.
             thread = threading.get_ident()
-            threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM)).start()
+            timer = threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM))
             with pytest.raises(StopError):
+                timer.start()  # which may take longer than the delay
                 findlimit.measure(SETTINGS)
             assert no_children()
         assert signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -238,11 +239,13 @@ def test_an_unreadable_log_is_told_before_anything_happens(
         findlimit.measure(SETTINGS)
 
 
-def confirmed(counted: int, anon: int, monkeypatch: pytest.MonkeyPatch) -> findlimit.Limit:
+def confirmed(
+    counted: int, anon: int, monkeypatch: pytest.MonkeyPatch, baseline: int = 0
+) -> findlimit.Limit:
     """Measure with a child that says COUNTED, and a kernel that says ANON bytes."""
 
     def die(board: populate.Board) -> None:
-        board.start(0)
+        board.start(baseline)
         words, index = board.counter(0)
         words[index] = counted
         os.kill(os.getpid(), signal.SIGKILL)
@@ -267,6 +270,15 @@ def test_a_witness_who_disagrees_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert warning == f"the child counted {GIB} bytes, wait4 says {limit.rss_bytes}"
     limit = confirmed(GIB, GIB // 2, monkeypatch)
     assert f"the child counted {GIB} bytes, the kernel's log says {GIB // 2}" in limit.warnings
+
+
+def test_a_child_that_got_nothing_was_resident_with_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reclaim may take of what it had before it began: that is not less than nothing."""
+    limit = confirmed(0, 0, monkeypatch, baseline=GIB)
+    assert (limit.available_bytes, limit.rss_bytes) == (0, 0)
+    assert any("the kernel's log says" in warning for warning in limit.warnings)
 
 
 def test_memory_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

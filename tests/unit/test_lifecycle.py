@@ -106,6 +106,25 @@ def test_a_signal_is_let_into_a_deferred_block_where_that_asks_for_it(signals: S
         signals.finish()  # nobody asked: it has come too late to matter
 
 
+def test_the_timeout_goes_on_for_the_delivery_of_the_result(signals: Signals) -> None:
+    signals.set_timeout(0.2)
+    signals.finish()
+    time.sleep(0.25)  # cleaning up takes as long as it takes
+    signals.rearm()
+    with pytest.raises(TimedOut) as stopped:
+        time.sleep(10)
+    assert stopped.value.exit_code == 124
+
+
+def test_a_timeout_that_is_over_does_not_cost_the_result(signals: Signals) -> None:
+    signals.set_timeout(0.01)
+    with pytest.raises(TimedOut):
+        time.sleep(10)
+    signals.finish()
+    signals.rearm()
+    time.sleep(0.05)
+
+
 def test_the_timeout_ends_a_sleep_with_124(signals: Signals) -> None:
     signals.set_timeout(0.05)
     with pytest.raises(TimedOut, match=r"--timeout-s=0\.05") as stopped:

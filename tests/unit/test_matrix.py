@@ -9,6 +9,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
+import readme
 from matrix import cost, table
 from matrix.cost import Clock
 from matrix.table import Row
@@ -26,15 +27,17 @@ def test_the_table_replaces_what_is_between_the_markers_only() -> None:
     assert text.splitlines()[-1] == (
         "| 6.1 | 6.1.0-1 | amd64 | GCC 12 | 2 | bookworm | 3.11.2 | the default |"
     )
-    readme = f"before\n{table.BEGIN}\nold\nolder\n{table.END}\nafter\n"
-    assert table.update(readme, text) == f"before\n{table.BEGIN}\n{text}\n{table.END}\nafter\n"
+    begin, end = readme.MATRIX.begin, readme.MATRIX.end
+    before = f"before\n{begin}\nold\nolder\n{end}\nafter\n"
+    assert readme.MATRIX.update(before, text) == f"before\n{begin}\n{text}\n{end}\nafter\n"
     with pytest.raises(ValueError, match="0 pairs of the markers"):
-        table.update("no markers", text)
+        readme.MATRIX.update("no markers", text)
 
 
-def test_the_readme_has_a_place_for_the_table() -> None:
-    text = table.README.read_text()
-    assert f"{table.BEGIN}\nnew\n{table.END}" in table.update(text, "new")
+@pytest.mark.parametrize("place", readme.PLACES, ids=lambda place: place.name)
+def test_the_readme_has_a_place_for_each_table(place: readme.Place) -> None:
+    text = readme.README.read_text()
+    assert f"{place.begin}\nnew\n{place.end}" in place.update(text, "new")
 
 
 def test_compilers_are_named_in_short() -> None:
@@ -89,7 +92,7 @@ def test_the_list_of_kernels_needs_no_network(monkeypatch: pytest.MonkeyPatch) -
     assert CliRunner().invoke(cli.main, ["kernels", "9.9"]).exit_code == 2
 
 
-KMOD = table.README.parent / "kmod"
+KMOD = readme.README.parent / "kmod"
 VERSIONS = re.compile(
     r"LINUX_VERSION_CODE|KERNEL_VERSION|RHEL_RELEASE|linux/version\.h|PAB_HAVE_\w+"
 )

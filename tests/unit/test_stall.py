@@ -139,3 +139,18 @@ def test_a_child_that_dies_has_not_stalled(
 ) -> None:
     os.kill(sleeper[0], signal.SIGKILL)
     watch(monkeypatch, Kills(0), 0.2).until_death(*sleeper)
+
+
+def test_a_watcher_that_was_stopped_knows_for_how_long(
+    sleeper: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = iter([False, True])
+
+    def ended(_pidfd: int, timeout_s: float) -> bool:
+        time.sleep(timeout_s + 0.5)  # as SIGSTOP and SIGCONT would have it
+        return next(late)
+
+    watching = watch(monkeypatch, Kills(0), 0)
+    monkeypatch.setattr(findlimit, "_ended", ended)
+    watching.until_death(*sleeper)
+    assert 0.4 < watching.absent_s < 5

@@ -26,6 +26,7 @@ from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
 _PROGRESS_S = 1.0
+_ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
 _LOG_WAIT_S = 5.0
 _KILL_S = 30.0
 _BACK_SHARE = 0.98
@@ -115,8 +116,14 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
             end = _run_child(work, board, signals, watch)
         kill = _confirm(end, board, log)
         counted = board.populated_bytes
-        rss = end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
+        # Where next to nothing is to be had, reclaim takes of what the child had before it began.
+        rss = max(0, end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0))
         warnings = _witness_warnings(work, board, rss, kill)
+        if watch.absent_s > _ABSENT_S:
+            warnings.append(
+                f"this process did not run for {watch.absent_s:.0f} s, stopped or starved: the "
+                "child's death was seen late, and the duration includes that"
+            )
         with signals.window():
             release_s = _await_release(own, charged, min(counted, rss), kill, end.died_ns)
         if release_s is None:
@@ -289,15 +296,23 @@ class _Watch:
         self._stall_s = stall_s
         self._on_progress = on_progress
         self._kills = 0
+        self.absent_s = 0.0  # the longest time for which this process did not get to look
 
     def until_death(self, pid: int, pidfd: int) -> None:
         """Return when the child is dead. Raises StalledError, and what on_progress raises."""
-        while not _ended(pidfd, _PROGRESS_S):
+        while not self._see_end(pidfd):
             have = self._board.populated_bytes
             if self._on_progress:
                 self._on_progress(have)
             if self._clock.stalled(have) and not self._killed_another():
                 self._give_up(pid, have)
+
+    def _see_end(self, pidfd: int) -> bool:
+        """Return whether the child has ended, after a second at most if we are not kept from it."""
+        start = time.monotonic()
+        ended = _ended(pidfd, _PROGRESS_S)
+        self.absent_s = max(self.absent_s, time.monotonic() - start - _PROGRESS_S)
+        return ended
 
     def _killed_another(self) -> bool:
         """Return whether the OOM killer took somebody since this was last asked."""

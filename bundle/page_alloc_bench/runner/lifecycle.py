@@ -26,6 +26,7 @@ class Signals:
         self._stop: Stop | None = None
         self._raised = False
         self._timeout_s = 0.0
+        self._left_s = 0.0  # of the timeout, when finish() stopped the timer
 
     def install(self) -> None:
         """Take over the signals that ask a process to end, but for those the caller ignores.
@@ -45,12 +46,16 @@ class Signals:
     def finish(self) -> None:
         """Raise nothing any more: what comes now is cleaning up, and must not be cut short."""
         self._raised = True
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)
 
     def rearm(self) -> None:
-        """Raise a Stop again for a signal that comes from now on, after finish()."""
+        """Raise a Stop again, after finish(), for a signal that comes from now on.
+
+        The timeout goes on with what was left of it; one that is over does not come again.
+        """
         self._stop = None
         self._raised = False
+        signal.setitimer(signal.ITIMER_REAL, self._left_s)
 
     def let_in(self) -> None:
         """Raise a Stop that waits for the end of a deferred() block, from within that block."""

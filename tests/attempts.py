@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What was done to runs and to the module on purpose, and what came of it: a table of the README.
+
+A test says so by the fixture ``attempt``; the row is in the table only if the test passed.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+import readme
+
+_HEAD = ("what was done", "when", "kernel", "what came of it")
+_PHASES = ("idle", "steady_wait", "antagonized", "writing")
+
+
+@dataclass
+class Attempt:
+    """One thing that was done. phase, order: to a run, in this phase of this order.
+
+    passed: what came of it is what it had to be.
+    """
+
+    what: str
+    outcome: str
+    kernel: str
+    phase: str = ""
+    order: int | None = None
+    passed: bool = False
+
+
+Record = Callable[..., None]
+
+_ATTEMPTS = pytest.StashKey[list[Attempt]]()
+
+
+class Plugin:
+    """Collects the attempts of a session, prints their table, and writes it into README.md."""
+
+    def __init__(self, place: readme.Place) -> None:
+        self._place = place
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """Note which tests passed."""
+        report: pytest.TestReport = yield
+        if report.when == "call":
+            for attempt in item.stash.get(_ATTEMPTS, []):
+                attempt.passed = report.passed
+        return report
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table and update README.md."""
+        config = terminalreporter.config
+        attempts = config.stash.get(_ATTEMPTS, [])
+        if attempts:
+            terminalreporter.section(self._place.name)
+            terminalreporter.write_line("\n".join(lines(attempts)))
+        if config.getoption("--update-readme"):
+            terminalreporter.write_line(self._update(terminalreporter, attempts))
+
+    def _update(self, terminalreporter: pytest.TerminalReporter, attempts: list[Attempt]) -> str:
+        stats = terminalreporter.stats
+        if any(stats.get(kind) for kind in ("failed", "error", "skipped", "deselected")):
+            return "README.md is left as it is: not every test passed"
+        self._place.write(in_markdown(attempts, readme.today(), readme.emulator()))
+        return "README.md has the table now"
+
+
+@pytest.fixture
+def attempt(request: pytest.FixtureRequest) -> Record:
+    """Say what this test does on purpose, and what has to come of it."""
+
+    def record(
+        what: str, outcome: str, phase: str = "", order: int | None = None, *, kernel: str = "6.1"
+    ) -> None:
+        made = Attempt(what, outcome, kernel, phase, order)
+        for owner in (request.node, request.config):
+            owner.stash.setdefault(_ATTEMPTS, []).append(made)
+
+    return record
+
+
+def lines(attempts: Sequence[Attempt]) -> list[str]:
+    """Return a line for each row: whether all of it passed, and its cells."""
+    return [f"{_verdict(group)}  {'; '.join(_cells(group))}" for group in _groups(attempts)]
+
+
+def _verdict(group: Iterable[Attempt]) -> str:
+    return "passed" if all(each.passed for each in group) else "FAILED"
+
+
+def in_markdown(attempts: Sequence[Attempt], made_on: datetime.date, emulator: str) -> str:
+    """Return the table as README.md has it, with what it was made by."""
+    rows = [_HEAD, ("---",) * len(_HEAD), *map(_cells, _groups(attempts))]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{readme.heading(made_on, emulator)}\n\n{table}"
+
+
+def _groups(attempts: Iterable[Attempt]) -> list[list[Attempt]]:
+    """Return together what was done alike on one kernel, in the order of the first of each."""
+    groups: dict[tuple[str, str, str], list[Attempt]] = {}
+    for each in attempts:
+        groups.setdefault((each.what, each.outcome, each.kernel), []).append(each)
+    return list(groups.values())
+
+
+def _cells(group: Sequence[Attempt]) -> tuple[str, ...]:
+    return group[0].what, _when(group), group[0].kernel, group[0].outcome
+
+
+def _when(group: Sequence[Attempt]) -> str:
+    """Return the phases of a group, and the orders if they are the same in each phase."""
+    by_phase: dict[str, set[int]] = {}
+    for each in group:
+        if each.order is not None:
+            by_phase.setdefault(each.phase, set()).add(each.order)
+    if not by_phase:
+        return group[0].phase
+    parts: dict[tuple[int, ...], list[str]] = {}
+    for phase in sorted(by_phase, key=_PHASES.index):
+        parts.setdefault(tuple(sorted(by_phase[phase])), []).append(phase.replace("_", " "))
+    return "; ".join(
+        f"{'every phase' if len(phases) == len(_PHASES) else ', '.join(phases)},"
+        f" order{'s' * (len(orders) > 1)} {' and '.join(map(str, orders))}"
+        for orders, phases in parts.items()
+    )

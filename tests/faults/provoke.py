@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs in a guest: start a bundle, do it wrong at a chosen moment, and say what became of it all.
+
+Reads a request as JSON from stdin, and writes an account as JSON to stdout. The request:
+
+    command   the words that start the bundle
+    moments   where to do it, [[phase, order], …]; phases are those of the result, and "writing"
+    fault     a function of FAULTS, called at each moment
+    output    the file that the result goes to, if not to stdout
+    unread    whether stdout is read only when the bundle has ended
+    timeout_s what it was given as --timeout-s
+
+A phase that would be over too soon is held: one of the antagonist's workers is starved until the
+fault has been done, and nobody reads the result before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BENCH = "/root/bench.run"
+PLACES = ("/dev/shm", "/var/tmp", "/tmp", "/run", "/root")
+GROUP = "/sys/fs/cgroup/next-run"
+CROWDED = "/mnt/crowded"
+PIPE_BYTES = 4096
+CLEAN_S = 60.0
+BACK_SHARE = 0.995
+STOP_S = 30.0
+LAST_CPU = max(os.sched_getaffinity(0))
+MOST_S = 300
+COMPLAINT = re.compile(r"WARNING|BUG|Oops|INFO: |general protection|lockup")
+# What comes and goes with the page cache is given back first. Run in little memory of its own, it
+# takes a second to fill.
+NEXT_RUN = ("--iterations=1", "--alloc-orders=0", "--held=10", "--spread=10", "--quiet",
+            "--accept=memory-cgroup")  # fmt: skip
+
+
+def read(path: str) -> str:
+    """Return the text of a file in /proc, "" where there is none any more."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def write(path: str, text: object) -> None:
+    with open(path, "w") as file:
+        file.write(str(text))
+
+
+def processes() -> dict[int, str]:
+    """Return the name of each process that belongs to a run."""
+    found = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        name = read(f"/proc/{pid}/comm").strip()
+        words = read(f"/proc/{pid}/cmdline").split("\0")
+        ours = any(word.endswith("bench.run") for word in words) and words[0] != "ssh"
+        if (ours or name.startswith(("pab-", "pab/"))) and pid != os.getpid():
+            found[pid] = name
+    return found
+
+
+def named(name: str) -> list[int]:
+    return [pid for pid, each in processes().items() if each == name]
+
+
+def loaded() -> bool:
+    return "page_alloc_bench " in read("/proc/modules")
+
+
+def traces() -> list[object]:
+    """Return all that a run could leave: files, module, device, processes."""
+    return [
+        sorted(f"{place}/{name}" for place in PLACES for name in os.listdir(place)),
+        loaded(),
+        os.path.exists("/dev/page_alloc_bench"),
+        sorted(processes().values()),
+    ]
+
+
+def free_bytes() -> int:
+    """Return what is free once nothing is cached, with the lists that each CPU keeps."""
+    write("/proc/sys/vm/drop_caches", 3)
+    free = re.search(r"MemFree: +(\d+)", read("/proc/meminfo"))
+    assert free
+    on_cpu_lists = map(int, re.findall(r"^ +count: (\d+)", read("/proc/zoneinfo"), re.M))
+    return int(free[1]) * 1024 + sum(on_cpu_lists) * os.sysconf("SC_PAGE_SIZE")
+
+
+def say(*words: str) -> list[object]:
+    """Run a command; return its exit code and what it wrote to stdout and stderr."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return [done.returncode, done.stdout, done.stderr]
+
+
+def kernel_log() -> list[str]:
+    return str(say("dmesg")[1]).splitlines()
+
+
+def _make_hog() -> subprocess.Popen[bytes]:
+    """Return a stopped process that takes the last CPU for itself as soon as it goes on."""
+    spin = (
+        f"import os, signal; os.sched_setaffinity(0, {{{LAST_CPU}}}); os.nice(-20)\n"
+        "open('/proc/self/oom_score_adj', 'w').write('-1000')\n"
+        "os.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass"
+    )
+    hog = subprocess.Popen([sys.executable, "-c", spin])
+    os.waitid(os.P_PID, hog.pid, os.WSTOPPED)
+    return hog
+
+
+class Run:
+    """A bundle at work, and what it has said so far."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
+        self.started = time.monotonic()
+        self.said = ""
+        self.told: list[object] = []  # what else the fault has to say
+        self.others: list[subprocess.Popen[bytes]] = []  # what it started, and has to end
+        self._hogs = [_make_hog() for phase, _ in request["moments"] if phase == "steady_wait"]
+        self._hogging: subprocess.Popen[bytes] | None = None
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.out = reader
+        self.process = subprocess.Popen(
+            request["command"], stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.PIPE
+        )  # fmt: skip
+        os.close(writer)
+
+    # How far it is
+
+    def await_line(self, text: str) -> None:
+        """Read what it says until it says this."""
+        while text not in self.said:
+            if not self._hear():
+                raise RuntimeError(f"it ended without {text!r}; it said:\n{self.said}")
+
+    def _hear(self) -> bool:
+        data = os.read(self.process.stderr.fileno(), 65536)
+        self.said += data.decode()
+        return bool(data)
+
+    def arrive(self, phase: str, order: int) -> None:
+        """Return when the run is in the middle of a phase."""
+        if phase == "steady_wait":
+            self.await_line(f"order {order}, idle\n")
+            self._starve_a_worker(order)
+        line = {"writing": "results"}.get(phase, phase.replace("_", " "))
+        self.await_line(f"order {order}, {line}\n")
+        if phase == "writing":
+            self._await(lambda: not loaded())
+            time.sleep(0.5)
+        elif phase != "steady_wait":
+            self._await(self._populating)
+
+    def _populating(self) -> bool:
+        pages = [read(f"/proc/{pid}/statm").split() for pid in named("pab-findlimit")]
+        return any(len(numbers) > 1 and int(numbers[1]) > 15000 for numbers in pages)
+
+    def _await(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + CLEAN_S
+        while not reached():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing came of it; it said:\n{self.said}")
+            time.sleep(0.01)
+
+    def _starve_a_worker(self, order: int) -> None:
+        """Leave a worker next to no time, from findlimit's end on: steady state does not come."""
+        (worker,) = named(f"pab/{LAST_CPU}")
+        os.sched_setscheduler(worker, os.SCHED_IDLE, os.sched_param(0))
+        if ["idle", order] not in self.request["moments"]:
+            self._await(lambda: named("pab-findlimit"))
+        self._await(lambda: not named("pab-findlimit"))
+        self._hogging = self._hogs.pop()
+        self._hogging.send_signal(signal.SIGCONT)
+
+    def go_on(self) -> None:
+        """Let go of what was held."""
+        if self._hogging:
+            self._hogging.kill()
+            self._hogging.wait()
+            self._hogging = None
+
+    # Its end
+
+    def end(self) -> dict[str, object]:
+        """Return its exit code, and all that it wrote, once it is over."""
+        out, streams = b"", {self.process.stderr.fileno()}
+        if self.out >= 0 and not self.request["unread"]:
+            streams.add(self.out)
+        while streams:
+            for stream in select.select(list(streams), [], [])[0]:
+                data = os.read(stream, 65536)
+                if not data:
+                    streams.discard(stream)
+                elif stream == self.out:
+                    out += data
+                else:
+                    self.said += data.decode()
+        code = self.process.wait()
+        while self.request["unread"] and (data := os.read(self.out, 65536)):
+            out += data
+        self._await(lambda: not processes())
+        return {"code": code, "out": self._written() or out.decode(), "err": self.said}
+
+    def _written(self) -> str:
+        """Return what it has written to a file, and take that away."""
+        path = self.request["output"]
+        text = read(path) if path else ""
+        if text:
+            os.unlink(path)
+        return text
+
+
+# The faults: each is done to a run in the middle of a phase.
+
+
+def send(name: str) -> Callable[[Run], None]:
+    return lambda run: run.process.send_signal(getattr(signal, name))
+
+
+def two_signals(name: str) -> Callable[[Run], None]:
+    """Somebody impatient sends another one while the first is being dealt with."""
+
+    def fault(run: Run) -> None:
+        send(name)(run)
+        time.sleep(0.1)
+        if run.process.poll() is None:
+            send("SIGTERM")(run)
+
+    return fault
+
+
+def kill(name: str) -> Callable[[Run], None]:
+    def fault(run: Run) -> None:
+        pids = named(name)
+        assert pids, f"there is no {name} to kill"
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    return fault
+
+
+def close_stdout(run: Run) -> None:
+    os.close(run.out)
+    run.out = -1
+
+
+def cut_connection(run: Run) -> None:
+    """Kill the client, as a network that fails does sooner or later: sshd sees the end of TCP."""
+    run.process.kill()
+
+
+def fill_disk(_run: Run) -> None:
+    path = f"{CROWDED}/filler"
+    with open(path, "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(65536))
+        except OSError:
+            # The result's first part shall fit, and the rest not.
+            filler.truncate(os.path.getsize(path) - 8192)
+
+
+def take_cpu_away(_run: Run) -> None:
+    """Take the CPU of a worker offline for a while."""
+    path = f"/sys/devices/system/cpu/cpu{LAST_CPU}/online"
+    write(path, 0)
+    time.sleep(1)
+    write(path, 1)
+
+
+def start_another(run: Run) -> None:
+    run.told.append(say(BENCH, *NEXT_RUN))
+
+
+def force_rmmod(run: Run) -> None:
+    """Debian's kernels have CONFIG_MODULE_FORCE_UNLOAD: they take the module from its users."""
+    forced = subprocess.Popen(
+        ["rmmod", "-f", "page_alloc_bench"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    run.others.append(forced)
+    plain = say("rmmod", "page_alloc_bench")
+    time.sleep(1)
+    run.told.append([forced.poll(), *plain])
+
+
+def offer_another_victim(run: Run) -> None:
+    """Make another process a better victim for the OOM killer than the child."""
+    hold = (
+        "open('/proc/self/oom_score_adj', 'w').write('1000')\n"
+        "held = bytearray(b'x') * (20 << 20)\nprint(flush=True)\nimport time; time.sleep(600)"
+    )
+    (child,) = named("pab-findlimit")
+    os.kill(child, signal.SIGSTOP)
+    victim = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+    victim.stdout.readline()
+    write(f"/proc/{child}/oom_score_adj", 0)
+    os.kill(child, signal.SIGCONT)
+    run.told.append([victim.wait(CLEAN_S), victim.pid])
+
+
+def stop_for_long(run: Run) -> None:
+    run.process.send_signal(signal.SIGSTOP)
+    time.sleep(STOP_S)
+    run.process.send_signal(signal.SIGCONT)
+
+
+def hold_until_timeout(run: Run) -> None:
+    """Keep the phase from ending, so that --timeout-s ends it."""
+    for pid in named("pab-findlimit"):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(max(0, run.started + run.request["timeout_s"] + 2 - time.monotonic()))
+
+
+FAULTS: dict[str, Callable[[Run], None]] = {
+    "SIGINT": two_signals("SIGINT"),
+    "SIGTERM": send("SIGTERM"),
+    "SIGHUP": two_signals("SIGHUP"),
+    "SIGKILL": send("SIGKILL"),
+    "kill the watchdog": kill("pab-watchdog"),
+    "kill the child": kill("pab-findlimit"),
+    "close stdout": close_stdout,
+    "cut the connection": cut_connection,
+    "fill the disk": fill_disk,
+    "time out": hold_until_timeout,
+    "take a CPU away": take_cpu_away,
+    "start another copy": start_another,
+    "rmmod -f": force_rmmod,
+    "offer another victim": offer_another_victim,
+    "stop the runner": stop_for_long,
+}
+
+
+# What is left afterwards
+
+
+def await_clean(before: list[object], free: int) -> list[object]:
+    """Return what differs from before, and what share of the free memory is back, in the end.
+
+    What has been lost does not come back however long one waits.
+    """
+    deadline = time.monotonic() + CLEAN_S
+    while time.monotonic() < deadline:
+        after, back = traces(), free_bytes() / free
+        if after == before and back >= BACK_SHARE:
+            break
+        time.sleep(0.2)
+    return [[was, now] for was, now in zip(before, after) if was != now], back
+
+
+def next_run() -> list[object]:
+    """Return the exit code of a run right now, and whether it was complete."""
+    write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")
+    os.makedirs(GROUP, exist_ok=True)
+    write(f"{GROUP}/memory.max", 96 << 20)
+    enter = f"echo $$ > {GROUP}/cgroup.procs; exec {BENCH} {' '.join(NEXT_RUN)}"
+    code, out, err = say("sh", "-c", enter)
+    complete = json.loads(str(out))["run"]["complete"] if code == 0 else None
+    return [code, complete, err]
+
+
+def main() -> None:
+    signal.alarm(MOST_S)  # whatever hangs: end with an error that the test shows
+    request = json.loads(sys.stdin.read())
+    if request["fault"] == "fill the disk":
+        os.makedirs(CROWDED, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24M", "tmpfs", CROWDED], check=True)
+    before, free, log_before = traces(), free_bytes(), kernel_log()[-1:]
+    fault, run = FAULTS[request["fault"]], Run(request)
+    try:
+        for phase, order in request["moments"]:
+            run.arrive(phase, order)
+            fault(run)
+            run.go_on()
+        account = run.end()
+    finally:
+        run.go_on()
+    if request["fault"] == "fill the disk":
+        account["disk"] = sorted(os.listdir(CROWDED))
+        subprocess.run(["umount", CROWDED], check=True)
+    changed, back = await_clean(before, free)
+    log = kernel_log()
+    log = log[log.index(log_before[0]) + 1 :] if log_before and log_before[0] in log else log
+    json.dump(
+        {
+            **account,
+            "told": run.told,
+            "others": [[other.wait(CLEAN_S), other.stderr.read().decode()] for other in run.others],
+            "changed": changed,
+            "back": back,
+            "log": [line for line in log if COMPLAINT.search(line)],
+            "next": next_run(),
+        },
+        sys.stdout,
+    )
+
+
+if __name__ == "__main__":
+    main()
