@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all tests stand on: signals that arrive, and one guest for those that leave it as it was."""
+"""What all tests stand on: signals that arrive, a budget of time, and one guest for those that
+leave it as it was.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import budget
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
@@ -16,6 +19,7 @@ from page_alloc_bench.targets.guest import Guest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that several directories of tests share."""
+    budget.add_option(parser)
     parser.addoption(
         "--update-readme",
         action="store_true",
@@ -23,8 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
-    """Take signals as a terminal would send them: nohup and a shell's `&` have some ignored."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the clock, and take signals as a terminal sends them.
+
+    nohup and a shell's `&` have some of them ignored.
+    """
+    budget.register(config)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)

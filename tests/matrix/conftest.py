@@ -1,56 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fit the rows of the matrix into a time, and tell what became of each."""
+"""Say how long each row of the matrix takes, and what became of it."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import readme
+from budget import COST, Cost
 from matrix import table
-from matrix.cost import Clock
+from matrix.cost import row_seconds
 from matrix.table import Row
 from page_alloc_bench.targets import kernels
 
 _ROWS = pytest.StashKey[dict[str, Row]]()
-_LEFT_OUT = pytest.StashKey[list[str]]()
-_CLOCK = pytest.StashKey[Clock]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of scripts/test --matrix."""
-    group = parser.getgroup("matrix")
-    group.addoption(
-        "--budget-s",
-        type=float,
-        metavar="SECONDS",
-        help="leave out the kernels that would not be done by then, and name them",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the clock."""
+    """Begin a table."""
     config.stash[_ROWS] = {}
-    config.stash[_LEFT_OUT] = []
-    config.stash[_CLOCK] = Clock(config.getoption("--budget-s"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave out what does not fit any more, before anything is prepared for it."""
-    clock = item.config.stash[_CLOCK]
-    kernel = _kernel(item)
-    row = Row(item.name, "-", "-", "")
-    if kernel:
-        row = Row(kernel.name, kernel.arch, kernel.root or "busybox", kernel.notes)
-        item.config.stash[_ROWS][kernel.name] = row
-    expected = clock.expected(kernel)
-    if not clock.fits(expected):
-        row.outcome = "left out"
-        item.config.stash[_LEFT_OUT].append(row.kernel)
-        pytest.skip(f"left out: {expected:.0f} s would not fit into the time that is left")
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say what each test takes, and have a row for each kernel."""
+    here = Path(__file__).parent
+    for item in session.items:
+        if here not in item.path.parents:
+            continue
+        kernel = _kernel(item)
+        name = kernel.name if kernel else item.name
+        item.stash[COST] = Cost(name, functools.partial(row_seconds, kernel))
+        if kernel:
+            row = Row(kernel.name, kernel.arch, kernel.root or "busybox", kernel.notes)
+            session.config.stash[_ROWS][kernel.name] = row
 
 
 def _kernel(item: pytest.Item) -> kernels.Kernel | None:
@@ -63,12 +49,9 @@ def _kernel(item: pytest.Item) -> kernels.Kernel | None:
 def row(kernel: kernels.Kernel, request: pytest.FixtureRequest) -> Iterator[Row]:
     """The row of the table for ``kernel``, to be completed."""
     found = request.config.stash[_ROWS][kernel.name]
-    clock = request.config.stash[_CLOCK]
-    expected = clock.expected(kernel)
     started = time.monotonic()
     yield found
     found.seconds = time.monotonic() - started
-    clock.learn(expected, found.seconds)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,21 +59,19 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Note how each row ended."""
     report: pytest.TestReport = yield
     kernel = _kernel(item)
-    if kernel and (report.when == "call" or report.failed):
-        item.config.stash[_ROWS][kernel.name].outcome = report.outcome
+    if kernel and (report.when == "call" or not report.passed):
+        outcome = "left out" if report.skipped else report.outcome
+        item.config.stash[_ROWS][kernel.name].outcome = outcome
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table, name what was left out, and update README.md."""
+    """Print the table and update README.md."""
     config = terminalreporter.config
-    rows = list(config.stash[_ROWS].values())
+    rows = [row for row in config.stash[_ROWS].values() if row.outcome != "-"]
     if rows:
         terminalreporter.section("support matrix")
         terminalreporter.write_line(table.in_columns(rows))
-    left_out = config.stash[_LEFT_OUT]
-    if left_out:
-        terminalreporter.write_line(f"left out, for want of time: {', '.join(left_out)}")
     if config.getoption("--update-readme"):
         terminalreporter.write_line(_update_readme(rows))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The table of what was done on purpose: alike things in one row, and nothing that failed unseen."""
+"""The table of what was done on purpose: alike things in one row, no failure unseen."""
 
 from __future__ import annotations
 

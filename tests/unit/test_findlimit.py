@@ -210,8 +210,8 @@ def test_whatever_is_raised_the_child_is_gone(as_child: Any) -> None:
             # To this thread, as in the runner, which has no other: pytest's workers have.
             thread = threading.get_ident()
             timer = threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM))
-            with pytest.raises(StopError):
-                timer.start()  # which may take longer than the delay
+            with pytest.raises(StopError):  # noqa: PT012 - starting may take longer than the delay
+                timer.start()
                 findlimit.measure(SETTINGS)
             assert no_children()
         assert signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
