@@ -5,8 +5,8 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/timekeeping.h>
-#include <linux/vmalloc.h>
 
+#include "buffer.h"
 #include "latency.h"
 #include "random.h"
 
@@ -34,8 +34,7 @@ int pab_latencies_init(struct pab_latencies *latencies, u32 sample_capacity, int
 	latencies->sample_capacity = sample_capacity;
 	if (!sample_capacity)
 		return 0;
-	latencies->sample = kvzalloc_node(array_size(sample_capacity, sizeof(u64)),
-					  GFP_KERNEL | __GFP_NOWARN, node);
+	latencies->sample = pab_buffer(sample_capacity, sizeof(u64), node);
 	return latencies->sample ? 0 : -ENOMEM;
 }
 

@@ -8,9 +8,9 @@
 #include <linux/smp.h>
 #include <linux/timekeeping.h>
 #include <linux/topology.h>
-#include <linux/vmalloc.h>
 #include <linux/wait.h>
 
+#include "buffer.h"
 #include "session.h"
 #include "worker.h"
 
@@ -181,8 +181,7 @@ static int pab_worker_init(struct pab_worker *worker)
 	}
 
 	worker->ring_mask = ring_size - 1;
-	worker->ring = kvzalloc_node(array_size(ring_size, sizeof(*worker->ring)),
-				     GFP_KERNEL | __GFP_NOWARN, worker->node);
+	worker->ring = pab_buffer(ring_size, sizeof(*worker->ring), worker->node);
 	if (!worker->ring)
 		return -ENOMEM;
 
@@ -205,7 +204,7 @@ struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int c
 	int node = pab_nearest_node(cpu), err;
 	struct pab_worker *worker;
 
-	worker = kvzalloc_node(sizeof(*worker), GFP_KERNEL | __GFP_NOWARN, node);
+	worker = pab_buffer(1, sizeof(*worker), node);
 	if (!worker)
 		return ERR_PTR(-ENOMEM);
 	worker->session = session;

@@ -104,6 +104,15 @@ def test_sysctls(host: Guest, name: str, value: int, finding: str, severity: str
     assert found(host) == {}
 
 
+def test_latencies_that_memory_has_no_room_for(host: Guest) -> None:
+    assert found(host, options="--sample-size=4194304") == {"antagonist-size": "refuse"}
+    assert found(host, options="--sample-size=4194304 --latencies=none") == {}
+    done = host.run(f"{BENCH} {SHORT} --sample-size=4194304", check=False)
+    assert done.returncode == 3
+    assert "latencies take up to 832 MiB" in done.stderr
+    assert host.run("grep ^page_alloc_bench /proc/modules", check=False).stdout == ""
+
+
 SWAP_ON = (
     "dd if=/dev/zero of=/swapfile bs=1M count=256 status=none && chmod 600 /swapfile "
     "&& mkswap -q /swapfile && swapon /swapfile"

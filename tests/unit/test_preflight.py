@@ -249,8 +249,14 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
     ("memoryless-nodes", NOTE, {f"{NODE}/online": "0-2"}, ""),
     ("hugetlb", WARN, {"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages": "8"}, ""),
     ("short-memory", WARN, {"proc/meminfo": meminfo(available=7)}, ""),
-    ("short-memory", REFUSE, {"proc/meminfo": meminfo(available=1)}, ""),
+    ("short-memory", REFUSE, {"proc/meminfo": meminfo(available=1.1)}, ""),
     ("antagonist-size", REFUSE, {"proc/meminfo": meminfo()}, "--held 400000 --alloc-orders 0,9"),
+    (
+        "antagonist-size",
+        REFUSE,
+        {"proc/meminfo": meminfo(1, 0.9)},
+        "--alloc-orders 0 --sample-size 4194304",
+    ),
     (
         "thp",
         WARN,
@@ -273,6 +279,8 @@ NOT_FOUND: list[tuple[dict[str, str], str]] = [
     (kernel("CONFIG_INIT_ON_ALLOC_DEFAULT_ON", "init_on_alloc=0"), ""),
     (kernel("CONFIG_SLUB_DEBUG_ON", "slub_debug=-"), ""),
     ({CLOCK: "hpet"}, "--latencies none"),
+    ({"proc/meminfo": meminfo(1, 0.9)}, "--alloc-orders 0 --sample-size 4194304 --latencies none"),
+    ({"proc/meminfo": meminfo(1, 0.9)}, "--alloc-orders 0 --sample-size 200000"),
     ({"sys/kernel/mm/transparent_hugepage/enabled": "always madvise [never]"}, "--thp never"),
 ]
 

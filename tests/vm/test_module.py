@@ -295,6 +295,32 @@ with Device() as session:
     assert seen["free"][1] > seen["free"][0] * 0.98
 
 
+def test_a_configuration_beyond_all_memory_fails_and_nobody_is_killed_for_it(
+    machine: Guest,
+) -> None:
+    seen = ask(
+        machine,
+        """
+others = b"x" * (900 << 20)  # of 2 GiB; what is asked for below is 1.4
+with Device() as session:
+    session.configure(**CONFIG)
+    before, killed = free_bytes(), counters()["oom_kill"]
+    too_much = fails(session.configure, **{
+        **CONFIG, "held": MAX_HELD, "spread": MAX_HELD, "sample_capacity": MAX_SAMPLE})
+    after = free_bytes()
+    new = fails(session.start)
+    session.configure(**CONFIG)
+    print(json.dumps({"too_much": too_much, "killed": counters()["oom_kill"] - killed,
+                      "new": new, "free": [before, after]}))
+""",
+    )
+    assert seen["too_much"] == "ENOMEM"
+    assert seen["killed"] == 0
+    assert seen["new"] == "EBADFD"
+    # Reclaim may have made room; none may be lost.
+    assert seen["free"][1] > seen["free"][0] * 0.99
+
+
 def test_what_is_held_when_the_oom_killer_comes(machine: Guest) -> None:
     seen = ask(
         machine,

@@ -328,7 +328,7 @@ class Device:
     def latency(self, cpu: int, latency_class: LatencyClass) -> Latency:
         """Return the latencies of the worker on cpu; only while no worker runs (else EBADFD)."""
         histogram = array("Q", bytes(8 * HIST_BUCKETS))
-        sample = array("Q", bytes(8 * self._sample_capacity))
+        sample = array("Q", [0]) * self._sample_capacity
         request = LatencyRequest(
             cpu=cpu,
             histogram=histogram.buffer_info()[0],

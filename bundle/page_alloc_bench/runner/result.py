@@ -18,6 +18,7 @@ SCHEMA_VERSION = 1
 SCHEMA = "result.schema.json"
 
 Values = Sequence[int]
+_AT_ONCE = 4096  # values that become text together: as Python's integers they take much memory
 
 
 class Document:
@@ -58,7 +59,10 @@ class Document:
         """Yield the document as JSON text, a metric a line, without ever holding all of it."""
         yield '{\n"run": ' + json.dumps(self.run, indent=1)
         for name, values in self.metrics.items():
-            yield f",\n{json.dumps(name)}: {json.dumps(list(values), separators=(',', ':'))}"
+            yield f",\n{json.dumps(name)}: ["
+            for start in range(0, len(values), _AT_ONCE):
+                yield ("," if start else "") + ",".join(map(str, values[start : start + _AT_ONCE]))
+            yield "]"
         yield "\n}\n"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Merge what each CPU measured: samples, histograms and maxima.
+"""Merge the samples of latencies that each CPU took.
 
 The module keeps, for each CPU and class, a uniform sample (a reservoir) of that CPU's timed
 operations. Timed operations are chosen with the same probability on every CPU, so a uniform
@@ -14,7 +14,7 @@ import itertools
 import math
 import random
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ONE_IN = 64  # two clock reads cost up to half an allocation: 1/64 keeps it below 1 %
 
@@ -29,42 +29,72 @@ def capacity_per_cpu(sample_size: int, cpus: int) -> int:
 
 
 def merge_samples(
-    timed: Sequence[int], reservoirs: Sequence[Sequence[int]], size: int, seed: int
+    timed: Sequence[int],
+    kept: Sequence[int],
+    reservoirs: Iterable[Sequence[int]],
+    size: int,
+    seed: int,
 ) -> array[int]:
     """Return a uniform sample, of at most size, of the operations timed on all CPUs.
 
-    timed: how many operations each CPU timed. reservoirs: a uniform sample of those, in ns, per
-    CPU. How many come from each CPU is drawn as if from all operations without replacement (a
-    multivariate hypergeometric distribution), and then that many at random from its reservoir.
-    The order of the result is random too. Deterministic for a given seed.
+    timed: how many operations each CPU timed; kept: of how many its reservoir has the latency.
+    reservoirs: a uniform sample of those, in ns, per CPU; each is looked at once and let go, so
+    that they need not all be in memory. How many come from each CPU is drawn as if from all
+    operations without replacement (a multivariate hypergeometric distribution), and then that many
+    at random from its reservoir. The order of the result is random too. Deterministic for a given
+    seed.
     """
     rng = random.Random(seed)  # noqa: S311 - statistics, no secret
     merged: array[int] = array("Q")
-    for reservoir, count in zip(reservoirs, _draw_counts(rng, timed, reservoirs, size)):
-        merged.extend(reservoir[i] for i in rng.sample(range(len(reservoir)), count))
+    for reservoir, count in zip(reservoirs, _draw_counts(rng, timed, kept, size)):
+        merged.extend(_pick(rng, reservoir, count))
     rng.shuffle(merged)
     return merged
 
 
-def merge_histograms(histograms: Sequence[Sequence[int]]) -> list[int]:
-    """Return the bucket-wise sum of histograms of the same buckets."""
-    return [sum(counts) for counts in zip(*histograms)]
+def _pick(rng: random.Random, reservoir: Sequence[int], count: int) -> array[int]:
+    """Return count of a reservoir's latencies at random (the beginning of a Fisher-Yates shuffle).
+
+    Not random.sample(), whose list and set take ten times the memory of what they are made of.
+    """
+    pool: array[int] = array("Q", reservoir)
+    for place in range(count):
+        other = place + int(rng.random() * (len(pool) - place))
+        pool[place], pool[other] = pool[other], pool[place]
+    del pool[count:]
+    return pool
 
 
 def _draw_counts(
-    rng: random.Random, timed: Sequence[int], reservoirs: Sequence[Sequence[int]], size: int
+    rng: random.Random, timed: Sequence[int], kept: Sequence[int], size: int
 ) -> list[int]:
     """Return how many latencies to take from each CPU."""
-    kept = [len(reservoir) for reservoir in reservoirs]
     total = _affordable(timed, kept, size)
-    ends = list(itertools.accumulate(timed))
     while True:
-        counts = [0] * len(timed)
-        # range() is a population that takes no memory: operation number n of all CPUs in a row.
-        for operation in rng.sample(range(ends[-1] if ends else 0), total):
-            counts[bisect.bisect_right(ends, operation)] += 1
+        counts = _draw(rng, timed, total)
         if all(count <= there for count, there in zip(counts, kept)):
             return counts
+
+
+def _draw(rng: random.Random, timed: Sequence[int], total: int) -> list[int]:
+    """Return how many of total operations are each CPU's, if no operation is drawn twice.
+
+    Which operations of a CPU have been drawn makes no difference to what is left of it, so its
+    last ones stand for them; memory is taken for the CPUs only. Of more than half of all operations
+    those that are left out are drawn.
+    """
+    ends = list(itertools.accumulate(timed))
+    population = ends[-1] if ends else 0
+    if 2 * total > population:
+        return [n - left for n, left in zip(timed, _draw(rng, timed, population - total))]
+    counts = [0] * len(timed)
+    while total:
+        operation = int(rng.random() * population)
+        cpu = bisect.bisect_right(ends, operation)
+        if ends[cpu] - operation > counts[cpu]:
+            counts[cpu] += 1
+            total -= 1
+    return counts
 
 
 def _affordable(timed: Sequence[int], kept: Sequence[int], size: int) -> int:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import findlimit, ledger, procfs, sampling, stall
+from . import findlimit, latencies, ledger, procfs, sampling, stall
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import RunnerError
 from .lifecycle import Signals
@@ -71,6 +72,8 @@ class Workload:
 
     def _configure(self) -> None:
         options = self._options
+        one_in = TIME_ONE_IN[options.latencies]
+        capacity = sampling.capacity_per_cpu(options.sample_size, len(self._cpus))
         try:
             self._device.configure(
                 order=self._order,
@@ -78,8 +81,8 @@ class Workload:
                 spread=options.spread,
                 seed=options.seed,
                 cpus=self._cpus,
-                time_one_in=TIME_ONE_IN[options.latencies],
-                sample_capacity=sampling.capacity_per_cpu(options.sample_size, len(self._cpus)),
+                time_one_in=one_in,
+                sample_capacity=capacity if one_in else 0,
             )
         except OSError as error:
             raise RunnerError(
@@ -323,22 +326,24 @@ class Workload:
         order, put, name = self._order, self._document.put, _NAMES[latency_class]
         if self._options.latencies == "none":
             return
-        latencies = [self._device.latency(cpu, latency_class) for cpu in self._cpus]
-        timed = [latency.timed for latency in latencies]
+        read = functools.partial(self._device.latency, latency_class=latency_class)
+        found = latencies.Timed()
+        for cpu in self._cpus:
+            found.add(read(cpu))
+        # Each CPU's sample is read again when its turn comes: all at once they may be large.
         sample = sampling.merge_samples(
-            timed,
-            [latency.sample for latency in latencies],
+            found.timed,
+            found.kept,
+            (read(cpu).sample for cpu in self._cpus),
             self._options.sample_size,
             self._options.seed,
         )
         put(f"{name}_latencies_ns", order, sample)
-        put(f"{name}s_timed", order, [sum(timed)])
-        put(f"{name}_latency_sum_ns", order, [sum(latency.total_ns for latency in latencies)])
-        if any(timed):
-            put(f"{name}_latency_max_ns", order, [max(latency.max_ns for latency in latencies)])
-        counts, bounds = trim_histogram(
-            sampling.merge_histograms([latency.histogram for latency in latencies])
-        )
+        put(f"{name}s_timed", order, [sum(found.timed)])
+        put(f"{name}_latency_sum_ns", order, [found.total_ns])
+        if any(found.timed):
+            put(f"{name}_latency_max_ns", order, [found.max_ns])
+        counts, bounds = trim_histogram(found.histogram)
         put(f"{name}_latency_histogram", order, counts)
         put(f"{name}_latency_histogram_bounds_ns", order, bounds)
 

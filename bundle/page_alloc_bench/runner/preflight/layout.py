@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import memory, procfs
+from page_alloc_bench.runner import memory, procfs, sampling
 
 from .check import NOTE, REFUSE, WARN, Check, Finding
 from .host import Host
@@ -19,6 +19,9 @@ _BUFFER_BYTES_PER_BLOCK = 16  # of the module's bookkeeping
 _LATENCY_BYTES = 8  # of JSON, with the comma
 _FIXED_BYTES = 2 << 20  # of JSON besides the samples
 _CLASSES = 3  # of latencies
+_NS_BYTES = 8  # of a latency in the module and in the result
+_TEXT_BYTES = 40  # of a latency among those that become text or are put in order
+_WORKER_BYTES = 32 << 10  # of the module for a CPU: histograms, counters, a thread
 
 
 class OfflineCpus(Check):
@@ -111,24 +114,45 @@ class ShortMemory(Check):
 
 
 class AntagonistSize(Check):
-    """What the antagonist may come to hold."""
+    """What the antagonist may come to hold, and the latencies that are kept."""
 
     name = "antagonist-size"
     severity = REFUSE
-    meaning = "it could exhaust memory by itself, and the kernel would kill the host's processes"
-    advice = "lower --held and --spread, or give fewer --cpus"
+    meaning = "they could exhaust memory by themselves, and the kernel would kill host processes"
+    advice = "lower --held and --spread, or --sample-size, or give fewer --cpus"
 
     def look(self, host: Host) -> Iterator[Finding]:
-        """Report the largest order, if that is more than half of what is available."""
+        """Report more than half of what is available, at the largest order."""
         options, available = host.options, host.memory().get("MemAvailable", 0)
         order = max(options.alloc_orders)
-        block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
-        most = len(host.cpus) * (options.held + options.spread) * block
-        if most > available // 2:
+        blocks, latencies = _antagonist_bytes(host, order), _latency_bytes(host)
+        if blocks + latencies > available // 2:
             yield self.finding(
-                f"at order {order} the antagonist would take up to {most >> 20} MiB, more than "
-                f"half of the {available >> 20} MiB available"
+                f"the antagonist would hold up to {blocks >> 20} MiB at order {order}, and "
+                f"latencies take up to {latencies >> 20} MiB: more than half of the "
+                f"{available >> 20} MiB available"
             )
+
+
+def _antagonist_bytes(host: Host, order: int) -> int:
+    """Return the most that the workers hold, with what the module needs to know which blocks."""
+    block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
+    blocks = host.options.held + host.options.spread
+    return len(host.cpus) * (blocks * block + _WORKER_BYTES)
+
+
+def _latency_bytes(host: Host) -> int:
+    """Return the most that latencies take: samples in the module, and in the runner at its end.
+
+    The module's allocator may give twice what it is asked for.
+    """
+    options = host.options
+    if options.latencies == "none":
+        return 0
+    capacity = sampling.capacity_per_cpu(options.sample_size, len(host.cpus))
+    in_module = 2 * len(host.cpus) * _CLASSES * capacity * _NS_BYTES
+    in_result = len(options.alloc_orders) * _CLASSES * options.sample_size * _NS_BYTES
+    return in_module + in_result + options.sample_size * _TEXT_BYTES
 
 
 class OutputRoom(Check):

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The latencies of one kind of operation on all CPUs together."""
+
+from __future__ import annotations
+
+import operator
+from array import array
+from dataclasses import dataclass, field
+
+from .device import HIST_BUCKETS, Latency
+
+
+def _no_counts() -> array[int]:
+    return array("Q", bytes(8 * HIST_BUCKETS))
+
+
+@dataclass
+class Timed:
+    """Sums over CPUs, which are added one after the other.
+
+    timed: how many operations each CPU timed; kept: how many of them are in its sample. total_ns,
+    max_ns and histogram are over all timed operations of all CPUs.
+    """
+
+    timed: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    total_ns: int = 0
+    max_ns: int = 0
+    histogram: array[int] = field(default_factory=_no_counts)
+
+    def add(self, latency: Latency) -> None:
+        """Add what one CPU timed; nothing of it is kept."""
+        self.timed.append(latency.timed)
+        self.kept.append(len(latency.sample))
+        self.total_ns += latency.total_ns
+        self.max_ns = max(self.max_ns, latency.max_ns)
+        self.histogram = array("Q", map(operator.add, self.histogram, latency.histogram))
