@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/bitops.h>
+#include <linux/jiffies.h>
 #include <linux/limits.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/timekeeping.h>
 
 #include "buffer.h"
@@ -82,6 +84,26 @@ void pab_latencies_record(struct pab_latencies *latencies, u64 ns, u64 *random)
 
 #define PAB_CALIBRATION_ROUNDS	16
 #define PAB_CALIBRATION_READS	64
+#define PAB_CALIBRATION_TICKS	4
+
+/*
+ * The smallest step of a clock that moves with the timer's ticks only, or
+ * U64_MAX if it stands still for several of them.
+ */
+static u64 pab_clock_tick(void)
+{
+	unsigned long deadline = jiffies + PAB_CALIBRATION_TICKS + 1;
+	u64 step = U64_MAX, last = ktime_get_ns(), now;
+
+	while (time_before(jiffies, deadline)) {
+		now = ktime_get_ns();
+		if (now != last)
+			step = min(step, now - last);
+		last = now;
+		cond_resched();
+	}
+	return step;
+}
 
 /*
  * What one clock read costs on this CPU, as the mean of the least disturbed
@@ -103,6 +125,8 @@ void pab_clock_calibrate(u64 *cost_ps, u64 *step_ns)
 		}
 		best = min(best, last - start);
 	}
+	if (step == U64_MAX)
+		step = pab_clock_tick();
 	*cost_ps = div_u64(best * 1000, PAB_CALIBRATION_READS);
 	*step_ns = step == U64_MAX ? 0 : step;
 }

@@ -56,6 +56,49 @@ def plant_latency(result: Document, factor: float, of: str = "alloc|free") -> Do
     return planted
 
 
+def read_by_clock(result: Document, step_ns: int) -> Document:
+    """Return a result whose latencies were read from a clock that moves by steps of step_ns.
+
+    An operation is read as the whole steps that it took, one shorter than a step as nothing.
+    """
+
+    def read(values: Iterable[float]) -> list[int]:
+        return [int(value) // step_ns * step_ns for value in values]
+
+    planted = _planted(result, "nothing", 1)
+    planted["run"] = {
+        **result["run"],
+        "clocks": [{**clock, "step_ns": step_ns} for clock in result["run"]["clocks"]],
+    }
+    for name in list(result):
+        found = re.fullmatch(r"(\w+)_latency_histogram_(order[0-9]+)", name)
+        if found is None:
+            continue
+        base, order = found.groups()
+        sample, most = f"{base}_latencies_ns_{order}", f"{base}_latency_max_ns_{order}"
+        planted[sample] = read(result[sample])
+        if most in result:
+            planted[most] = read(result[most])
+        edges = f"{base}_latency_histogram_bounds_ns_{order}"
+        counts, bounds = _count_again(result[name], read(result[edges][:-1]))
+        planted[name], planted[edges] = counts, bounds
+        below = sum(n for n, low in zip(result[name], result[edges]) if low < step_ns)
+        planted[f"{base}s_below_clock_step_{order}"] = [below]
+    return planted
+
+
+def _count_again(counts: list[int], readings: list[int]) -> tuple[list[int], list[int]]:
+    """Return the histogram of readings that were made so many times, and its edges."""
+    whole = np.zeros(HIST_BUCKETS, np.int64)
+    for count, reading in zip(counts, readings):
+        whole[np.searchsorted(EDGES, reading, side="right") - 1] += count
+    used = np.flatnonzero(whole)
+    if not used.size:
+        return [], []
+    first, end = int(used[0]), int(used[-1]) + 1
+    return whole[first:end].tolist(), [bucket_floor(n) for n in range(first, end + 1)]
+
+
 def _planted(result: Document, pattern: str, factor: float) -> Document:
     change: Callable[[Any], Any] = lambda values: [round(value * factor) for value in values]  # noqa: E731
     return {

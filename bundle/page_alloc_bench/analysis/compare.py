@@ -31,7 +31,7 @@ from .comparison import (
 )
 from .conclusion import conclude
 from .facts_difference import Difference
-from .per_run import Rank, Statistic
+from .per_run import Below, Rank, Statistic
 from .results import Better, Result
 
 __all__ = [
@@ -92,7 +92,8 @@ def compare(
         raise RefusedError(refused)
     figures = _Figures(base, new)
     wanted = figures.select(only, everything=everything)
-    tested = [s for s in wanted if only or everything or s.rank is Rank.PRIMARY]
+    known = [s for s in wanted if not any(figures.below(s))]
+    tested = [s for s in known if only or everything or s.rank is Rank.PRIMARY]
     settings = _Settings(threshold_percent, confidence, seed, len(tested), resamples)
     rows, changes = _rows(figures, wanted, set(tested), settings)
     least = statistics.least_runs(len(tested), settings.alpha)
@@ -169,6 +170,13 @@ class _Figures:
         )
         return base, new
 
+    def below(self, statistic: Statistic) -> tuple[bool, bool]:
+        """Return for each side whether the clock of one of its runs was too coarse for this."""
+        base, new = (
+            any(isinstance(run.get(statistic), Below) for run in side) for side in self._sides
+        )
+        return base, new
+
     def incomplete(self) -> list[Statistic]:
         """Return the statistics that some runs lack."""
         runs = [run for side in self._sides for run in side]
@@ -222,12 +230,13 @@ def _rows(
         p, larger = tests.get(statistic, (None, 0))
         p_corrected = corrected.get(statistic)
         verdict = _verdict(statistic.better, (base.size, new.size), p_corrected, larger, settings)
-        percent = _percent(change.ratio)
+        below = figures.below(statistic)
+        percent = None if any(below) else _percent(change.ratio)
         # A change from nothing to something has no percentage and is beyond any.
         far = change.ratio is None or (
             change.ratio * larger > 0 and abs(change.ratio) * 100 >= settings.threshold_percent
         )
-        low, high = change.interval or (None, None)
+        low, high = (None, None) if any(below) else change.interval or (None, None)
         rows.append(
             Row(
                 family=statistic.family,
@@ -236,8 +245,8 @@ def _rows(
                 order=statistic.order,
                 unit=statistic.unit,
                 better=statistic.better,
-                base=_side(base, settings.confidence),
-                new=_side(new, settings.confidence),
+                base=_side(base, settings.confidence, below=below[0]),
+                new=_side(new, settings.confidence, below=below[1]),
                 change_percent=percent,
                 change_low=_percent(low),
                 change_high=_percent(high),
@@ -245,7 +254,9 @@ def _rows(
                 p_corrected=p_corrected,
                 verdict=verdict,
                 beyond=verdict in ("better", "worse") and far,
-                runs_needed=_runs_needed(base, new, statistic in tested, settings),
+                runs_needed=None
+                if any(below)
+                else _runs_needed(base, new, statistic in tested, settings),
             )
         )
     return rows, changes
@@ -255,9 +266,10 @@ def _percent(ratio: float | None) -> float | None:
     return None if ratio is None else 100 * ratio
 
 
-def _side(values: statistics.Array, confidence: float) -> Side:
-    low, high = statistics.median_interval(values, confidence) or (None, None)
-    return Side(tuple(map(float, values)), float(np.median(values)), low, high)
+def _side(values: statistics.Array, confidence: float, *, below: bool) -> Side:
+    interval = None if below else statistics.median_interval(values, confidence)
+    low, high = interval or (None, None)
+    return Side(tuple(map(float, values)), float(np.median(values)), low, high, below)
 
 
 def _verdict(
@@ -306,7 +318,14 @@ def _gaps(figures: _Figures) -> list[str]:
     """Return what could not be compared, or not of all runs."""
     lone = [s for s in figures.lone if s.rank is Rank.PRIMARY]
     lacking = [s for s in figures.incomplete() if s.rank is Rank.PRIMARY]
+    coarse = [s for s in sorted(figures.common, key=_order) if any(figures.below(s))]
+    coarse = [s for s in coarse if s.rank is Rank.PRIMARY]
     return [
+        *(
+            f"{describe(s)} is below the step of a run's clock, and no more is known of it: not "
+            "tested"
+            for s in coarse
+        ),
         *(f"only one side has {describe(s)}: not compared" for s in lone),
         *(f"some runs have no {describe(s)}: the others are compared" for s in lacking),
     ]

@@ -20,13 +20,16 @@ NO_REGRESSION, REGRESSION, CANNOT_TELL, REFUSED = range(4)
 class Side:
     """What one side has of a statistic. values: one a run, in the order of the files.
 
-    low, high: the exact interval of the median; None where too few runs have none.
+    low, high: the exact interval of the median; None where too few runs have none. below: of one
+    run at least is known only that its figure is less than its value here, the step of its clock,
+    so that the median is at most what it is here, and has no interval.
     """
 
     values: tuple[float, ...]
     median: float
     low: float | None
     high: float | None
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Row:
     verdict: Verdict
     beyond: bool
     runs_needed: int | None
+
+    @property
+    def below(self) -> bool:
+        """Return whether a side is not known well enough to be compared."""
+        return self.base.below or self.new.below
 
     @property
     def regression(self) -> bool:

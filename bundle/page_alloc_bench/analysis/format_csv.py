@@ -43,4 +43,6 @@ def _record(row: Row) -> dict[str, object]:
         "verdict": row.verdict,
         "beyond_threshold": "yes" if row.beyond else "no",
         "runs_needed": row.runs_needed,
+        "base_below": "yes" if row.base.below else "no",
+        "new_below": "yes" if row.new.below else "no",
     }

@@ -33,8 +33,8 @@ def _row(row: Row) -> str:
     cells = (
         label(row),
         row.order,
-        f"{words.quantity(row.base.median, row.unit)} {words.spread(row.base)}",
-        f"{words.quantity(row.new.median, row.unit)} {words.spread(row.new)}",
+        f"{words.median(row.base, row.unit)} {words.spread(row.base)}",
+        f"{words.median(row.new, row.unit)} {words.spread(row.new)}",
         words.change(row.change_percent),
         words.interval(row),
         words.p_value(row.p_corrected),

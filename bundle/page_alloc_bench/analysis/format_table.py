@@ -76,8 +76,8 @@ def _loud(row: Row) -> bool:
 def _cells(row: Row, *, narrow: bool) -> list[str]:
     cells = [
         words.short_label(row) if narrow else label(row),
-        f"{words.quantity(row.base.median, row.unit)} {words.spread(row.base):<5}",
-        f"{words.quantity(row.new.median, row.unit)} {words.spread(row.new):<5}",
+        f"{words.median(row.base, row.unit)} {words.spread(row.base):<5}",
+        f"{words.median(row.new, row.unit)} {words.spread(row.new):<5}",
         words.change(row.change_percent),
         words.interval(row),
     ]

@@ -48,9 +48,9 @@ def _row(row: Row) -> list[str]:
     name = words.short_label(row)
     line = _LINE.format(
         name if len(name) <= _NAME else "",
-        words.quantity(row.base.median, row.unit),
+        words.median(row.base, row.unit),
         words.spread(row.base),
-        words.quantity(row.new.median, row.unit),
+        words.median(row.new, row.unit),
         words.spread(row.new),
         words.change(row.change_percent),
         words.interval(row),

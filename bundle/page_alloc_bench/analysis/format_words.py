@@ -26,8 +26,18 @@ def quantity(value: float, unit: str) -> str:
     return digits + name
 
 
+def median(side: Side, unit: str) -> str:
+    """Return the median of a side, such as "843.7MiB", or what it is known to be less than."""
+    return ("<" if side.below else "") + quantity(side.median, unit)
+
+
 def spread(side: Side) -> str:
-    """Return the interval of a median as ± percent, its longer half; "±?" where there is none."""
+    """Return the interval of a median as ± percent, its longer half; "±?" where there is none.
+
+    Empty where the median itself is not known.
+    """
+    if side.below:
+        return ""
     if side.low is None or side.high is None:
         return "±?"
     half = max(side.high - side.median, side.median - side.low)

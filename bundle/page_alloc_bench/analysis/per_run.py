@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from page_alloc_bench.runner import resolution
+from page_alloc_bench.runner.resolution import Hidden
+
 from .results import Better, Result, ResultError, describe
 
 Array = NDArray[np.int64]
@@ -62,8 +65,15 @@ class Statistic:
     rank: Rank
 
 
+class Below(float):
+    """A latency of which is known only that it is less than this: the step of the clock."""
+
+
 def statistics(result: Result) -> dict[Statistic, float]:
-    """Return the figures of a run that have a good direction; what was not measured is absent."""
+    """Return the figures of a run that have a good direction; what was not measured is absent.
+
+    A latency that the clock was too coarse for is Below.
+    """
     figures: dict[Statistic, float] = {}
     for name, order in result.metrics:
         figures.update(_statistics(result, name, order))
@@ -113,13 +123,25 @@ def _latencies(
     # A failed allocation is rare, and the first attempts are few: not what a verdict rests on.
     rank = Rank.REST if "failure" in name else Rank.PRIMARY
     timed = _Timed.of(result, name.removesuffix("_latencies_ns"), order)
+    hidden = resolution.of(result.counts, result.run, name, order)
     for label, part in _PERCENTILES:
         if timed.operations * (1 - part) >= _LEAST_BEYOND:
-            yield Statistic(family, name, label, order, "ns", better, rank), timed.quantile(part)
+            coarse = hidden is not None and hidden.hides_part(part)
+            figure = _bound(hidden) if coarse else timed.quantile(part)
+            if figure is not None:
+                yield Statistic(family, name, label, order, "ns", better, rank), figure
     if timed.largest is not None:
         # Of more operations the largest is larger: the side that is faster would look worse.
         shown = max(rank, Rank.SHOWN)
-        yield Statistic(family, name, "max", order, "ns", better, shown), float(timed.largest)
+        coarse = hidden is not None and hidden.hides(timed.largest)
+        figure = _bound(hidden) if coarse else float(timed.largest)
+        if figure is not None:
+            yield Statistic(family, name, "max", order, "ns", better, shown), figure
+
+
+def _bound(hidden: Hidden | None) -> Below | None:
+    """Return what a hidden latency is known to be less than; None if nothing is known of it."""
+    return None if hidden is None or hidden.step_ns is None else Below(hidden.step_ns)
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,10 @@ class Result:
         metric = self.metrics.get((name, order))
         return np.zeros(0, np.int64) if metric is None else metric.values
 
+    def counts(self, name: str, order: int) -> list[int]:
+        """Return a metric's values as Python's integers; empty if it was not measured."""
+        return list(map(int, self.values(name, order)))
+
     @functools.cached_property
     def identity(self) -> str:
         """Return a digest of the measurements, the same for copies of one run."""

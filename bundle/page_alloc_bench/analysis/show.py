@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from page_alloc_bench.runner import resolution, summary
 from page_alloc_bench.runner import result as runner
-from page_alloc_bench.runner import summary
+from page_alloc_bench.runner.resolution import Hidden
 
 from . import facts
 from .results import Metric, Result, ResultError
@@ -50,8 +51,9 @@ def overview(result: Result, width: int = LEAST_WIDTH, bar: str = "█") -> list
         raise ResultError(result.path, f"has no {error} where there should be one") from error
 
 
-def metric_text(metric: Metric) -> list[str]:
-    """Return the figures of a metric in lines."""
+def metric_text(result: Result, metric: Metric) -> list[str]:
+    """Return the figures of a metric of a result in lines."""
+    hidden = _hidden(result, metric)
     unit = f" {metric.unit}" if metric.unit else ""
     good = f", {metric.better} is better" if metric.better else ""
     values = metric.values.tolist()
@@ -62,7 +64,10 @@ def metric_text(metric: Metric) -> list[str]:
         else f"{runner.key(metric.name, metric.order)}: {len(values):,} value{plural}"
     ]
     if len(values) > 1:
-        figures = [f"{name} {number:.12g}" for name, number in _figures(values).items()]
+        figures = [
+            f"{name} {number:.12g}" if hidden is None else f"{name} {hidden.text(number)}"
+            for name, number in _figures(values).items()
+        ]
         lines += textwrap.wrap(", ".join(figures), LEAST_WIDTH, **_INDENT)
     if len(values) <= _FEW:
         lines += textwrap.wrap(" ".join(map(str, values)), LEAST_WIDTH, **_INDENT)
@@ -74,18 +79,31 @@ def metric_text(metric: Metric) -> list[str]:
 _INDENT: Any = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
-def metric_json(metric: Metric) -> dict[str, Any]:
-    """Return a metric as JSON can have it."""
+def metric_json(result: Result, metric: Metric) -> dict[str, Any]:
+    """Return a metric of a result as JSON can have it.
+
+    below: the figures of which is known only that they are less than what stands there.
+    """
     values = metric.values.tolist()
+    hidden = _hidden(result, metric)
+    figures = _figures(values) if values else {}
+    below = {
+        n: hidden.step_ns for n, v in figures.items() if hidden is not None and hidden.hides(v)
+    }
     return {
         "metric": metric.name,
         "order": metric.order,
         "unit": metric.unit,
         "better": metric.better or "neither",
         "n": len(values),
-        **(_figures(values) if values else {}),
+        **figures,
+        **({"below": below} if below else {}),
         "values": values,
     }
+
+
+def _hidden(result: Result, metric: Metric) -> Hidden | None:
+    return resolution.of(result.counts, result.run, metric.name, metric.order)
 
 
 def find_metrics(result: Result, name: str) -> list[Metric]:
@@ -156,7 +174,18 @@ def _histograms(result: Result, order: int, width: int, bar: str) -> Iterator[st
     most = max(max(column.values(), default=0) for column in columns)
     for octave in range(min(used), max(used) + 1):
         cells = [_cell(column.get(octave, 0), most, length, bar) for column in columns]
-        yield f"  {_time(_floor(octave)):>{_LABEL}}{''.join(cells)}".rstrip()
+        label = _time(_floor(octave)) if octave else _lowest(result, order)
+        yield f"  {label:>{_LABEL}}{''.join(cells)}".rstrip()
+
+
+def _lowest(result: Result, order: int) -> str:
+    """Return what the operations are known of that were read as nothing."""
+    for base, _ in _HISTOGRAMS:
+        name = f"{base.removesuffix('_latency')}_latencies_ns"
+        hidden = resolution.of(result.counts, result.run, name, order)
+        if hidden is not None and hidden.operations and hidden.step_ns is not None:
+            return f"<{_time(hidden.step_ns)}"
+    return _time(0)
 
 
 def _octaves(result: Result, base: str, order: int) -> dict[int, int]:

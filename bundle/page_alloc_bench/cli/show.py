@@ -74,11 +74,11 @@ def _show_metric(result: Result, name: str, *, as_json: bool) -> None:
 
     found = text.find_metrics(result, name)
     if as_json:
-        objects = [text.metric_json(metric) for metric in found]
+        objects = [text.metric_json(result, metric) for metric in found]
         of_all_orders = found[0].name == name
         _print_json(objects if of_all_orders else objects[0])
     else:
-        click.echo("\n".join(line for metric in found for line in text.metric_text(metric)))
+        click.echo("\n".join(line for metric in found for line in text.metric_text(result, metric)))
 
 
 def _show_overview(result: Result) -> None:

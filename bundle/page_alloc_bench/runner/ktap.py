@@ -214,7 +214,7 @@ class Ktap:
 
     def _tell_latencies(self, level: _Level) -> bool:
         """Tell the statistics of each class of latencies; return whether there were any."""
-        from . import summary
+        from . import resolution, summary
 
         assert self._order is not None
         told = False
@@ -222,10 +222,20 @@ class Ktap:
             stats = summary.of_metric(self._document, name, self._order)
             if stats is not None:
                 told = True
+                hidden = resolution.of(self._document.get, self._document.run, name, self._order)
+                figures = {
+                    "min": stats.least,
+                    "median": stats.median,
+                    "p99": stats.p99,
+                    "p99.9": stats.p999,
+                    "max": stats.largest,
+                }
+                texts = [
+                    f"{figure} {value:.12g}" if hidden is None else f"{figure} {hidden.text(value)}"
+                    for figure, value in figures.items()
+                ]
                 level.diagnostic(
-                    f"{key(name, self._order)}: {stats.samples} samples, min {stats.least}, "
-                    f"median {stats.median:.12g}, p99 {stats.p99}, p99.9 {stats.p999}, "
-                    f"max {stats.largest}"
+                    f"{key(name, self._order)}: {stats.samples} samples, {', '.join(texts)}"
                 )
         return told
 

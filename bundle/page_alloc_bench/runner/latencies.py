@@ -7,6 +7,7 @@ import operator
 from array import array
 from dataclasses import dataclass, field
 
+from . import resolution
 from .device import HIST_BUCKETS, Latency
 
 
@@ -19,7 +20,8 @@ class Timed:
     """Sums over CPUs, which are added one after the other.
 
     timed: how many operations each CPU timed; kept: how many of them are in its sample. total_ns,
-    max_ns and histogram are over all timed operations of all CPUs.
+    max_ns and histogram are over all timed operations of all CPUs; below_step: how many of those
+    were shorter than the step of their CPU's clock.
     """
 
     timed: list[int] = field(default_factory=list)
@@ -27,9 +29,11 @@ class Timed:
     total_ns: int = 0
     max_ns: int = 0
     histogram: array[int] = field(default_factory=_no_counts)
+    below_step: int = 0
 
-    def add(self, latency: Latency) -> None:
-        """Add what one CPU timed; nothing of it is kept."""
+    def add(self, latency: Latency, step_ns: int) -> None:
+        """Add what one CPU timed; nothing of it is kept. step_ns: of its clock, 0: unknown."""
+        self.below_step += resolution.below_step(latency.histogram, step_ns)
         self.timed.append(latency.timed)
         self.kept.append(len(latency.sample))
         self.total_ns += latency.total_ns

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import resolution
+from .resolution import Hidden
 from .result import Document, split_key
 
 WIDTH = 100
@@ -127,13 +129,30 @@ def _block(run: dict[str, Any], order: int) -> str:
     return f"{(run['kernel']['page_size_bytes'] << order) >> 10:,} KiB"
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A row of the table. hidden: latencies below the clock's step; None for what is no latency."""
+
+    metric: str
+    label: str
+    stats: Statistics
+    hidden: Hidden | None
+    mean_hidden: bool
+
+
+def _rows(document: Document, order: int) -> Iterator[_Row]:
+    for name, label in _ROWS:
+        stats = of_metric(document, name, order)
+        if stats is None:
+            continue
+        hidden = resolution.of(document.get, document.run, name, order)
+        no_mean = hidden is not None and hidden.hides_mean(document.get(name, order))
+        yield _Row(name, label, stats, hidden, no_mean)
+
+
 def _table(document: Document, order: int) -> list[str]:
     """Return the table of one order, in the smallest units that fit."""
-    rows = [
-        (name, label, stats)
-        for name, label in _ROWS
-        if (stats := of_metric(document, name, order)) is not None
-    ]
+    rows = list(_rows(document, order))
     units = {"bytes": _unit_of_bytes(rows), "ns": 0}
     lines = _layout(rows, units)
     while max(map(len, lines)) > WIDTH and units["ns"] + 1 < len(_UNITS["ns"]):
@@ -142,15 +161,16 @@ def _table(document: Document, order: int) -> list[str]:
     return lines
 
 
-def _unit_of_bytes(rows: Sequence[tuple[str, str, Statistics]]) -> int:
+def _unit_of_bytes(rows: Sequence[_Row]) -> int:
     """Return the index of the smallest unit in which no amount of memory gets long."""
-    largest = max((s.largest for name, _, s in rows if name.endswith("_bytes")), default=0)
+    sizes = (row.stats.largest for row in rows if row.metric.endswith("_bytes"))
+    largest = max(sizes, default=0)
     units = _UNITS["bytes"]
     fitting = (i for i, (_, size) in enumerate(units) if largest / size < _LONGEST)
     return next(fitting, len(units) - 1)
 
 
-def _layout(rows: Sequence[tuple[str, str, Statistics]], units: dict[str, int]) -> list[str]:
+def _layout(rows: Sequence[_Row], units: dict[str, int]) -> list[str]:
     """Return the lines of a table, its columns as wide as they need to be."""
     table = [("", *_HEADER), *(_cells(row, units) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
@@ -169,20 +189,25 @@ def _maximum(document: Document, name: str, order: int) -> int | None:
     return exact[0] if name.endswith("latencies_ns") and exact else None
 
 
-def _cells(row: tuple[str, str, Statistics], units: dict[str, int]) -> tuple[str, ...]:
-    metric, label, stats = row
-    base = metric.rsplit("_", 1)[1]
+def _cells(row: _Row, units: dict[str, int]) -> tuple[str, ...]:
+    base = row.metric.rsplit("_", 1)[1]
     unit, size = _UNITS[base][units[base]]
-    numbers = (
-        stats.least,
-        stats.mean,
-        stats.median,
-        stats.p95,
-        stats.p99,
-        stats.p999,
-        stats.largest,
+    stats, hidden = row.stats, row.hidden
+
+    def cell(value: float, known: bool | None = None) -> str:
+        if known is None:
+            known = hidden is None or not hidden.hides(value)
+        if known or hidden is None:
+            return number(value / size, unit)
+        return "<?" if hidden.step_ns is None else f"<{number(hidden.step_ns / size, unit)}"
+
+    return (
+        f"{row.label}, {unit}",
+        f"{stats.samples:,}",
+        cell(stats.least),
+        cell(stats.mean, not row.mean_hidden),
+        *map(cell, (stats.median, stats.p95, stats.p99, stats.p999, stats.largest)),
     )
-    return (f"{label}, {unit}", f"{stats.samples:,}", *(number(n / size, unit) for n in numbers))
 
 
 def number(value: float, unit: str) -> str:

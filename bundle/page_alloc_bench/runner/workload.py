@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import findlimit, latencies, ledger, procfs, sampling, stall
+from . import findlimit, latencies, ledger, procfs, resolution, sampling, stall
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import RunnerError
 from .lifecycle import Signals
@@ -30,6 +30,12 @@ _NAMES = {
     LatencyClass.ALLOC: "kernel_page_alloc",
     LatencyClass.FREE: "kernel_page_free",
     LatencyClass.FAILURE: "kernel_alloc_failure",
+}
+
+_PLURALS = {
+    "kernel_page_alloc": "allocations",
+    "kernel_page_free": "frees",
+    "kernel_alloc_failure": "failed allocations",
 }
 
 
@@ -287,8 +293,6 @@ class Workload:
         self._collect_counts(stats)
         assert self._steady is not None
         self._collect_rates(self._steady, last)
-        for latency_class in LatencyClass:
-            self._collect_latencies(latency_class)
         self._document.run["clocks"] = [
             {
                 "cpu": s.cpu,
@@ -299,6 +303,8 @@ class Workload:
             }
             for s in stats
         ]
+        for latency_class in LatencyClass:
+            self._collect_latencies(latency_class, stats)
 
     def _collect_counts(self, stats: Sequence[CpuStats]) -> None:
         order, put = self._order, self._document.put
@@ -321,15 +327,15 @@ class Workload:
             rate = round((last.allocs - first.allocs) * 1e9 / duration_ns)
             put("kernel_page_allocs_per_second", order, [rate])
 
-    def _collect_latencies(self, latency_class: LatencyClass) -> None:
-        """Record one class of latencies of all CPUs: sample, histogram, maximum and count."""
+    def _collect_latencies(self, latency_class: LatencyClass, stats: Sequence[CpuStats]) -> None:
+        """Record one class of latencies of all CPUs: sample, histogram, maximum and counts."""
         order, put, name = self._order, self._document.put, _NAMES[latency_class]
         if self._options.latencies == "none":
             return
         read = functools.partial(self._device.latency, latency_class=latency_class)
         found = latencies.Timed()
-        for cpu in self._cpus:
-            found.add(read(cpu))
+        for s in stats:
+            found.add(read(s.cpu), s.clock_step_ns)
         # Each CPU's sample is read again when its turn comes: all at once they may be large.
         sample = sampling.merge_samples(
             found.timed,
@@ -340,12 +346,27 @@ class Workload:
         )
         put(f"{name}_latencies_ns", order, sample)
         put(f"{name}s_timed", order, [sum(found.timed)])
+        put(f"{name}s_below_clock_step", order, [found.below_step])
         put(f"{name}_latency_sum_ns", order, [found.total_ns])
         if any(found.timed):
             put(f"{name}_latency_max_ns", order, [found.max_ns])
         counts, bounds = trim_histogram(found.histogram)
         put(f"{name}_latency_histogram", order, counts)
         put(f"{name}_latency_histogram_bounds_ns", order, bounds)
+        self._check_resolution(name)
+
+    def _check_resolution(self, name: str) -> None:
+        """Warn where the clock is too coarse for the median of one class of latencies."""
+        document, order = self._document, self._order
+        hidden = resolution.of(document.get, document.run, f"{name}_latencies_ns", order)
+        if hidden is None or not hidden.hides_part(0.5):
+            return
+        step = "one step" if hidden.step_ns is None else f"{hidden.step_ns:,} ns, one step"
+        self._warn(
+            f"order {order}: {hidden.operations:,} of {hidden.timed:,} timed {_PLURALS[name]} were "
+            f"shorter than {step} of the clock: no more is known of them, nor of their median; "
+            "a finer clocksource would tell more"
+        )
 
     def _check_workers(self, stats: Sequence[CpuStats]) -> None:
         """Warn of what must not have happened."""

@@ -4,39 +4,43 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from page_alloc_bench.analysis import per_run
-from page_alloc_bench.analysis.per_run import Rank, Statistic
+from page_alloc_bench.analysis.per_run import Below, Rank, Statistic
 from page_alloc_bench.analysis.results import Result
 
 from . import axes as ax
 from .sides import Side
 
-Floats = NDArray[np.float64]
-
 
 @functools.cache
-def gathered(side: Side) -> dict[Statistic, Floats]:
-    """Return each statistic's values, an item a run that has it."""
+def gathered(side: Side) -> dict[Statistic, list[float]]:
+    """Return each statistic's values, an item a run that has it; see per_run.statistics()."""
     found: dict[Statistic, list[float]] = {}
     for result in side.results:
         for statistic, value in per_run.statistics(result).items():
             found.setdefault(statistic, []).append(value)
-    return {statistic: np.array(values) for statistic, values in found.items()}
+    return found
 
 
 def middle(side: Side, metric: str, statistic: str, order: int) -> float | None:
     """Return the median over runs of a statistic; None if it was not measured."""
     for key, values in gathered(side).items():
         if (key.metric, key.statistic, key.order) == (metric, statistic, order):
-            return float(np.median(values))
+            return _median(values)
     return None
 
 
-def shown(side: Side) -> dict[Statistic, Floats]:
+def _median(values: Sequence[float]) -> float:
+    """Return the median; Below where of one value at least is known only that it is less."""
+    middle = float(np.median(values))
+    return Below(middle) if any(isinstance(value, Below) for value in values) else middle
+
+
+def shown(side: Side) -> dict[Statistic, list[float]]:
     """Return those statistics that a table for people has, in its order."""
     kept = [item for item in gathered(side).items() if item[0].rank < Rank.REST]
     return dict(sorted(kept, key=lambda item: (item[0].order, item[0].rank)))
@@ -44,6 +48,8 @@ def shown(side: Side) -> dict[Statistic, Floats]:
 
 def write(value: float, unit: str) -> str:
     """Return a value of a metric as people write it."""
+    if isinstance(value, Below):
+        return f"<{write(float(value), unit)}"
     if unit == "ns":
         return ax.time(value)
     if unit == "bytes":
@@ -55,12 +61,12 @@ def write(value: float, unit: str) -> str:
     return f"{ax.count(value)}{ax.SPACE}{unit}".strip()
 
 
-def span(values: Floats, unit: str) -> str:
+def span(values: Sequence[float], unit: str) -> str:
     """Return the median of runs, with their range if there are several."""
-    text = write(float(np.median(values)), unit)
+    text = write(_median(values), unit)
     if len(values) < 2:
         return text
-    return f"{text} ({write(float(values.min()), unit)} to {write(float(values.max()), unit)})"
+    return f"{text} ({write(min(values), unit)} to {write(max(values), unit)})"
 
 
 def cpus(result: Result) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.runner import resolution
 
 Floats = NDArray[np.float64]
 
@@ -42,11 +43,21 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Distribution:
-    """One run's timed operations: counts of buckets, their edges (ns), and the largest (ns)."""
+    """One run's timed operations: counts of buckets, their edges (ns), and the largest (ns).
+
+    hidden: how many of them were shorter than the step of the clock, step_ns: those are not drawn.
+    """
 
     counts: Floats
     edges: Floats
     largest: float
+    hidden: int = 0
+    step_ns: float = 0.0
+
+    @property
+    def coarse(self) -> bool:
+        """Return whether the median is hidden."""
+        return self.hidden > 0 and 2 * self.hidden >= self.total
 
     @property
     def total(self) -> int:
@@ -57,7 +68,7 @@ class Distribution:
         """Return for each share the latency (ns) that this share of the operations reaches.
 
         Operations are taken as spread evenly over their bucket. NaN for a share that is less
-        than one operation: what nobody measured is not drawn.
+        than one operation, and for latencies that are hidden: what nobody measured is not drawn.
         """
         total = self.total
         rank = shares * total  # the rank-th slowest
@@ -72,6 +83,7 @@ class Distribution:
         value = np.minimum(value, self.largest)
         value[rank <= 1 + 1e-9] = self.largest
         value[rank < 1 - 1e-9] = math.nan
+        value[rank > total - self.hidden] = math.nan
         return np.asarray(value)
 
     def density(self, edges: Floats) -> Floats:
@@ -82,13 +94,19 @@ class Distribution:
 
 
 def of(result: Result, kind: Kind, order: int) -> Distribution | None:
-    """Return what a run timed; None if it timed nothing of this kind."""
+    """Return what a run timed; None if nothing is known of this kind."""
     counts = result.values(f"{kind.stem}_histogram", order).astype(float)
     edges = result.values(f"{kind.stem}_histogram_bounds_ns", order).astype(float)
     if not counts.sum() or len(edges) != len(counts) + 1:
         return None
-    largest = result.values(f"{kind.stem}_max_ns", order)
-    return Distribution(counts, edges, float(largest[0]) if len(largest) else float(edges[-1]))
+    longest = result.values(f"{kind.stem}_max_ns", order)
+    largest = float(longest[0]) if len(longest) else float(edges[-1])
+    found = resolution.of(result.counts, result.run, kind.metric, order)
+    if found is None or not found.operations:
+        return Distribution(counts, edges, largest)
+    if found.hides(largest):
+        return None
+    return Distribution(counts, edges, largest, found.operations, float(found.step_ns or 0))
 
 
 def all_of(results: Sequence[Result], kind: Kind, order: int) -> list[Distribution]:
@@ -129,9 +147,14 @@ def tail(runs: Sequence[Distribution], points: int = 160) -> Band:
 def view(runs: Sequence[Distribution]) -> tuple[float, float]:
     """Return the range (ns) that nearly all operations are in, in the median of the runs."""
     shares = 1 - np.array(_VIEW)
-    ends = np.array([np.nan_to_num(run.slowest(shares), nan=run.largest) for run in runs])
+    ends = np.array([np.nan_to_num(run.slowest(shares), nan=_stand_in(run)) for run in runs])
     low, high = np.median(ends, axis=0)
     return max(float(low) / STEP**2, 1.0), float(high) * STEP**2
+
+
+def _stand_in(run: Distribution) -> float:
+    """Return the end of the view where a run has nothing to tell it by."""
+    return run.step_ns if run.hidden else run.largest
 
 
 def histogram(runs: Sequence[Distribution], between: tuple[float, float]) -> Band:

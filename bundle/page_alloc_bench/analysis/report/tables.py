@@ -93,7 +93,7 @@ def geomeans(made: compare.Comparison) -> Table:
 
 
 def _interval(side: compare.Side, unit: str) -> str:
-    text = figures.write(side.median, unit)
+    text = ("<" if side.below else "") + figures.write(side.median, unit)
     if side.low is None or side.high is None:
         return text
     return f"{text} [{figures.write(side.low, unit)}, {figures.write(side.high, unit)}]"

@@ -67,7 +67,8 @@ def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         order,
         _tail_title(runs, kind, order),
         "Cumulative distribution of all timed operations, its tail on a logarithmic axis: up to"
-        " one operation in so many. Markers are the longest operation of each run"
+        f" one operation in so many.{_not_drawn(runs)} Markers are the longest operation of each"
+        " run"
         + (
             "; the line is the median of the runs, the band reaches from the least to the most."
             if any(len(timed) > 1 for _, timed, _ in bands)
@@ -87,7 +88,7 @@ def _tail_title(runs: Timed, kind: latency.Kind, order: int) -> str:
     if "p99.9" in told:
         told.pop("p99", None)
     words = [
-        f"{name} {' → '.join(ax.time(value) for value in values if value is not None)}"
+        f"{name} {' → '.join(figures.write(value, 'ns') for value in values if value is not None)}"
         for name, values in told.items()
     ]
     return f"Order {order} {kind.label}: {', '.join(words)}"
@@ -128,18 +129,35 @@ def _histogram(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         ax.head(figure, title)
         return figure
 
-    modes = [ax.time(_mode(band)) for _, _, band in bands]
     return Picture(
         f"{kind.name}-histogram-order{order}",
         f"latency-{kind.name}",
         order,
-        f"Order {order} {kind.label}: most operations take about {' → '.join(modes)}",
+        f"Order {order} {kind.label}: most operations take {_modes(bands)}",
         "Histogram of all timed operations but the slowest 1 %, which the picture of the tail"
-        " shows.",
+        f" shows.{_not_drawn(runs)}",
         draw,
     )
+
+
+def _modes(bands: Sequence[tuple[Side, Sequence[latency.Distribution], latency.Band]]) -> str:
+    """Return how long most operations of each side take."""
+    coarse = [run.step_ns for _, timed, _ in bands for run in timed if run.coarse]
+    if coarse:
+        return f"less than {ax.time(max(coarse))}, the clock's step"
+    return f"about {' → '.join(ax.time(_mode(band)) for _, _, band in bands)}"
 
 
 def _mode(band: latency.Band) -> float:
     place = int(band.middle[:-1].argmax())
     return float(np.sqrt(band.at[place] * band.at[place + 1]))
+
+
+def _not_drawn(runs: Timed) -> str:
+    """Return a sentence about operations that the clock was too coarse for."""
+    coarse = [run for _, timed in runs for run in timed if run.hidden]
+    if not coarse:
+        return ""
+    share = max(run.hidden / run.total for run in coarse)
+    step = ax.time(max(run.step_ns for run in coarse))
+    return f" Up to {100 * share:.3g} % of a run's were below the clock's step, {step}: not drawn."

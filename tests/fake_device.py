@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A session of the module on a machine that nobody has: what its workers would have counted."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Callable, Collection
+from typing import Any
+
+from page_alloc_bench.runner.device import (
+    HIST_BUCKETS,
+    NO_OOM,
+    CpuStats,
+    Latency,
+    LatencyClass,
+    Progress,
+    bucket_floor,
+)
+
+EDGES = [bucket_floor(bucket) for bucket in range(HIST_BUCKETS + 1)]
+_TICK_NS = 1_000_000_000  # between two looks at the progress
+_KINDS = 16  # different reservoirs: making one for each of a thousand CPUs takes too long
+
+
+def bucket(ns: int) -> int:
+    """Return the bucket that counts a latency, by its definition."""
+    low, high = 0, HIST_BUCKETS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if EDGES[middle] <= ns else (low, middle)
+    return low
+
+
+class FakeDevice:
+    """What Workload needs of a Device.
+
+    nodes: the node of each CPU. timed: latencies that each CPU times of a class. latency_ns: draws
+    one; its reading is what a clock with a step of step_ns(cpu) makes of it.
+    """
+
+    def __init__(
+        self,
+        nodes: dict[int, int],
+        *,
+        timed: int = 1000,
+        latency_ns: Callable[[random.Random], float] = lambda rng: rng.lognormvariate(6.0, 0.7),
+        step_ns: Callable[[int], int] = lambda _cpu: 20,
+    ) -> None:
+        self._nodes = nodes
+        self._timed = timed
+        self._latency_ns = latency_ns
+        self._step_ns = step_ns
+        self._cpus: list[int] = []
+        self._capacity = 0
+        self._held = 0
+        self._looks = 0
+        self._kinds: dict[tuple[int, int, int], Latency] = {}
+
+    def configure(
+        self, *, held: int, cpus: Collection[int], sample_capacity: int, **_other: Any
+    ) -> None:
+        self._held, self._cpus, self._capacity = held, sorted(cpus), sample_capacity
+        self._looks = 0
+        self._kinds.clear()
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def watch_oom(self) -> None: ...
+
+    def progress(self) -> Progress:
+        self._looks += 1
+        workers = len(self._cpus)
+        return Progress(
+            workers=workers,
+            steady=workers,
+            time_ns=self._looks * _TICK_NS,
+            allocs=self._looks * workers * 1_000_000,
+            oom_held=workers * self._held if self._looks else NO_OOM,
+        )
+
+    def cpu_stats(self, cpu: int) -> CpuStats:
+        allocs = 64 * self._timed + cpu
+        return CpuStats(
+            cpu=cpu,
+            node=self._nodes[cpu],
+            last_cpu=cpu,
+            steady=1,
+            allocs=allocs,
+            frees=allocs,
+            failures=3,
+            remote=allocs // 100,
+            clock_cost_ps=24_000 + cpu,
+            clock_step_ns=self._step_ns(cpu),
+        )
+
+    def latency(self, cpu: int, latency_class: LatencyClass) -> Latency:
+        """Return the latencies of a CPU, the same each time."""
+        step = self._step_ns(cpu)
+        kind = (cpu % _KINDS, int(latency_class), step)
+        if kind not in self._kinds:
+            self._kinds[kind] = self._make(kind)
+        return self._kinds[kind]
+
+    def _make(self, kind: tuple[int, int, int]) -> Latency:
+        """Make latencies: a sample as large as the module's, and a histogram of as many as asked.
+
+        The histogram repeats the sample, with the maximum and a long tail besides.
+        """
+        rng = random.Random(repr(kind))
+        step = max(kind[2], 1)
+        few = 3 if kind[1] == LatencyClass.FAILURE else self._timed
+        size = min(few, self._capacity)
+        sample = array("Q", (int(self._latency_ns(rng)) // step * step for _ in range(size)))
+        histogram = array("Q", bytes(8 * HIST_BUCKETS))
+        for ns in sample:
+            histogram[bucket(ns)] += 1
+        for index in range(HIST_BUCKETS):
+            histogram[index] = histogram[index] * few // max(size, 1)
+        histogram[bucket(int(self._latency_ns(rng)) // step * step)] += few - sum(histogram)
+        largest = max(sample, default=0)
+        return Latency(few, sum(sample) * few // max(size, 1), largest, histogram, sample)

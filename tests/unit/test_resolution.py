@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A latency below the clock's step is never passed off as a latency that was measured."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import recorded
+from fake_device import FakeDevice
+from page_alloc_bench.analysis import compare, per_run, report, results, tidy
+from page_alloc_bench.analysis.export import to_kcidb
+from page_alloc_bench.cli import main
+from page_alloc_bench.runner import ktap, options, resolution, result, summary, workload
+from page_alloc_bench.runner.device import HIST_BUCKETS, LatencyClass
+from page_alloc_bench.runner.result import Document
+
+JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
+ALLOC, FREE = "kernel_page_alloc_latencies_ns", "kernel_page_free_latencies_ns"
+
+
+class Silent:
+    def warning(self, text: str) -> None:
+        pass
+
+
+def measured(device: FakeDevice, cpus: list[int]) -> Document:
+    """The document of a run whose workers did what device says, at order 0."""
+    document = Document(
+        {
+            "kernel": {"release": "6.1", "page_size_bytes": 4096},
+            "machine": {"cpus_used": "0-1", "nodes": [{}], "memory_bytes": 1 << 30},
+        }
+    )
+    unused: Any = None
+    reporter: Any = Silent()
+    fake: Any = device
+    run = workload.Workload(
+        options=options.parse([]), cpus=cpus, device=fake, document=document,
+        reporter=reporter, signals=unused,
+    )  # fmt: skip
+    device.configure(held=1000, cpus=cpus, sample_capacity=1000)
+    run._steady = device.progress()
+    run._collect(device.progress())
+    document.end(complete=True, reason=None, exit_code=0)
+    return document
+
+
+def mostly_short(rng: random.Random) -> float:
+    """Half a microsecond; one in fifty operations takes a few ticks."""
+    return 500.0 if rng.random() < 0.98 else rng.uniform(1, 3) * JIFFY
+
+
+def ticking(timed: int = 1000) -> Document:
+    nodes = {0: 0, 1: 0}
+    device = FakeDevice(nodes, timed=timed, latency_ns=mostly_short, step_ns=lambda _: JIFFY)
+    return measured(device, [0, 1])
+
+
+def test_operations_below_the_step_are_counted() -> None:
+    counts = array("Q", bytes(8 * HIST_BUCKETS))
+    counts[0], counts[5], counts[20], counts[-1] = 7, 2, 3, 1
+    assert resolution.below_step(counts, 0) == 7  # a step that nobody knows
+    assert resolution.below_step(counts, 1) == 7
+    assert resolution.below_step(counts, 6) == 9
+    assert resolution.below_step(counts, 20) == 9  # bucket 20 counts what took 20 ns
+    assert resolution.below_step(counts, 21) == 12
+    assert resolution.below_step(counts, 1 << 62) == 12
+
+
+def test_a_ticking_clock_hides_what_is_shorter_than_a_tick() -> None:
+    document = ticking()
+    timed = document.get("kernel_page_allocs_timed", 0)[0]
+    below = document.get("kernel_page_allocs_below_clock_step", 0)[0]
+    zeros = document.get("kernel_page_alloc_latency_histogram", 0)[0]
+    assert timed == 2000
+    assert below == zeros
+    assert 0.95 < below / timed < 1
+    alloc, free, failed = document.run["warnings"]
+    assert f"{below:,} of 2,000 timed allocations were shorter than 4,000,000 ns" in alloc
+    assert "timed frees" in free
+    assert "timed failed allocations" in failed
+
+
+def test_the_counts_are_in_the_schema() -> None:
+    known = result.metrics(result.schema())
+    for name in ("kernel_page_allocs", "kernel_page_frees", "kernel_alloc_failures"):
+        assert known[f"{name}_below_clock_step"]["better"] == "neither"
+        assert resolution.metric(f"{name[:-1]}_latencies_ns") == f"{name}_below_clock_step"
+
+
+def test_the_summary_says_what_is_known_and_no_more() -> None:
+    text = summary.render(ticking())
+    row = next(line for line in text.splitlines() if line.strip().startswith("allocation, "))
+    unit, samples, least, mean, median, p95, *_, largest = row.split()[1:]
+    assert (unit, samples) == ("ms", "2,000")
+    assert {least, median, p95} == {"<4.00"}
+    assert mean == "<4.00"  # of some forty steps: nobody's mean
+    assert largest == "8.00"
+
+
+def test_a_mean_of_many_steps_is_one() -> None:
+    device = FakeDevice({0: 0, 1: 0}, timed=1000, step_ns=lambda _: 256)  # User Mode Linux
+    document = measured(device, [0, 1])
+    row = next(line for line in summary.render(document).splitlines() if " allocation, " in line)
+    assert row.split()[3] == "<256"  # the least
+    assert "<" not in row.split()[4]
+    assert document.run["warnings"] == []  # the median is known
+
+
+def test_a_clock_that_resolves_all_marks_nothing() -> None:
+    steps = {0: 20, 1: 150}  # a step is no finer than a reading takes, which differs by CPU
+    device = FakeDevice(
+        {0: 0, 1: 0}, latency_ns=lambda rng: rng.uniform(160, 900), step_ns=lambda cpu: steps[cpu]
+    )
+    document = measured(device, [0, 1])
+    assert document.get("kernel_page_allocs_below_clock_step", 0)[0] == 0
+    assert "<" not in summary.render(document)
+    assert document.run["warnings"] == []
+
+
+def test_of_a_clock_that_never_moved_not_even_the_step_is_known() -> None:
+    device = FakeDevice({0: 0}, latency_ns=lambda _: 0.0, step_ns=lambda _: 0)
+    document = measured(device, [0])
+    assert document.get("kernel_page_allocs_below_clock_step", 0)[0] == 1000
+    row = next(line for line in summary.render(document).splitlines() if " allocation, " in line)
+    assert row.split()[3:] == ["<?"] * 7
+    assert "shorter than one step of the clock" in document.run["warnings"][0]
+
+
+def test_ktap_tells_it_too() -> None:
+    told: list[str] = []
+    teller = ktap.Ktap(told.append, [0])
+    teller._document, teller._order = ticking(), 0
+    lines: list[str] = []
+
+    class Level:
+        def diagnostic(self, text: str) -> None:
+            lines.append(text)
+
+    level: Any = Level()
+    assert teller._tell_latencies(level)
+    assert f"min <{JIFFY}, median <{JIFFY}, p99 " in lines[0]
+
+
+def coarse(document: recorded.Document, step_ns: int = JIFFY) -> recorded.Document:
+    return recorded.read_by_clock(document, step_ns)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the first runs of a recorded side, as a coarse clock would have read them."""
+
+    def write(side: Path, name: str, step_ns: int = JIFFY) -> Path:
+        documents = recorded.documents(side)[:8]
+        return recorded.write(tmp_path / name, [coarse(d, step_ns) for d in documents])
+
+    return write
+
+
+def test_planted_clocks_give_results_by_the_schema() -> None:
+    document = coarse(recorded.documents(recorded.BASE)[0])
+    jsonschema.Draft202012Validator(result.schema()).validate(document)
+
+
+def test_a_run_has_bounds_instead_of_quantiles(written: Any) -> None:
+    run = results.load(next(written(recorded.BASE, "base").iterdir()))
+    figures = {
+        statistic.statistic: value
+        for statistic, value in per_run.statistics(run).items()
+        if (statistic.metric, statistic.order) == (ALLOC, 0)
+    }
+    assert isinstance(figures["median"], per_run.Below)
+    assert figures["median"] == figures["p99"] == JIFFY
+    assert not isinstance(figures["max"], per_run.Below)
+    assert figures["max"] % JIFFY == 0
+
+
+def test_what_is_below_the_step_is_shown_so_and_not_tested(written: Any) -> None:
+    base = results.load_all([written(recorded.BASE, "base")])
+    new = results.load_all([written(recorded.NEW, "new")])
+    made = compare.compare(base, new)
+    rows = {(r.metric, r.statistic): r for r in made.rows if r.order == 0}
+    median = rows[ALLOC, "median"]
+    assert median.verdict == "not tested"
+    assert median.base.below
+    assert (median.change_percent, median.base.low, median.runs_needed) == (None, None, None)
+    memory = rows["idle_available_bytes", "median"]
+    assert memory.verdict not in ("not tested", "too few runs")
+    assert not memory.below
+    assert any("allocation median, order 0 is below the step" in text for text in made.warnings)
+
+
+@pytest.mark.parametrize("form", ["table", "text", "markdown", "csv", "json"])
+def test_every_format_of_compare_says_so(form: str, written: Any) -> None:
+    base, new = written(recorded.BASE, "base"), written(recorded.NEW, "new")
+    done = CliRunner().invoke(
+        main, ["compare", str(base), "--vs", str(new), "--format", form], env={"COLUMNS": "120"}
+    )
+    assert done.exit_code in (0, 2), done.output
+    mark = {"csv": ",yes,yes\n", "json": '"below": true', "markdown": "\\<4ms"}.get(form, "<4ms")
+    assert mark in done.stdout
+    assert "allocation median +" not in done.stdout
+
+
+def test_one_coarse_side_cannot_be_compared_either(written: Any) -> None:
+    base = results.load_all([written(recorded.BASE, "base")])
+    new = results.load_all([recorded.NEW])[:8]
+    made = compare.compare(base, new, allow=["*"])
+    row = next(r for r in made.rows if (r.metric, r.statistic, r.order) == (ALLOC, "median", 0))
+    assert (row.base.below, row.new.below, row.verdict) == (True, False, "not tested")
+
+
+def test_show_says_so(written: Any) -> None:
+    path = next(written(recorded.BASE, "base").iterdir())
+
+    def show(*arguments: str) -> str:
+        return CliRunner().invoke(main, ["show", str(path), *arguments]).stdout
+
+    assert "<4,000" in show() or "<4.00" in show()
+    row = next(line for line in show().splitlines() if line.strip().startswith("<4 ms"))
+    assert "█" in row or "#" in row
+    assert f"median <{JIFFY}" in show("--metric", f"{ALLOC}_order0")
+    told = json.loads(show("--json", "--metric", f"{ALLOC}_order0"))
+    assert told["below"]["median"] == JIFFY
+    assert "max" not in told["below"] or told["max"] < JIFFY
+    plain = json.loads(show("--json", "--metric", "idle_available_bytes_order0"))
+    assert "below" not in plain
+
+
+def test_a_report_says_so(written: Any) -> None:
+    base = results.load_all([written(recorded.BASE, "base")])[:2]
+    page = report.html(base).replace("\N{NO-BREAK SPACE}", " ")
+    assert "&lt;4 ms" in page
+    assert re.search("were below the clock(&#39;|')s step, 4 ms: not drawn", page)
+    assert "allocation: most operations take less than 4 ms, the clock" in page
+
+
+def test_a_bound_is_not_exported_as_a_figure(written: Any) -> None:
+    run = results.load(next(written(recorded.BASE, "base").iterdir()))
+    (given,) = tidy.runs([run], lambda _: None)
+    paths = [test["path"] for test in to_kcidb._tests(given, "here", "build")]
+    assert not any("alloc_latencies_ns.median" in path for path in paths)
+    assert any("idle_available_bytes" in path for path in paths)
+
+
+def test_classes_have_their_own_counts() -> None:
+    document = ticking()
+    assert document.get("kernel_alloc_failures_timed", 0)[0] == 3 * 2
+    assert len(LatencyClass) == 3
