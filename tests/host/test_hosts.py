@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bundle_maker import make_bundle, own_interpreter, start
+from page_alloc_bench.runner import __main__ as real_runner
 
 ISOLATED = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 BUSYBOX = shutil.which("busybox") or ""
@@ -77,6 +78,37 @@ mount --rbind /dev /mnt/dev
 cat >/mnt/run.sh
 exec chroot /mnt /bin/sh -e /run.sh
 """
+
+
+# The runner with all but the measurement: it waits for /run/go instead.
+DETACHABLE_RUNNER = (
+    Path(real_runner.__file__)
+    .read_text()
+    .replace(
+        "def main() -> int:",
+        """
+import time
+from . import output, session, watchdog
+
+def fake_run(options, signals, scratch, attendant):
+    dog = watchdog.Watchdog([attendant.directory])
+    dog.expect(watchdog.TREE, scratch.path)
+    scratch.take_over()
+    print("under way", file=sys.stderr, flush=True)
+    attendant.begun()
+    while not os.path.exists("/run/go"):
+        time.sleep(0.02)
+    output.open_output(options.output_path, lambda _: None).write(["measured\\n"], signals.let_in)
+    attendant.written()
+    scratch.remove()
+    dog.dismiss()
+    return 0
+
+session.run = fake_run
+
+def main() -> int:""",
+    )
+)
 
 
 def _can_isolate() -> bool:
@@ -204,3 +236,67 @@ def test_a_kill_on_such_a_host_leaves_nothing(bench: Path) -> None:
     """
     finished = on_appliance(bench, body)
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def detachable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "bench.run"
+    return make_bundle(path, DETACHABLE_RUNNER, interpreters=[own_interpreter()])
+
+
+@pytest.mark.parametrize("python", ["embedded", ""])
+def test_what_is_unpacked_lasts_as_long_as_a_detached_run(python: str, detachable: Path) -> None:
+    body = """
+        sh bench.run --detach 2>/mnt/said
+        sleep 0.5
+        [ "$(find /run -name 'page-alloc-bench.*' | wc -l)" = 1 ]
+        sh bench.run --status
+        touch /run/go
+        sh bench.run --attach 2>>/mnt/said
+        rm /run/go
+    """
+    finished = on_hostile(detachable, body, PAGE_ALLOC_BENCH_PYTHON=python)
+    assert finished.returncode == 0, finished.stderr
+    told, _, rest = finished.stdout.partition("}\n")
+    assert json.loads(f"{told}}}")["state"] == "running"
+    assert rest == "measured\n"
+
+
+@pytest.mark.parametrize("python", ["embedded", ""])
+def test_a_detached_run_that_is_killed_leaves_nothing_but_its_words(
+    python: str, detachable: Path
+) -> None:
+    body = """
+        sh bench.run --detach 2>/mnt/said
+        sh bench.run --status >/mnt/status
+        kill -9 $(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' /mnt/status)
+        sh bench.run --attach || echo $?
+    """
+    finished = on_hostile(detachable, body, PAGE_ALLOC_BENCH_PYTHON=python)
+    assert (finished.returncode, finished.stdout) == (0, "137\n"), finished.stderr
+    assert "under way" in finished.stderr
+
+
+@pytest.mark.parametrize("python", ["embedded", ""])
+def test_whenever_its_starter_is_killed_nothing_is_lost_or_left(
+    python: str, detachable: Path
+) -> None:
+    """There is a run or none, and --attach clears up either way."""
+    body = """
+        touch /run/go
+        for delay in 0 1 2 3 4 5 6 7 8 9; do
+            setsid sh bench.run --detach >/dev/null 2>&1 &
+            sleep 0.$delay
+            kill -9 $! 2>/dev/null || true
+            wait
+            sleep 0.2
+            sh bench.run --attach 2>/dev/null || echo $?
+        done
+        rm /run/go
+    """
+    finished = on_hostile(detachable, body, PAGE_ALLOC_BENCH_PYTHON=python)
+    assert finished.returncode == 0, finished.stderr
+    outcomes = finished.stdout.split()
+    assert len(outcomes) == 10
+    assert set(outcomes) <= {"measured", "12"}
+    assert outcomes[-1] == "measured"

@@ -41,6 +41,10 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "info": False,
         "preflight": False,
         "extract": None,
+        "detach": False,
+        "attach": False,
+        "status": False,
+        "stop": False,
         "keep": False,
         "build_on_target": False,
     }

@@ -90,6 +90,15 @@ GOOD = {
     "usr/bin/systemctl": "#!/bin/sh\necho continue\n",
 }
 LINKS = {"proc/self/ns/pid": "pid:[4026531836]", "proc/self/ns/user": "user:[4026531837]"}
+# What loginctl says of itself, and of the session 1 of alice.
+LOGINCTL = """#!/bin/sh
+case "$2 $4" in
+"--property=KillUserProcesses ") echo {kill} ;;
+"--property=KillOnlyUsers ") echo {only} ;;
+"--property=KillExcludeUsers ") echo {spared} ;;
+"--property=Name 1") echo alice ;;
+esac
+"""
 SYSTEMCTL_STOP = '#!/bin/sh\n[ "$5" = bench.service ] && echo stop\n'
 
 
@@ -134,6 +143,10 @@ def kernel(option: str, cmdline: str = "") -> dict[str, str]:
     return {CONFIG: f"{option}=y\n" if option else "", "proc/cmdline": cmdline}
 
 
+def logind(kill: str, *, only: str, spared: str) -> dict[str, str]:
+    return {"usr/bin/loginctl": LOGINCTL.format(kill=kill, only=only, spared=spared)}
+
+
 SCOPE = "sys/fs/cgroup/user.slice/session-1.scope"
 SWAP_FILE = {"proc/swaps": SWAPS + "/swapfile file 1000 0 -2\n"}
 SWAP_ZRAM = {"proc/swaps": SWAPS + "/dev/zram0 partition 1000 0 100\n"}
@@ -165,6 +178,8 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
         {"proc/self/cgroup": "0::/user.slice/user-1.slice/user@1.service/app.slice/a.service\n"},
         "",
     ),
+    ("kill-user-processes", REFUSE, logind("yes", only="", spared="root"), "--detach"),
+    ("kill-user-processes", REFUSE, logind("yes", only="bob alice", spared="root"), "--detach"),
     ("oom-group", REFUSE, {"sys/fs/cgroup/user.slice/memory.oom.group": "1\n"}, ""),
     ("softlockup-panic", REFUSE, sysctl("kernel.softlockup_panic", "1"), ""),
     ("hung-task-panic", REFUSE, sysctl("kernel.hung_task_panic", "1"), ""),
@@ -269,6 +284,10 @@ NOT_FOUND: list[tuple[dict[str, str], str]] = [
     ({**sysctl("kernel.hung_task_panic", "1"), **sysctl("kernel.hung_task_timeout_secs", "0")}, ""),
     ({**sysctl("kernel.hardlockup_panic", "1"), **sysctl("kernel.nmi_watchdog", "0")}, ""),
     (ZSWAP, ""),
+    (logind("yes", only="", spared="root"), ""),
+    (logind("no", only="", spared="root"), "--detach"),
+    (logind("yes", only="", spared="root alice"), "--detach"),
+    (logind("yes", only="bob", spared=""), "--detach"),
     ({f"{CPU}/isolated": ""}, "--cpus 1"),
     ({"proc/self/cgroup": "0::/system.slice/bench.service\n"}, ""),
     (kernel("CONFIG_PAGE_OWNER"), ""),

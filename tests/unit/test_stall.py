@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner import findlimit, populate, stall
+from page_alloc_bench.runner import findlimit, pidfd, populate, stall
 
 
 def test_a_clock_runs_while_nothing_changes() -> None:
@@ -146,11 +146,11 @@ def test_a_watcher_that_was_stopped_knows_for_how_long(
 ) -> None:
     late = iter([False, True])
 
-    def ended(_pidfd: int, timeout_s: float) -> bool:
+    def ended(_descriptor: int, timeout_s: float) -> bool:
         time.sleep(timeout_s + 0.5)  # as SIGSTOP and SIGCONT would have it
         return next(late)
 
     watching = watch(monkeypatch, Kills(0), 0)
-    monkeypatch.setattr(findlimit, "_ended", ended)
+    monkeypatch.setattr(pidfd, "ended", ended)
     watching.until_death(*sleeper)
     assert 0.4 < watching.absent_s < 5

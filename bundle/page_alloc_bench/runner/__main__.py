@@ -39,8 +39,16 @@ def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch)
     if options.keep and scratch.path:
         scratch.keep_it()
         print(f"{command_line.PROGRAM}: keeping {scratch.path}", file=sys.stderr)
+    if options.verb in command_line.COMING_BACK:
+        from .detached import verbs
+
+        return verbs.run_verb(options, signals)
     if options.verb is not None:
         return _run_verb(options)
+    if options.detach:
+        from .detached import start
+
+        return start.detach(options, signals, scratch)
     from . import session
 
     return session.run(options, signals, scratch)

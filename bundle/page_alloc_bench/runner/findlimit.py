@@ -12,16 +12,14 @@ leaves measure().
 
 from __future__ import annotations
 
-import ctypes
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import cgroup, ledger, memory, oom, populate, procfs, stall
+from . import cgroup, ledger, memory, oom, pidfd, populate, procfs, stall
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
@@ -32,7 +30,6 @@ _KILL_S = 30.0
 _BACK_SHARE = 0.98
 _BACK_TIMEOUT_S = 30.0
 _BACK_INTERVAL_S = 0.05
-_SYS_PIDFD_OPEN = 434  # the same on every architecture this runs on
 _PROC_PID_INIT_INO = 0xEFFFFFFC  # include/linux/proc_ns.h: the first PID namespace
 
 Progress = Callable[[int], None]
@@ -228,23 +225,23 @@ def _run_child(
     But for a child that has stalled and cannot be killed: nobody could wait for that.
     """
     pid = _fork(work, board)
-    pidfd, flags = -1, 0
+    descriptor, flags = -1, 0
     try:
-        pidfd = _pidfd_open(pid)
+        descriptor = pidfd.open_pidfd(pid)
         with signals.window():
-            watch.until_death(pid, pidfd)
+            watch.until_death(pid, descriptor)
         died_ns = time.monotonic_ns()
     except BaseException as error:
         signals.hold()  # A handler may have raised on the way out of the window.
         os.kill(pid, signal.SIGKILL)
-        if isinstance(error, stall.StalledError) and not _ended(pidfd, _KILL_S):
+        if isinstance(error, stall.StalledError) and not pidfd.ended(descriptor, _KILL_S):
             flags = os.WNOHANG
             error.record["unkillable"] = True
         raise
     finally:
         _, status, usage = os.wait4(pid, flags)
-        if pidfd >= 0:
-            os.close(pidfd)
+        if descriptor >= 0:
+            os.close(descriptor)
     return _End(pid, status, usage.ru_maxrss * 1024, died_ns)
 
 
@@ -260,24 +257,6 @@ def _fork(work: populate.Plan, board: populate.Board) -> int:
     if pid == 0:
         populate.run(work, board, parent)
     return pid
-
-
-def _pidfd_open(pid: int) -> int:
-    """Return a descriptor that becomes readable when every thread of the process is gone."""
-    if hasattr(os, "pidfd_open"):
-        return os.pidfd_open(pid)
-    # A Python that was built against old headers lacks it.
-    descriptor = ctypes.CDLL(None, use_errno=True).syscall(_SYS_PIDFD_OPEN, pid, 0)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "pidfd_open")
-    return int(descriptor)
-
-
-def _ended(pidfd: int, timeout_s: float) -> bool:
-    """Return whether the process has ended, waiting for it up to timeout_s."""
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(timeout_s * 1000))
 
 
 class _Watch:
@@ -298,19 +277,19 @@ class _Watch:
         self._kills = 0
         self.absent_s = 0.0  # the longest time for which this process did not get to look
 
-    def until_death(self, pid: int, pidfd: int) -> None:
+    def until_death(self, pid: int, descriptor: int) -> None:
         """Return when the child is dead. Raises StalledError, and what on_progress raises."""
-        while not self._see_end(pidfd):
+        while not self._see_end(descriptor):
             have = self._board.populated_bytes
             if self._on_progress:
                 self._on_progress(have)
             if self._clock.stalled(have) and not self._killed_another():
                 self._give_up(pid, have)
 
-    def _see_end(self, pidfd: int) -> bool:
+    def _see_end(self, descriptor: int) -> bool:
         """Return whether the child has ended, after a second at most if we are not kept from it."""
         start = time.monotonic()
-        ended = _ended(pidfd, _PROGRESS_S)
+        ended = pidfd.ended(descriptor, _PROGRESS_S)
         self.absent_s = max(self.absent_s, time.monotonic() - start - _PROGRESS_S)
         return ended
 

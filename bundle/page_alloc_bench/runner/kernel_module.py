@@ -63,8 +63,8 @@ def unload(name: str, deadline: float) -> None:
 
 
 def is_loaded(name: str = NAME) -> bool:
-    """Return whether /proc/modules lists the module."""
-    lines = procfs.read("/proc/modules").splitlines()
+    """Return whether /proc/modules lists the module; a kernel without modules has no such file."""
+    lines = (procfs.read_or_none("/proc/modules") or "").splitlines()
     return any(line.split(" ", 1)[0] == name for line in lines)
 
 

@@ -38,7 +38,10 @@ OLDEST_PYTHON = (3, 9)
 # Room for what is unpacked: the runner and psutil.
 NEEDED_BYTES = 2 << 20
 # Answered from within the zip, so that they work on a host with no place to unpack to.
-WITHOUT_SCRATCH = ("-h", "--help", "--version", "--list", "--check", "--info", "--extract")
+WITHOUT_SCRATCH = (
+    "-h", "--help", "--version", "--list", "--check", "--info", "--extract", "--attach", "--status",
+    "--stop",
+)  # fmt: skip
 FAILED = 1
 NOT_FIT = 3
 # Options of Python's own, which nobody sets but who starts it.

@@ -13,6 +13,10 @@ from .errors import EXIT_USAGE, UsageError
 
 PROGRAM = "page-alloc-bench"
 
+# Verbs that are about a run on this host rather than about the bundle.
+COMING_BACK = ("attach", "status", "stop")
+_VERBS = ("list", "check", "info", "preflight", "extract", *COMING_BACK)
+
 # The ancestor's options, which Go's flag package also takes with one dash.
 _GO_OPTIONS = (
     "output-path",
@@ -49,6 +53,13 @@ what it does to the host:
   that others need. At the end, however it comes (Ctrl-C, kill -9 and a dropped connection too), the
   workers stop, their pages go back, the module is unloaded and nothing stays on disk.
 
+a connection that may drop:
+  --detach does all that can be refused, starts the run in a session of its own, says how to come
+  back, and returns. --attach shows what the run has said and says, delivers its result as the run
+  itself would have, and ends with its exit code; ending --attach does not end the run. Output and
+  result are kept in memory, in /run/page-alloc-bench, which is root's alone and goes when they
+  have been fetched. --stop also ends a run that is not detached.
+
 output:
   The result is one JSON object, described by result.schema.json. It goes to --output-path, or
   to stdout if that is not a terminal. Progress and the summary go to stderr. With --ktap, stdout
@@ -61,10 +72,14 @@ exit codes:
   3      the host is not fit: no root, no module for its kernel, another copy runs, ...
   124    --timeout-s is over; what was measured so far is written
   128+n  stopped by signal n, so 130 by Ctrl-C; what was measured so far is written
+  137    by --attach: the run was killed; nothing is written
+  --status has its own: 0 running, 10 ended and 11 killed, both not fetched yet; 12, by --attach and
+  --stop too, there is nothing.
 
 examples:
   sudo ./bench.run --output-path result.json
   ssh root@host ./bench.run --iterations 10 --alloc-orders 0,9 > result.json
+  ssh root@host ./bench.run --detach; ssh root@host ./bench.run --attach > result.json
 """
 
 
@@ -74,7 +89,8 @@ class Options(argparse.Namespace):
     timeout_s: seconds, 0 for none. findlimit_mmap_size_gib: 0 for automatic. cpus: None for all
     that this process may use. stall_s: seconds, 0 for never. accept: names of findings.
     held, spread: blocks. sample_size: latencies per metric and order.
-    verb: one of VERBS without the dashes, or None; verb_argument: the directory of --extract.
+    verb: what is to be done instead of a run, without the dashes, or None for a run. extract: the
+    directory to extract to.
     """
 
     output_path: str | None
@@ -100,16 +116,18 @@ class Options(argparse.Namespace):
     info: bool
     preflight: bool
     extract: str | None
+    detach: bool
+    attach: bool
+    status: bool
+    stop: bool
     keep: bool
     build_on_target: bool
 
     @property
     def verb(self) -> str | None:
-        """Return which verb about the bundle itself is asked for, if one is."""
-        if self.extract is not None:
-            return "extract"
-        for name in ("list", "check", "info", "preflight"):
-            if getattr(self, name):
+        """Return which verb is asked for, if one is."""
+        for name in _VERBS:
+            if getattr(self, name) not in (False, None):
                 return name
         return None
 
@@ -132,7 +150,19 @@ def parse(arguments: list[str]) -> Options:
         parser.error(f"--spread={options.spread} must not exceed --held={options.held}")
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
+    _check_verbs(parser, options)
+    if options.detach and options.ktap:
+        parser.error("--ktap tells a run as it goes on, and nobody listens to one with --detach")
     return options
+
+
+def _check_verbs(parser: _Parser, options: Options) -> None:
+    """Complain of two verbs; --preflight may judge a run that would be detached."""
+    wanted = [name for name in _VERBS if getattr(options, name) not in (False, None)]
+    if options.detach:
+        wanted = ["detach", *(name for name in wanted if name != "preflight")]
+    if len(wanted) > 1:
+        parser.error(f"--{wanted[0]} and --{wanted[1]} exclude each other")
 
 
 def _modern(word: str) -> str:
@@ -154,7 +184,10 @@ def _parser() -> _Parser:
     _add_safety_options(parser.add_argument_group("the host"))
     _add_antagonist_options(parser.add_argument_group("the antagonist"))
     _add_output_options(parser.add_argument_group("output"))
-    _add_verbs(parser.add_argument_group("the bundle itself (no root needed)"))
+    coming_back = parser.add_argument_group("a run that outlives its connection")
+    bundle = parser.add_argument_group("the bundle itself (no root needed)")
+    _add_detached_options(coming_back)
+    _add_verbs(bundle)
     return parser
 
 
@@ -312,6 +345,30 @@ def _add_verbs(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--keep", action="store_true", help="do not remove the scratch directory, and name it"
+    )
+
+
+def _add_detached_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--detach",
+        action="store_true",
+        help="start the run so that it goes on by itself, and return once it has begun",
+    )
+    verbs = group.add_mutually_exclusive_group()
+    verbs.add_argument(
+        "--attach",
+        action="store_true",
+        help="follow such a run, and fetch its result when it is over",
+    )
+    verbs.add_argument(
+        "--status",
+        action="store_true",
+        help="tell how far the run on this host is (JSON unless stdout is a terminal)",
+    )
+    verbs.add_argument(
+        "--stop",
+        action="store_true",
+        help="end the run on this host as SIGTERM does, and wait until the host is clean",
     )
 
 

@@ -12,7 +12,7 @@ from .errors import RunnerError, UsageError
 from .progress import is_writable
 
 _STUCK_MS = 1000
-_STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 class Output:
@@ -119,9 +119,9 @@ def open_output(
     """
     if path is None and (stdout_taken or os.isatty(1)):
         return NoOutput()
-    if stdout_taken and path in _STDOUT_NAMES:
+    if stdout_taken and path in STDOUT_NAMES:
         raise UsageError("--ktap takes stdout; --output-path must name another file")
-    if path is None or path in _STDOUT_NAMES:
+    if path is None or path in STDOUT_NAMES:
         return _open_stdout()
     path = os.path.abspath(path)
     if "\n" in path:

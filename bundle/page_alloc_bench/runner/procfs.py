@@ -52,6 +52,20 @@ def format_list(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 
+def start_ticks(pid: int) -> int | None:
+    """Return when a process began, in clock ticks since boot; None if it has ended.
+
+    Number and time together name a process for good, as a number alone does not. A zombie has
+    ended, also where nobody reaps it.
+    """
+    try:
+        text = read(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # man 5 proc: from the third, the state, on
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
 def online_cpus() -> list[int]:
     """Return the numbers of the CPUs that are online."""
     return parse_list(read(f"{CPUS}/online"))

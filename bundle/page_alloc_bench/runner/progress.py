@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import time
+from collections.abc import Callable
 
 from .errors import NobodyListens
 from .options import PROGRAM
@@ -14,6 +15,7 @@ from .options import PROGRAM
 _UPDATE_S = 0.25  # of the line on a terminal
 _GIB = 1 << 30
 _ERASE_LINE = "\r\x1b[K"
+_GRAVE = (f"{PROGRAM}: warning: ".encode(), f"{PROGRAM}: error: ".encode())
 
 
 class Reporter:
@@ -24,7 +26,14 @@ class Reporter:
     they can be given while cleaning up.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        tell: Callable[[str, str], object] | None = None,
+    ) -> None:
+        """tell: called with the phase and how far it is; whoever gives it does not read stderr."""
         quiet = quiet or not is_writable(2)  # closed by the caller, who wants to hear nothing
         self._quiet = quiet
         self._verbose = verbose
@@ -33,7 +42,9 @@ class Reporter:
         self._updated = 0.0
         self._start = time.monotonic()
         self._phase = ""
-        self._streams = _Streams(stderr=not quiet)
+        self._tell = tell
+        self._streams = _Streams(stderr=not quiet and tell is None)
+        self._passed_on = b""
 
     def watch_stdout(self, *, needed: bool) -> None:
         """Have progress raise NobodyListens if stdout is needed and has no reader any more."""
@@ -45,6 +56,8 @@ class Reporter:
         self._streams.check()
         self._phase = text
         self._updated = 0.0
+        if self._tell:
+            self._tell(text, "")
         if self._terminal:
             self._update(text)
         elif not self._quiet:
@@ -53,12 +66,20 @@ class Reporter:
     def tick(self, text: str = "", size_bytes: int | None = None) -> None:
         """Show how far the phase has come; cheap enough to be called many times a second."""
         self._streams.check()
-        if self._terminal and time.monotonic() - self._updated >= _UPDATE_S:
+        if not self._terminal and self._tell is None:
+            return
+        if time.monotonic() - self._updated >= _UPDATE_S:
+            self._updated = time.monotonic()
             size = "" if size_bytes is None else f": {size_bytes / _GIB:.2f} GiB"
-            self._update(f"{self._phase}{text}{size}")
+            if self._tell:
+                self._tell(self._phase, f"{text.lstrip(', ')}{size}")
+            if self._terminal:
+                self._update(f"{self._phase}{text}{size}")
 
     def finished(self, text: str) -> None:
         """Report one finished step of the phase, such as an iteration with its value."""
+        if self._tell:
+            self._tell(self._phase, text.lstrip(", "))
         if not self._quiet:
             self._print(f"{self._elapsed()} {self._phase}{text}")
 
@@ -91,6 +112,20 @@ class Reporter:
         if not self._quiet:
             self._print(text)
 
+    def pass_on(self, data: bytes) -> None:
+        """Show what another reporter wrote, in pieces; quiet: only its warnings and errors."""
+        if not self._quiet:
+            self._write_bytes(data)
+            return
+        *lines, self._passed_on = (self._passed_on + data).split(b"\n")
+        for line in lines:
+            if line.startswith(_GRAVE):
+                self._write_bytes(line + b"\n")
+
+    def check_readers(self) -> None:
+        """Raise NobodyListens if a stream that is needed has no reader any more."""
+        self._streams.check()
+
     def _elapsed(self) -> str:
         return f"[{time.monotonic() - self._start:7.1f} s]"
 
@@ -106,9 +141,11 @@ class Reporter:
         self._write(f"{erase}{text}\n")
 
     def _write(self, text: str) -> None:
+        self._write_bytes(text.encode("utf-8", "replace"))
+
+    def _write_bytes(self, data: bytes) -> None:
         if self._streams.stderr_gone:
             return
-        data = text.encode("utf-8", "replace")
         try:
             while data:
                 data = data[os.write(2, data) :]

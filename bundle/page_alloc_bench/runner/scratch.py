@@ -50,6 +50,17 @@ class Scratch:
             if child:
                 os.waitpid(int(child), 0)
 
+    def adopt(self) -> tuple[int, ...]:
+        """Answer for the directory from here on, as a child of the process that did so far.
+
+        The keeper is no child of this process. Returns the descriptors to keep open for it.
+        """
+        descriptor = str(sys._xoptions.get(ALIVE_OPTION, "")).partition(":")[0]
+        if not descriptor:
+            return ()
+        sys._xoptions[ALIVE_OPTION] = descriptor
+        return (int(descriptor),)
+
     def remove(self) -> None:
         """Remove the directory and everything in it, unless it is to be kept.
 

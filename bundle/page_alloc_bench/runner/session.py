@@ -31,6 +31,7 @@ from .scratch import Scratch, remove_tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .archive import Archive
+    from .detached.start import Attendant
     from .device import Device
     from .ktap import Ktap
     from .result import Document
@@ -38,14 +39,22 @@ if TYPE_CHECKING:
 _UNLOAD_S = 30.0
 
 
-def run(options: Options, signals: Signals, scratch: Scratch) -> int:
-    """Measure, write the result, clean up, and return the exit code."""
-    reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
+def run(
+    options: Options, signals: Signals, scratch: Scratch, attendant: Attendant | None = None
+) -> int:
+    """Measure, write the result, clean up, and return the exit code.
+
+    attendant: of a run that is detached.
+    """
+    tell = attendant.tell if attendant is not None else None
+    reporter = Reporter(quiet=options.quiet, verbose=options.verbose, tell=tell)
     with ExitStack() as stack:
         ktap: Ktap | None = None
         try:
             ktap = _begin_ktap(options, signals, reporter) if options.ktap else None
-            session = _prepare(stack, options, signals, scratch, reporter=reporter, ktap=ktap)
+            session = _prepare(
+                stack, options, signals, scratch, reporter=reporter, ktap=ktap, attendant=attendant
+            )
         except (RunnerError, Stop, OSError) as error:
             with signals.deferred():
                 signals.finish()
@@ -78,6 +87,7 @@ def _prepare(
     *,
     reporter: Reporter,
     ktap: Ktap | None,
+    attendant: Attendant | None,
 ) -> Session:
     """Check what can be checked before anything is changed, and set up what cleans up."""
     if os.geteuid() != 0:
@@ -88,7 +98,8 @@ def _prepare(
         claim = stack.enter_context(single.claim())
         findings = _preflight(options, reporter)
         stack.enter_context(protect.from_oom_killer())
-        dog = watchdog.Watchdog([claim.fileno()])
+        locked = [attendant.directory] if attendant is not None else []
+        dog = watchdog.Watchdog([claim.fileno(), *locked])
         stack.callback(dog.dismiss)
         if scratch.path and not scratch.keep:
             dog.expect(watchdog.TREE, scratch.path)
@@ -111,6 +122,7 @@ def _prepare(
         cpus=cpus,
         findings=findings,
         ktap=ktap,
+        attendant=attendant,
     )
 
 
@@ -159,6 +171,7 @@ class Session:
         cpus: list[int],
         findings: list[dict[str, Any]],
         ktap: Ktap | None,
+        attendant: Attendant | None,
     ) -> None:
         self._options = options
         self._scratch = scratch
@@ -169,6 +182,7 @@ class Session:
         self._cpus = cpus
         self._findings = findings
         self._ktap = ktap
+        self._attendant = attendant
         self._document: Document | None = None
         self._built: tuple[bytes, dict[str, Any]] | None = None
         self._unloaded: bool | None = None  # None: nothing to unload
@@ -224,6 +238,8 @@ class Session:
             device = self._load(host)
             if self._ktap is not None:
                 self._ktap.loaded(self._document)
+        if self._attendant is not None:
+            self._attendant.begun()
         workload.Workload(
             options=self._options,
             cpus=self._cpus,
@@ -337,6 +353,8 @@ class Session:
                 if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
                     self._out.write(document.chunks(), self._signals.let_in)
                     self._written = True
+                    if self._attendant is not None:
+                        self._attendant.written()
                 self._summarize(document)
                 self._signals.finish()
         except (RunnerError, Stop) as error:

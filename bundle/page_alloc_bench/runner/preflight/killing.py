@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from page_alloc_bench.runner import cgroup
@@ -98,6 +99,33 @@ class OomPolicy(Check):
             yield self.finding(f"{units[-1]} has OOMPolicy={policy}")
 
 
+class SessionKilled(Check):
+    """logind's KillUserProcesses, if the run is to be detached."""
+
+    name = "kill-user-processes"
+    severity = REFUSE
+    meaning = "systemd ends all that was started in a login session, this run too, at its logout"
+    advice = "start it in a scope of its own: systemd-run --scope $PWD/bench.run --detach"
+
+    def found(self, host: Host) -> str | None:
+        """Ask logind, if this process is in a login session; it spares some users, root as a rule.
+
+        logind.conf(5): KillUserProcesses, KillOnlyUsers, KillExcludeUsers.
+        """
+        if not host.options.detach or not host.exists("run/systemd/system"):
+            return None
+        session = next((re.match(r"session-(\w+)\.scope$", unit) for unit in _units(host)), None)
+        if session is None or _logind(host, "KillUserProcesses") != "yes":
+            return None
+        user = _logind(host, "Name", session[1])
+        only, spared = (
+            (_logind(host, name) or "").split() for name in ("KillOnlyUsers", "KillExcludeUsers")
+        )
+        if user in spared or (only and user not in only):
+            return None
+        return f"KillUserProcesses is on for the login session of {user or 'an unknown user'}"
+
+
 class OomGroup(Check):
     """memory.oom.group of our memory cgroup."""
 
@@ -132,6 +160,12 @@ class KernelLog(Check):
         return None
 
 
+def _logind(host: Host, name: str, *session: str) -> str | None:
+    """Return a property of logind, or of a session that it knows; None if there is no telling."""
+    show = ("show-session", f"--property={name}", "--value", *session)
+    return host.command("usr/bin/loginctl", *show) or host.command("bin/loginctl", *show)
+
+
 def _units(host: Host) -> list[str]:
     """Return the units of systemd that this process is in, outermost first."""
     for line in (host.read("proc/self/cgroup") or "").splitlines():
@@ -149,6 +183,7 @@ CHECKS = (
     Overcommit(),
     OomDaemon(),
     OomPolicy(),
+    SessionKilled(),
     OomGroup(),
     KernelLog(),
 )

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""--detach: start a run in a session of its own, and return when it has really begun.
+
+The process that the user started forks the run and stays until nothing can stand in its way any
+more: it shows what the run says, and ends as the run does if the run does not get that far. The
+run waits for it to be gone before anything is measured, for its memory would be counted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+from page_alloc_bench.runner import session
+from page_alloc_bench.runner.errors import (
+    EXIT_COMPLETE,
+    EXIT_FAILED,
+    EXIT_SIGNAL_BASE,
+    HostUnfitError,
+    Interrupted,
+    RunnerError,
+    Stop,
+    describe,
+)
+from page_alloc_bench.runner.lifecycle import Signals
+from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.output import STDOUT_NAMES
+from page_alloc_bench.runner.progress import Reporter
+from page_alloc_bench.runner.scratch import Scratch
+
+from . import kept, verbs
+from .kept import Kept
+
+_POLL_S = 0.05
+_GOING_S = 10.0  # a starter that is stopped, or whose stderr nobody reads, is not waited for
+
+
+class Attendant:
+    """What a detached run has besides: it tells the state file how far it is."""
+
+    def __init__(self, state: kept.State, directory: int, starter: int) -> None:
+        """directory: the descriptor that holds the lock. starter: PID of who forked the run."""
+        self._state = state
+        self.directory = directory
+        self._starter = starter
+
+    def tell(self, phase: str, progress: str = "") -> None:
+        """Say how far the run is."""
+        self._state.update(phase=phase, progress=progress)
+
+    def begun(self) -> None:
+        """Say that the run has begun, and wait until who started it has gone."""
+        self._state.update(begun=True)
+        deadline = time.monotonic() + _GOING_S
+        while os.getppid() == self._starter and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def written(self) -> None:
+        """Say that the result is whole."""
+        self._state.update(written=True)
+
+    def ended(self, code: int) -> None:
+        """Say how the run ended."""
+        self._state.update(exit_code=code, ended_s=time.monotonic())
+
+
+def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
+    """Start a run and return the exit code: in the run itself, which is another process.
+
+    The process that called this does not come back. Raises Stop before there is a run.
+    """
+    if options.output_path in STDOUT_NAMES:
+        options.output_path = None
+    if options.output_path is not None:
+        options.output_path = os.path.abspath(options.output_path)
+    starter = os.getpid()
+    with signals.deferred():
+        try:
+            directory = _make_directory()
+        except (RunnerError, OSError) as error:
+            _say(f"error: {describe(error)}")
+            return session.exit_code(error)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            directory.remove()
+            _say(f"error: cannot start a process: {error.strerror}")
+            return EXIT_FAILED
+        if pid:
+            directory.close()
+            _leave(pid, options, signals)
+        attendant = _settle(directory, options, scratch, starter)
+    return _run(options, signals, scratch, attendant)
+
+
+def _make_directory() -> Kept:
+    """Return a new directory for the run. Raises HostUnfitError if there is one, and OSError."""
+    kept.require_root()
+    with suppress(FileExistsError):
+        return Kept.make()
+    _require_leftover()
+    return Kept.make()
+
+
+def _require_leftover() -> None:
+    """Remove a directory that no run has written to. Raises HostUnfitError if one has."""
+    directory = Kept.find()
+    if directory is None:
+        return
+    try:
+        found = verbs.look(directory)
+        if found is None and directory.is_over():
+            directory.remove()  # its maker was killed at once
+        else:
+            raise HostUnfitError(verbs.in_the_way(found))
+    finally:
+        directory.close()
+
+
+# In the run.
+
+
+def _settle(directory: Kept, options: Options, scratch: Scratch, starter: int) -> Attendant:
+    """Be a process that nothing ties to where it was started; return its attendant."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    result = directory.open(kept.RESULT, os.O_WRONLY)
+    log = directory.open(kept.LOG, os.O_WRONLY | os.O_APPEND)
+    for standard, descriptor in enumerate((null, result, log)):
+        os.dup2(descriptor, standard)
+    state = directory.open(kept.STATE, os.O_WRONLY)
+    needed = {0, 1, 2, state, directory.descriptor, *scratch.adopt()}
+    _close_all_but(needed)
+    os.chdir("/")
+    return Attendant(kept.begin_state(state, options.output_path), directory.descriptor, starter)
+
+
+def _close_all_but(needed: set[int]) -> None:
+    """Close the descriptors that we were given: the other end may wait for that, as sshd does."""
+    for descriptor in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+        if descriptor not in needed:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue  # it was listdir's own
+
+
+def _run(options: Options, signals: Signals, scratch: Scratch, attendant: Attendant) -> int:
+    """Do the run, and note how it ended."""
+    code = EXIT_FAILED
+    try:
+        code = session.run(options, signals, scratch, attendant)
+    except Stop as stop:
+        code = stop.exit_code
+        raise
+    finally:
+        attendant.ended(code)
+    return code
+
+
+# In the process that the user started.
+
+
+def _leave(pid: int, options: Options, signals: Signals) -> NoReturn:
+    """See the run off, and end this process.
+
+    None of its callers may clean up: what they would remove is the run's by now.
+    """
+    code = EXIT_FAILED
+    try:
+        code = _see_off(pid, options, signals)
+    except Stop as stop:
+        code = stop.exit_code  # the connection has dropped: the run goes on, as it was asked to
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _see_off(pid: int, options: Options, signals: Signals) -> int:
+    """Show what the run says until it has begun or ended; return the exit code."""
+    reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
+    directory = Kept.find()
+    if directory is None:
+        raise RunnerError("the directory of the run has gone")
+    watched = _Beginning(pid, directory)
+    with signals.deferred():
+        verbs.follow(directory, reporter, watched.is_decided, lambda: _pause(pid, signals))
+        signals.finish()
+    if watched.code is None:
+        reporter.hint(_how_to_come_back(pid, options))
+        return EXIT_COMPLETE
+    directory.remove()
+    return watched.code
+
+
+class _Beginning:
+    """Waits for a run to begin. code: how it ended before that, None if it has begun."""
+
+    def __init__(self, pid: int, directory: Kept) -> None:
+        self._pid = pid
+        self._state = directory.reader(kept.STATE)
+        self.code: int | None = None
+
+    def is_decided(self) -> bool:
+        """Return whether the run has begun or ended."""
+        ended, status = os.waitpid(self._pid, os.WNOHANG)
+        if (kept.read_state(self._state) or {}).get("begun"):
+            return True
+        if ended and os.WIFSIGNALED(status):
+            self.code = EXIT_SIGNAL_BASE + os.WTERMSIG(status)
+        elif ended:
+            self.code = os.WEXITSTATUS(status)
+        return bool(ended)
+
+
+def _pause(pid: int, signals: Signals) -> None:
+    """Wait a little; pass on a wish to stop. Raises Interrupted if it was but the terminal's end.
+
+    The run decides what becomes of the wish, and we go on to tell what it did.
+    """
+    time.sleep(_POLL_S)
+    try:
+        signals.let_in()
+    except Interrupted as stop:
+        import signal
+
+        if stop.signum == signal.SIGHUP:
+            raise
+        os.kill(pid, stop.signum)
+
+
+def _how_to_come_back(pid: int, options: Options) -> str:
+    fetched = "follows it" if options.output_path else "follows it and fetches the result"
+    goes_to = f"; the result goes to {options.output_path}" if options.output_path else ""
+    return (
+        f"the run goes on as PID {pid}: --status looks at it, --attach {fetched}, --stop ends it"
+        f"{goes_to}"
+    )
+
+
+def _say(text: str) -> None:
+    print(f"{kept.NAME}: {text}", file=sys.stderr)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs that outlive their connection, over real connections that really drop.
+
+The guest is small, for a run takes as long as filling its memory does.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import lab
+from page_alloc_bench.runner import result
+from page_alloc_bench.targets.guest import Guest
+
+BUNDLE = "/home/bench/bench.run"
+OPTIONS = ["--iterations=1", "--alloc-orders=4", "--held=200", "--spread=100", "--sample-size=1000"]
+LONG = ["--iterations=10", *OPTIONS[1:]]  # half a minute and more
+ENDLESS = ["--iterations=1000", *OPTIONS[1:]]
+KEPT = "/run/page-alloc-bench"
+FREE_SLACK = 12 << 20  # what comes and goes in slab and on lists; a lost order-4 run is 50 MiB
+# Files, modules, devices and processes that a run makes; what the kernel complains of.
+TRACES = """
+import json, os, re, subprocess
+
+def read(path):
+    try:
+        return open(path).read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+places = "/dev/shm", "/var/tmp", "/tmp", "/run", "/root", "/home/bench"
+processes = [
+    comm for pid in filter(str.isdigit, os.listdir("/proc"))
+    if (comm := read(f"/proc/{pid}/comm").strip()).startswith(("pab-", "pab_"))
+    or "bench.run" in read(f"/proc/{pid}/cmdline")
+]
+log = subprocess.run(["dmesg"], capture_output=True, text=True).stdout.splitlines()
+print(json.dumps([
+    sorted(f"{place}/{name}" for place in places for name in os.listdir(place)),
+    sorted(line.split()[0] for line in open("/proc/modules")),
+    os.path.exists("/dev/page_alloc_bench"),
+    sorted(processes),
+    [line for line in log if re.search("WARNING|BUG|Oops", line)],
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def host(bundle: Path) -> Iterator[Guest]:
+    with Guest(kernel="6.1", cpus=4, nodes=2, memory="768M") as guest:
+        guest.copy_to(bundle, BUNDLE)
+        guest.run([BUNDLE, "--quiet", *OPTIONS])  # fills slab and per-CPU lists
+        yield guest
+
+
+@pytest.fixture
+def clean(host: Guest) -> Iterator[Guest]:
+    """The host, which must be as it was when the test is over."""
+    before, free = lab.python(host, TRACES), lab.free_bytes(host)
+    yield host
+    assert eventually(lambda: lab.python(host, TRACES) == before), (
+        before,
+        lab.python(host, TRACES),
+    )
+    assert free - lab.free_bytes(host) < FREE_SLACK
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def connect(
+    host: Guest, *words: str, user: str = "root", tty: bool = False
+) -> subprocess.Popen[str]:
+    """Run a command over a connection of its own, which dies with the process returned."""
+    ssh, *options = host._ssh_options("ssh", user)
+    return subprocess.Popen(
+        [ssh, "-S", "none", "-tt" if tty else "-T", *options, "guest", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def status(host: Guest) -> dict[str, Any]:
+    done = host.run([BUNDLE, "--status"], check=False)
+    told: dict[str, Any] = json.loads(done.stdout)
+    codes = {"running": 0, "ended": 10, "killed": 11, "none": 12}
+    assert (done.returncode, done.stderr) == (codes[told["state"]], "")
+    return told
+
+
+def reach(host: Guest, phase: str) -> int:
+    """Wait until the run is in that phase; return its PID."""
+    assert eventually(lambda: phase in status(host).get("phase", ""))
+    return int(status(host)["pid"])
+
+
+def detach(host: Guest, *options: str, before: str = "") -> None:
+    done = host.run(f"{before} {BUNDLE} --detach {' '.join(options)}", check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "--status looks at it" in done.stderr
+
+
+def document(text: str) -> dict[str, Any]:
+    """A result, held to its schema."""
+    read: dict[str, Any] = json.loads(text)
+    jsonschema.Draft202012Validator(result.schema()).validate(read)
+    return read
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
+    """Started by an ordinary user through sudo; --attach is cut off, and comes back."""
+    starter = connect(clean, "sudo", BUNDLE, "--detach", *LONG, user="bench", tty=tty)
+    out, err = starter.communicate(timeout=60)
+    assert starter.returncode == 0, err
+    assert "--status looks at it" in out + err
+    pid = status(clean)["pid"]
+    assert status(clean)["state"] == "running"
+
+    attached = connect(clean, "sudo", BUNDLE, "--attach", user="bench", tty=tty)
+    stream = attached.stdout if tty else attached.stderr
+    assert stream is not None
+    while "order 4, idle" not in stream.readline():
+        assert attached.poll() is None
+    attached.kill()
+    attached.communicate()
+    attaching = "ps -eo args | grep -q '[b]ench.run --attach'"
+    assert eventually(lambda: clean.run(attaching, check=False).returncode != 0)
+    assert (status(clean)["state"], status(clean)["pid"]) == ("running", pid)
+
+    done = clean.run([BUNDLE, "--attach"], check=False)
+    assert done.returncode == 0, done.stderr
+    read = document(done.stdout)
+    assert read["run"]["complete"] is True
+    assert len(read["antagonized_available_bytes_order4"]) == 10
+    for line in ("order 4, idle, iteration 1 of 10", "allocations/s per CPU"):
+        assert line in done.stderr
+    assert status(clean)["state"] == "none"
+
+
+def test_what_is_measured_is_what_an_ordinary_run_measures(clean: Guest) -> None:
+    """It takes no more memory, nor does what it was started by."""
+    ordinary = json.loads(clean.run([BUNDLE, "--quiet", *OPTIONS]).stdout)
+    detach(clean, *OPTIONS)
+    assert eventually(
+        lambda: clean.run(["test", "-s", f"{KEPT}/result"], check=False).returncode == 0
+    )
+    detached = json.loads(clean.run([BUNDLE, "--attach", "--quiet"]).stdout)
+    name = "idle_available_bytes_order4"
+    assert detached[name][0] == pytest.approx(ordinary[name][0], rel=0.03)
+
+
+def test_it_is_small_and_holds_on_to_little(clean: Guest) -> None:
+    detach(clean, *ENDLESS)
+    pid = reach(clean, "idle")
+    code = f"""
+import json, os, re
+def pss(pid):
+    text = open(f"/proc/{{pid}}/smaps_rollup").read()
+    return int(re.search(r"^Pss: +(\\d+)", text, re.M)[1]) << 10
+children = open("/proc/{pid}/task/{pid}/children").read().split()
+dogs = [pid for pid in children if "pab-watchdog" in open(f"/proc/{{pid}}/comm").read()]
+used = sum(os.stat(f"{KEPT}/{{name}}").st_blocks * 512 for name in os.listdir("{KEPT}"))
+size = sum(map(pss, [{pid}, *dogs]))
+print(json.dumps([size, len(dogs), used, os.stat("{KEPT}").st_mode & 0o777]))
+"""
+    size, dogs, used, mode = lab.python(clean, code)
+    assert (dogs, mode) == (1, 0o700)
+    assert size <= 25_000_000
+    assert used <= 16 << 10
+    clean.run([BUNDLE, "--stop"])
+    clean.run([BUNDLE, "--attach"], check=False)
+
+
+@pytest.mark.parametrize("phase", ["idle", "antagonized"])
+def test_stop_leaves_a_clean_host_and_a_truthful_partial_result(clean: Guest, phase: str) -> None:
+    detach(clean, *(ENDLESS if phase == "idle" else OPTIONS))
+    pid = reach(clean, phase)
+    done = clean.run([BUNDLE, "--stop"], check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"waiting for PID {pid} to end" in done.stderr
+    assert "the host is clean" in done.stderr
+    assert "page_alloc_bench" not in clean.run(["cat", "/proc/modules"]).stdout
+    told = status(clean)
+    assert (told["state"], told["exit_code"], told["host_is_clean"]) == ("ended", 143, True)
+    done = clean.run([BUNDLE, "--attach"], check=False)
+    assert done.returncode == 143
+    read = document(done.stdout)
+    assert read["run"]["complete"] is False
+    assert read["run"]["ended"]["reason"] == "stopped by SIGTERM"
+    assert "antagonized_available_bytes_order4" not in read
+    assert ("idle_available_bytes_order4" in read) == (phase == "antagonized")
+
+
+def test_stop_ends_an_ordinary_run_whose_connection_hangs(clean: Guest) -> None:
+    ordinary = connect(clean, BUNDLE, "--output-path", "/run/result.json", *ENDLESS)
+    assert eventually(lambda: status(clean)["state"] == "running")
+    assert eventually(lambda: "page_alloc_bench" in clean.run(["cat", "/proc/modules"]).stdout)
+    ordinary.send_signal(signal.SIGSTOP)
+    assert clean.run([BUNDLE, "--stop"], check=False).returncode == 0
+    assert status(clean)["state"] == "none"
+    assert document(clean.run(["cat", "/run/result.json"]).stdout)["run"]["complete"] is False
+    clean.run(["rm", "/run/result.json"])
+    ordinary.send_signal(signal.SIGCONT)
+    ordinary.communicate()
+    assert ordinary.returncode == 143
+
+
+@pytest.mark.parametrize("python", ["", "embedded"])
+def test_after_kill_9_the_host_is_clean_and_the_words_remain(clean: Guest, python: str) -> None:
+    detach(clean, *ENDLESS, before=f"PAGE_ALLOC_BENCH_PYTHON={python}")
+    pid = reach(clean, "idle")
+    clean.run(["kill", "-9", str(pid)])
+    assert eventually(lambda: status(clean)["host_is_clean"])
+    told = status(clean)
+    assert (told["state"], told["exit_code"]) == ("killed", 137)
+    done = clean.run([BUNDLE, "--attach"], check=False)
+    assert (done.returncode, done.stdout) == (137, "")
+    assert "order 4, idle" in done.stderr
+    assert "was killed" in done.stderr
+
+
+def test_by_the_embedded_python_it_is_the_same(clean: Guest) -> None:
+    detach(clean, *OPTIONS, before="PAGE_ALLOC_BENCH_PYTHON=embedded")
+    done = clean.run([BUNDLE, "--attach"], check=False)
+    assert done.returncode == 0, done.stderr
+    assert document(done.stdout)["run"]["python"]["embedded"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        ([], 3, "vm.panic_on_oom is 1"),
+        (["--accept=panic-on-oom", "--output-path=/nonexistent/result"], 2, "cannot write to"),
+        (["--accept=panic-on-oom", "--alloc-orders=40"], 2, "order 40 is too large"),
+        (["--iterations=0"], 2, "is no whole number"),
+        (["--accept=panic-on-oom", "--held=10000000", "--spread=1"], 3, "lower --held"),
+    ],
+)
+def test_what_is_refused_is_refused_at_once(
+    clean: Guest, options: list[str], code: int, text: str
+) -> None:
+    clean.run(["sysctl", "-q", "vm.panic_on_oom=1"])
+    try:
+        done = clean.run([BUNDLE, "--detach", *options], check=False)
+    finally:
+        clean.run(["sysctl", "-q", "vm.panic_on_oom=0"])
+    assert (done.returncode, done.stdout) == (code, "")
+    assert text in done.stderr
+    assert status(clean)["state"] == "none"
+
+
+def test_a_module_that_is_in_use_is_told_at_once(clean: Guest) -> None:
+    lab.install(clean)
+    clean.run(["insmod", f"{lab.IN_GUEST}/page_alloc_bench.ko"])
+    done = clean.run(f"{BUNDLE} --detach 3</dev/page_alloc_bench", check=False)
+    assert done.returncode == 3
+    assert "is loaded and in use" in done.stderr
+    clean.run(["rmmod", "page_alloc_bench"])
+
+
+def test_only_root_may_look_and_no_second_one_starts(clean: Guest) -> None:
+    detach(clean, *ENDLESS)
+    pid = reach(clean, "idle")
+    for verb in ("--status", "--attach", "--stop"):
+        done = clean.run([BUNDLE, verb], user="bench", check=False)
+        assert (done.returncode, done.stdout) == (3, "")
+    assert clean.run(["ls", KEPT], user="bench", check=False).returncode != 0
+    for words in (["--detach"], []):
+        done = clean.run([BUNDLE, *words, *OPTIONS], check=False)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"(PID {pid})" in done.stderr
+    clean.run([BUNDLE, "--stop"])
+    done = clean.run([BUNDLE, "--detach", *OPTIONS], check=False)
+    assert done.returncode == 3
+    assert "has not been fetched" in done.stderr
+    assert clean.run(f"{BUNDLE} --attach >/dev/null", check=False).returncode == 143
