@@ -6,6 +6,7 @@ tests/faults has the same with the kernel module and real connections.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -515,6 +516,24 @@ def test_removing_one_leaves_a_newer_one_alone(parent: Path) -> None:
     )
     second.remove()
     assert not (parent / kept.NAME).exists()
+
+
+def test_without_room_for_its_files_nothing_is_left(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = kept.Kept.open
+
+    def full(self: kept.Kept, name: str, flags: int) -> int:
+        if name == kept.RESULT:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(self, name, flags)
+
+    monkeypatch.setattr(kept.Kept, "open", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept.Kept.make()
+    assert list(parent.iterdir()) == []
+    with open("/dev/full", "wb") as file, pytest.raises(OSError, match="No space left"):
+        kept.begin_state(file.fileno(), None)
 
 
 def test_a_process_that_has_but_the_number_of_the_run_is_not_it(tmp_path: Path) -> None:

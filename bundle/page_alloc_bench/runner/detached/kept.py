@@ -77,8 +77,13 @@ class Kept:
         kept = cls(path, os.open(path, _DIRECTORY))
         fcntl.flock(kept.descriptor, fcntl.LOCK_EX)
         os.fchmod(kept.descriptor, 0o700)  # whatever the umask is
-        for name in (STATE, LOG, RESULT):
-            os.close(kept.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            for name in (STATE, LOG, RESULT):
+                os.close(kept.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except OSError:
+            kept.remove()
+            kept.close()
+            raise
         return kept
 
     def open(self, name: str, flags: int) -> int:
@@ -137,25 +142,30 @@ class State:
         """Change what the file says. A file system that is full costs the news, not the run."""
         self.values.update(values)
         with suppress(OSError):
-            os.pwrite(self._descriptor, json.dumps(self.values).encode() + b"\n", 0)
+            self.write()
+
+    def write(self) -> None:
+        """Write the file. Raises OSError."""
+        os.pwrite(self._descriptor, json.dumps(self.values).encode() + b"\n", 0)
 
 
 def begin_state(descriptor: int, output_path: str | None) -> State:
-    """Return the state of the run that this process is, begun now."""
+    """Return the state of the run that this process is, begun now. Raises OSError."""
     state = State(descriptor)
-    state.update(
-        pid=os.getpid(),
-        start_ticks=procfs.start_ticks(os.getpid()),
-        started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        started_s=time.monotonic(),
-        ended_s=None,
-        output_path=output_path,
-        begun=False,
-        phase="start",
-        progress="",
-        written=False,
-        exit_code=None,
-    )
+    state.values = {
+        "pid": os.getpid(),
+        "start_ticks": procfs.start_ticks(os.getpid()),
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started_s": time.monotonic(),
+        "ended_s": None,
+        "output_path": output_path,
+        "begun": False,
+        "phase": "start",
+        "progress": "",
+        "written": False,
+        "exit_code": None,
+    }
+    state.write()
     return state
 
 

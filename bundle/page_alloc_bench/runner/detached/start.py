@@ -92,7 +92,11 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
         if pid:
             directory.close()
             _leave(pid, options, signals)
-        attendant = _settle(directory, options, scratch, starter)
+        try:
+            attendant = _settle(directory, options, scratch, starter)
+        except OSError as error:
+            _say(f"error: {describe(error)}")
+            return EXIT_FAILED
     return _run(options, signals, scratch, attendant)
 
 
