@@ -16,6 +16,7 @@ fault has been done, and nobody reads the result before.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -25,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -109,11 +110,22 @@ def kernel_log() -> list[str]:
     return str(say("dmesg")[1]).splitlines()
 
 
+def _spare_the_kernel() -> None:
+    """Let the kernel's own threads of the last CPU run in spite of a hog: RCU would complain."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        name = read(f"/proc/{pid}/comm").strip()
+        if re.fullmatch(
+            rf"rcu_(preempt|sched)|(ksoftirqd|rcuc)/{LAST_CPU}|kworker/{LAST_CPU}:.*", name
+        ):
+            os.sched_setscheduler(int(pid), os.SCHED_FIFO, os.sched_param(2))
+
+
 def _make_hog() -> subprocess.Popen[bytes]:
     """Return a stopped process that takes the last CPU for itself as soon as it goes on."""
     spin = (
-        f"import os, signal; os.sched_setaffinity(0, {{{LAST_CPU}}}); os.nice(-20)\n"
+        f"import os, signal; os.sched_setaffinity(0, {{{LAST_CPU}}})\n"
         "open('/proc/self/oom_score_adj', 'w').write('-1000')\n"
+        "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\n"
         "os.kill(os.getpid(), signal.SIGSTOP)\nwhile True: pass"
     )
     hog = subprocess.Popen([sys.executable, "-c", spin])
@@ -178,12 +190,11 @@ class Run:
             time.sleep(0.01)
 
     def _starve_a_worker(self, order: int) -> None:
-        """Leave a worker next to no time, from findlimit's end on: steady state does not come."""
-        (worker,) = named(f"pab/{LAST_CPU}")
-        os.sched_setscheduler(worker, os.SCHED_IDLE, os.sched_param(0))
+        """Leave a worker no time at all, from findlimit's end on: steady state does not come."""
         if ["idle", order] not in self.request["moments"]:
             self._await(lambda: named("pab-findlimit"))
         self._await(lambda: not named("pab-findlimit"))
+        _spare_the_kernel()
         self._hogging = self._hogs.pop()
         self._hogging.send_signal(signal.SIGCONT)
 
@@ -283,8 +294,20 @@ def take_cpu_away(_run: Run) -> None:
     write(path, 1)
 
 
+@contextlib.contextmanager
+def held_child() -> Iterator[None]:
+    """Keep findlimit's child, and with it the phase, from ending meanwhile."""
+    children = named("pab-findlimit")
+    for pid in children:
+        os.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in children:
+        os.kill(pid, signal.SIGCONT)
+
+
 def start_another(run: Run) -> None:
-    run.told.append(say(BENCH, *NEXT_RUN))
+    with held_child():
+        run.told.append(say(BENCH, *NEXT_RUN))
 
 
 def force_rmmod(run: Run) -> None:
@@ -293,9 +316,10 @@ def force_rmmod(run: Run) -> None:
         ["rmmod", "-f", "page_alloc_bench"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     run.others.append(forced)
-    plain = say("rmmod", "page_alloc_bench")
-    time.sleep(1)
-    run.told.append([forced.poll(), *plain])
+    with held_child():
+        plain = say("rmmod", "page_alloc_bench")
+        time.sleep(1)
+        run.told.append([forced.poll(), *plain])
 
 
 def offer_another_victim(run: Run) -> None:
@@ -304,12 +328,11 @@ def offer_another_victim(run: Run) -> None:
         "open('/proc/self/oom_score_adj', 'w').write('1000')\n"
         "held = bytearray(b'x') * (20 << 20)\nprint(flush=True)\nimport time; time.sleep(600)"
     )
-    (child,) = named("pab-findlimit")
-    os.kill(child, signal.SIGSTOP)
-    victim = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
-    victim.stdout.readline()
-    write(f"/proc/{child}/oom_score_adj", 0)
-    os.kill(child, signal.SIGCONT)
+    with held_child():
+        (child,) = named("pab-findlimit")
+        victim = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+        victim.stdout.readline()
+        write(f"/proc/{child}/oom_score_adj", 0)
     run.told.append([victim.wait(CLEAN_S), victim.pid])
 
 
@@ -324,6 +347,17 @@ def hold_until_timeout(run: Run) -> None:
     for pid in named("pab-findlimit"):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(max(0, run.started + run.request["timeout_s"] + 2 - time.monotonic()))
+
+
+def look_at_memory(run: Run) -> None:
+    """No fault: what the run takes of the memory that it measures, findlimit's child left out."""
+    sizes = {"Pss": 0, "Anonymous": 0}
+    for pid, name in processes().items():
+        rollup = "" if name == "pab-findlimit" else read(f"/proc/{pid}/smaps_rollup")
+        for key in sizes:
+            found = re.search(rf"^{key}: +(\d+)", rollup, re.M)
+            sizes[key] += int(found[1]) * 1024 if found else 0
+    run.told.append(sizes)
 
 
 FAULTS: dict[str, Callable[[Run], None]] = {
@@ -342,6 +376,7 @@ FAULTS: dict[str, Callable[[Run], None]] = {
     "rmmod -f": force_rmmod,
     "offer another victim": offer_another_victim,
     "stop the runner": stop_for_long,
+    "look at its memory": look_at_memory,
 }
 
 
@@ -380,6 +415,7 @@ def main() -> None:
         os.makedirs(CROWDED, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24M", "tmpfs", CROWDED], check=True)
     before, free, log_before = traces(), free_bytes(), kernel_log()[-1:]
+    write("/proc/sys/kernel/sched_rt_runtime_us", -1)  # or the hog leaves others a twentieth
     fault, run = FAULTS[request["fault"]], Run(request)
     try:
         for phase, order in request["moments"]:

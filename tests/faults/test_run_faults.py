@@ -8,6 +8,7 @@ provoke.py does it in a guest, which is small, for a run takes as long as fillin
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,37 @@ def test_the_runner_stopped_for_half_a_minute(host: Guest, attempt: Attempt) -> 
     for phase, order in WITH_A_CHILD:
         about = f"{phase} at order {order}, iteration 1: this process did not run for"
         assert any(text.startswith(about) for text in read["run"]["warnings"])
+
+
+def test_twenty_runs_in_a_row_lose_nothing(host: Guest, attempt: Attempt) -> None:
+    attempt("20 runs in a row", "free memory does not drift", "from the first to the last")
+    script = f"""
+import json, subprocess, sys
+sys.path.insert(0, {lab.IN_GUEST!r})
+import provoke
+free = []
+for number in range(21):
+    order = 4 * (number % 2)
+    command = [{BENCH!r}, "--iterations=1", "--held=200", "--spread=100", "--quiet"]
+    subprocess.run([*command, f"--alloc-orders={{order}}"], check=True, stdout=subprocess.DEVNULL)
+    free.append(provoke.free_bytes())
+print(json.dumps(free))
+"""
+    _first, *free = json.loads(host.run(["python3", "-B", "-c", script], timeout=1800).stdout)
+    middle = statistics.median(free)
+    lost = -20 * statistics.linear_regression(range(20), free).slope
+    assert lost < 0.005 * middle, free
+    assert min(free) > 0.995 * middle, free
+
+
+def test_memory_is_small_and_the_same_in_both_phases(host: Guest) -> None:
+    """Of runner and watchdog.
+
+    The proportional set size depends on how much the child still shares, and on what of Python's
+    text the kernel has just thrown out; what stays the same is the memory that is our own.
+    """
+    idle, antagonized = provoke(host, "look at its memory", [("idle", 0), ("antagonized", 0)])[
+        "told"
+    ]
+    assert max(idle["Pss"], antagonized["Pss"]) <= 25_000_000
+    assert abs(idle["Anonymous"] - antagonized["Anonymous"]) <= 1_000_000
