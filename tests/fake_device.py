@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from array import array
 from collections.abc import Callable, Collection
@@ -32,6 +33,11 @@ def bucket(ns: int) -> int:
     return low
 
 
+def _latency_ns(rng: random.Random) -> float:
+    """Return a latency as a server has them: one in a thousand waits for something."""
+    return (60 + rng.lognormvariate(6.0, 0.7)) * (1 if rng.random() < 0.999 else 2000)
+
+
 class FakeDevice:
     """What Workload needs of a Device.
 
@@ -44,7 +50,7 @@ class FakeDevice:
         nodes: dict[int, int],
         *,
         timed: int = 1000,
-        latency_ns: Callable[[random.Random], float] = lambda rng: rng.lognormvariate(6.0, 0.7),
+        latency_ns: Callable[[random.Random], float] = _latency_ns,
         step_ns: Callable[[int], int] = lambda _cpu: 20,
     ) -> None:
         self._nodes = nodes
@@ -102,7 +108,9 @@ class FakeDevice:
         kind = (cpu % _KINDS, int(latency_class), step)
         if kind not in self._kinds:
             self._kinds[kind] = self._make(kind)
-        return self._kinds[kind]
+        one = self._kinds[kind]
+        # Memory of its own each time, as the real one has.
+        return dataclasses.replace(one, histogram=one.histogram[:], sample=one.sample[:])
 
     def _make(self, kind: tuple[int, int, int]) -> Latency:
         """Make latencies: a sample as large as the module's, and a histogram of as many as asked.

@@ -352,6 +352,10 @@ def test_cpus_and_memory_are_spread_over_the_nodes(
 
 def test_defaults_and_instruction_counting() -> None:
     assert machine.machine(None, None, "2G") == machine.Machine(4, 2, 2048)
+    with pytest.raises(TargetError, match="cannot lack memory"):
+        machine.machine(4, 2, "2G", memoryless=(0,))
+    with pytest.raises(TargetError, match="cannot lack memory"):
+        machine.machine(4, 2, "2G", memoryless=(2,))
     counting = machine.machine(None, None, "2G", icount=True)
     assert counting == machine.Machine(1, 1, 2048, icount=True)
     line = " ".join(counting.arguments())

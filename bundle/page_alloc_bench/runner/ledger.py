@@ -61,16 +61,16 @@ class Ledger:
 def now(root: str = "/") -> Ledger:
     """Return how it is now."""
     sizes = procfs.parse_meminfo(Path(root, "proc/meminfo").read_text())
-    zones = Path(root, "proc/zoneinfo").read_text()
+    pcp, least = procfs.zone_pages(root)
     return Ledger(
         total=sizes["MemTotal"],
         free=sizes["MemFree"],
-        pcp=_sum_pages(r"^ +count: +(\d+)$", zones),
+        pcp=pcp * page_size(),
         user=sum(sizes[name] for name in _LISTS),
         slab=sizes["Slab"],
         page_tables=sizes["PageTables"] + sizes.get("SecPageTables", 0),
         kernel_stack=sizes["KernelStack"],
-        min_watermark=_sum_pages(r"^ +min +(\d+)$", zones),
+        min_watermark=least * page_size(),
     )
 
 
@@ -96,8 +96,3 @@ def at_kill(report: Sequence[str]) -> Ledger | None:
         kernel_stack=kernel_stack_kib << 10,
         min_watermark=sum(int(zone[1]) for zone in zones) << 10,
     )
-
-
-def _sum_pages(pattern: str, text: str) -> int:
-    """Return the sum of the numbers of pages that pattern finds in text, in bytes."""
-    return sum(map(int, re.findall(pattern, text, re.MULTILINE))) * page_size()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .procfs import page_size
+from .procfs import page_size, zone_pages
 
 # include/uapi/asm-generic/mman.h
 _MCL_CURRENT = 1
@@ -33,10 +33,7 @@ def free_bytes(enough: float = 0, root: str = "/") -> int:
     free = int(re.findall(r"^MemFree: +(\d+) kB$", meminfo, re.MULTILINE)[0]) * 1024
     if 0 < enough <= free:
         return free
-    zoneinfo = Path(root, "proc/zoneinfo").read_text()
-    # mm/vmstat.c, zoneinfo_show_print(): one "count:" for every CPU of every zone.
-    pages = sum(map(int, re.findall(r"^ +count: +(\d+)$", zoneinfo, re.MULTILINE)))
-    return free + pages * page_size()
+    return free + zone_pages(root)[0] * page_size()
 
 
 def huge_page_bytes(root: str = "/") -> int:

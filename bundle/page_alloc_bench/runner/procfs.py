@@ -122,6 +122,23 @@ def buddyinfo() -> dict[str, list[int]]:
     return parse_buddyinfo(read("/proc/buddyinfo"))
 
 
+def zone_pages(root: str = "/") -> tuple[int, int]:
+    """Return the pages on the lists that CPUs keep, and the min watermarks, of all zones together.
+
+    mm/vmstat.c, zoneinfo_show_print(): a "min", and one "count:" for every CPU of every zone, which
+    makes megabytes where there are many of both. So no more than a line is held in memory.
+    """
+    on_lists = least = 0
+    with open(os.path.join(root, "proc/zoneinfo"), encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.strip().partition(" ")
+            if name == "count:":
+                on_lists += int(value)
+            elif name == "min":
+                least += int(value)
+    return on_lists, least
+
+
 def largest_order() -> int:
     """Return the order of the largest block that the page allocator keeps."""
     return max(len(counts) for counts in buddyinfo().values()) - 1

@@ -40,7 +40,8 @@ class Guest:
 
     ``kernel``: a fetched kernel, a name of the list, or None for the default. ``cpus``, ``nodes``:
     4 and 2 by default. ``memory``: like "2G". ``cmdline_extra`` goes after the kernel's arguments.
-    ``icount`` counts instructions as nanoseconds, on one CPU and node. ``boot_timeout`` is in
+    ``icount`` counts instructions as nanoseconds, on one CPU and node. ``memoryless``: numbers of
+    nodes that have no memory, see Machine. ``boot_timeout`` is in
     seconds. ``boot_seconds`` says how long it took from starting QEMU until ssh was ready.
 
     Every error is a TargetError; where the guest is at fault it quotes the end of the console.
@@ -55,10 +56,11 @@ class Guest:
         *,
         cmdline_extra: str = "",
         icount: bool = False,
+        memoryless: tuple[int, ...] = (),
         root: Root | str = root.DEFAULT,
         boot_timeout: float = 180,
     ):
-        self.machine = machine(cpus, nodes, memory, icount=icount)
+        self.machine = machine(cpus, nodes, memory, icount=icount, memoryless=memoryless)
         if not isinstance(kernel, FetchedKernel):
             need("qemu-system-x86_64", "qemu-system-x86")  # before a minute of downloads
             kernel = kernels.fetch(kernel or kernels.DEFAULT)

@@ -23,6 +23,7 @@ _QEMU = {
     "arm64": ("qemu-system-aarch64", "qemu-system-arm"),
 }
 _CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
+_NEAR, _FAR = 15, 25  # distances of nodes; 10 is that of a node from itself
 _UNITS = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 
 
@@ -31,8 +32,11 @@ class Machine:
     """CPUs, NUMA nodes and memory of a guest.
 
     CPUs and memory are spread evenly over the nodes in contiguous runs; where there are more nodes
-    than CPUs, the last nodes have memory only. Under ``icount`` one instruction takes one
-    nanosecond of the guest's time, whatever the host does meanwhile; that needs a single CPU.
+    than CPUs, the last nodes have memory only. ``memoryless`` are nodes that have CPUs only, of 1
+    and later: 0 is where the kernel puts what it needs to boot. The node before such a one is
+    nearer to it than all others, so that it has one nearest node with memory. Under ``icount`` one
+    instruction takes one nanosecond of the guest's time, whatever the host does meanwhile; that
+    needs a single CPU.
     ``arch`` is Debian's name of it, amd64 or arm64.
     """
 
@@ -41,6 +45,7 @@ class Machine:
     memory_mib: int
     icount: bool = False
     arch: str = "amd64"
+    memoryless: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise TargetError for a machine that QEMU could not make."""
@@ -52,9 +57,11 @@ class Machine:
             )
         if self.nodes > 128 or self.cpus > 255:
             raise TargetError("a guest has at most 255 CPUs and 128 nodes")
-        if self.memory_mib // self.nodes < 64 or self.memory_mib < 256:
+        if not set(self.memoryless) <= set(range(1, self.nodes)):
+            raise TargetError(f"of {self.nodes} nodes, these cannot lack memory: {self.memoryless}")
+        if self.memory_mib // self._with_memory < 64 or self.memory_mib < 256:
             raise TargetError(
-                f"{self.memory_mib} MiB is too little for a guest of {self.nodes} nodes: "
+                f"{self.memory_mib} MiB is too little for a guest of {self._with_memory} nodes: "
                 "give at least 256 MiB, and 64 MiB a node"
             )
         if self.icount and self.cpus != 1:
@@ -81,22 +88,47 @@ class Machine:
         sockets = groups if self.nodes > 1 and self.cpus % groups == 0 else self.cpus
         return f"{self.cpus},sockets={sockets},cores={self.cpus // sockets},threads=1"
 
+    @property
+    def _with_memory(self) -> int:
+        return self.nodes - len(self.memoryless)
+
     def _numa(self) -> list[str]:
         arguments = []
         groups = min(self.cpus, self.nodes)
+        place = 0
         for node in range(self.nodes):
-            size = _share(self.memory_mib, self.nodes, node)
-            numa = f"node,nodeid={node},memdev=m{node}"
+            numa = f"node,nodeid={node}"
+            if node not in self.memoryless:
+                size = _share(self.memory_mib, self._with_memory, place)
+                place += 1
+                arguments += ["-object", f"memory-backend-ram,id=m{node},size={size}M"]
+                numa += f",memdev=m{node}"
             if node < groups:
                 first = sum(_share(self.cpus, groups, n) for n in range(node))
                 last = first + _share(self.cpus, groups, node) - 1
                 numa += f",cpus={first}" if first == last else f",cpus={first}-{last}"
-            arguments += ["-object", f"memory-backend-ram,id=m{node},size={size}M", "-numa", numa]
+            arguments += ["-numa", numa]
+        return arguments + (self._distances() if self.memoryless else [])
+
+    def _distances(self) -> list[str]:
+        """Return arguments for a table of distances, which QEMU takes whole or not at all."""
+        arguments = []
+        for source in range(self.nodes):
+            for target in range(source + 1, self.nodes):
+                near = target in self.memoryless and source == target - 1
+                distance = _NEAR if near else _FAR
+                arguments += ["-numa", f"dist,src={source},dst={target},val={distance}"]
         return arguments
 
 
 def machine(
-    cpus: int | None, nodes: int | None, memory: str, *, icount: bool = False, arch: str = "amd64"
+    cpus: int | None,
+    nodes: int | None,
+    memory: str,
+    *,
+    icount: bool = False,
+    arch: str = "amd64",
+    memoryless: tuple[int, ...] = (),
 ) -> Machine:
     """Return the machine that a user described; None is 4 CPUs and 2 nodes (1 and 1 in icount)."""
     default_cpus, default_nodes = (1, 1) if icount else (4, 2)
@@ -106,6 +138,7 @@ def machine(
         parse_memory(memory),
         icount,
         arch,
+        memoryless,
     )
 
 
