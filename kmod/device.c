@@ -162,6 +162,9 @@ static long pab_ioctl(struct file *file, unsigned int request, unsigned long arg
 	struct pab_session *session = file->private_data;
 	long ret;
 
+	/* Whoever has a descriptor need not be who opened the file. */
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (mutex_lock_killable(&session->lock))
 		return -EINTR;
 	ret = pab_dispatch(session, request, (void __user *)argument);

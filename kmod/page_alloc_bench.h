@@ -2,18 +2,20 @@
 /*
  * The ABI between the kernel module and user space.
  *
- * /dev/page_alloc_bench (mode 0600, CAP_SYS_ADMIN at open) carries one session
- * at a time: the open file. Closing it, for whatever reason, stops the workers
- * and gives back every page.
+ * /dev/page_alloc_bench (mode 0600) carries one session at a time: the open
+ * file. Closing it, for whatever reason, stops the workers and gives back every
+ * page. Whoever opens it, and whoever makes a call on it, needs CAP_SYS_ADMIN in
+ * the initial user namespace: a descriptor that was inherited or passed on is of
+ * no use to others.
  *
  *	open -> INFO -> CONFIGURE -> START -> WATCH_OOM, PROGRESS ... -> STOP ->
  *	CPU_STATS, LATENCY -> CONFIGURE (again) or close
  *
  * Errors, before anything is changed: EINVAL for an unknown or out-of-range
  * argument, EFAULT for a bad user pointer, EBADFD for a call that does not fit
- * the session's state, ENOTTY for an unknown request; EBUSY and EPERM from
- * open() only. CONFIGURE may also fail with ENOMEM, and then leaves the session
- * as if it had never been configured.
+ * the session's state, ENOTTY for an unknown request, EPERM for a caller without
+ * that capability; EBUSY from open() only. CONFIGURE may also fail with ENOMEM,
+ * and then leaves the session as if it had never been configured.
  *
  * Mirrored in bundle/page_alloc_bench/runner/device.py.
  */
