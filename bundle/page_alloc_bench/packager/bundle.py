@@ -24,6 +24,7 @@ from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.interpreter import BLOCK, Interpreter
 from page_alloc_bench.packager.kbuild import BuiltModule
 from page_alloc_bench.packager.zipapp import Member, Members
+from page_alloc_bench.runner import launch
 
 _SIZE_BLANK = "0" * 12
 _DIGEST_BLANK = "0" * 64
@@ -100,6 +101,7 @@ def _render(
         version=page_alloc_bench.__version__,
         releases=releases,
         pythons=_PYTHONS,
+        system_path=launch.SYSTEM_PATH,
         interpreters=slices,
         zip_block=block,
         file_size=_SIZE_BLANK,

@@ -42,6 +42,9 @@ WITHOUT_SCRATCH = (
     "-h", "--help", "--version", "--list", "--check", "--info", "--extract", "--attach", "--status",
     "--stop",
 )  # fmt: skip
+SYSTEM_PATH = (
+    "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
+)  # fmt: skip
 FAILED = 1
 NOT_FIT = 3
 # Options of Python's own, which nobody sets but who starts it.
@@ -60,6 +63,22 @@ def _scrub_environment() -> None:
     for name in list(os.environ):
         if name.startswith(("PYTHON", "SHIV_")) or name in ("PAGE_ALLOC_BENCH_SCRATCH", KEEP):
             del os.environ[name]
+    if os.geteuid() == 0 and "PATH" in os.environ:
+        os.environ["PATH"] = ":".join(filter(_is_roots, os.environ["PATH"].split(":")))
+
+
+def _is_roots(directory: str) -> bool:
+    """Return whether nobody but root can choose what programs are in a directory of PATH.
+
+    The system's own are taken as they are, whoever administers them.
+    """
+    if directory in SYSTEM_PATH:
+        return True
+    try:
+        mode = os.stat(directory).st_mode
+        return directory.startswith("/") and not mode & 0o022 and not _others_may_change(directory)
+    except OSError:
+        return False
 
 
 def _check_stub(bundle: str) -> None:
@@ -77,6 +96,23 @@ def _check_stub(bundle: str) -> None:
     )
     if zlib.crc32(stub) != int(promised, 16):
         _fail(FAILED, f"{bundle} is damaged (the shell script at its start): copy it again")
+
+
+def _others_may_change(path: str) -> bool:
+    """Return whether somebody else can have a part of ``path`` stand for something else.
+
+    What is unpacked runs as root. A directory where everybody may make files, and nobody remove
+    those of others, is no danger to a name that nobody can guess.
+    """
+    path = os.path.realpath(path)
+    while True:
+        status = os.stat(path)
+        loose = status.st_mode & 0o022 and not status.st_mode & 0o1000  # stat.S_ISVTX
+        if loose or status.st_uid not in (0, os.geteuid()):
+            return True
+        if path == "/":
+            return False
+        path = os.path.dirname(path)
 
 
 def _candidates() -> "Iterator[Optional[str]]":
@@ -118,6 +154,8 @@ class Scratch:
         """Try one place; return what is wrong with it, or nothing."""
         try:
             # Known before it exists, so that whatever comes in between finds what to remove.
+            if _others_may_change(parent):
+                return "others could put another in its place"
             self.path = os.path.join(os.path.abspath(parent), f"{NAME}.{os.urandom(8).hex()}")
             os.write(self._keeper, os.fsencode(self.path) + b"\0")
             os.mkdir(self.path, 0o700)

@@ -8,6 +8,7 @@ import select
 import stat
 from collections.abc import Callable, Iterable
 
+from . import paths
 from .errors import RunnerError, UsageError
 from .progress import is_writable
 
@@ -70,7 +71,8 @@ class FileOutput(Output):
     """A file that appears under its name only when it is whole.
 
     Until then it has a random name in the same directory, made exclusively, so that no link that
-    a stranger put there is followed; the final rename replaces such a link.
+    a stranger put there is followed; the final rename replaces such a link. The directory is opened
+    once, over no stranger's link, and everything is done in it.
     """
 
     def __init__(self, path: str, expect: Callable[[str], object]) -> None:
@@ -79,14 +81,23 @@ class FileOutput(Output):
         Raises UsageError where no file can be made.
         """
         self._path = path
-        directory, name = os.path.split(path)
-        self.temporary = os.path.join(directory, f".{name}.{os.urandom(6).hex()}")
+        directory, self._name = os.path.split(path)
+        self._temporary = f".{self._name}.{os.urandom(6).hex()}"
+        self.temporary = os.path.join(directory, self._temporary)
+        try:
+            self._directory = paths.open_directory(directory)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         expect(self.temporary)
         try:
             self._fd = os.open(
-                self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+                self._temporary,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+                0o644,
+                dir_fd=self._directory,
             )
         except OSError as error:
+            os.close(self._directory)
             raise _unwritable(path, error) from error
 
     def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:  # noqa: ARG002
@@ -95,18 +106,26 @@ class FileOutput(Output):
             with open(self._fd, "w", encoding="utf-8", closefd=False) as stream:
                 stream.writelines(chunks)
             os.fsync(self._fd)
-            os.rename(self.temporary, self._path)
+            os.rename(
+                self._temporary,
+                self._name,
+                src_dir_fd=self._directory,
+                dst_dir_fd=self._directory,
+            )
         except OSError as error:
             raise RunnerError(f"cannot write {self._path}: {error.strerror}") from error
-        os.close(self._fd)
-        self._fd = -1
+        self._close()
 
     def discard(self) -> None:
         """Remove the temporary file unless it has become the result."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            os.unlink(self.temporary)
+            os.unlink(self._temporary, dir_fd=self._directory)
+            self._close()
+
+    def _close(self) -> None:
+        os.close(self._fd)
+        os.close(self._directory)
+        self._fd = self._directory = -1
 
 
 def open_output(
@@ -144,14 +163,28 @@ def _open_stdout() -> Output:
 
 
 def _open_special(path: str) -> Output:
-    """Open a pipe or a device; a pipe must have its reader."""
+    """Open a pipe or a device; a pipe must have its reader, and not be a stranger's."""
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
     try:
         fd = os.open(path, flags | os.O_NONBLOCK)
     except OSError as error:
         raise _unwritable(path, error) from error
+    if _is_planted(fd, os.path.dirname(path)):
+        os.close(fd)
+        raise UsageError(f"cannot write to --output-path={path}: a stranger has put it there")
     os.set_blocking(fd, True)
     return DescriptorOutput(fd, path)
+
+
+def _is_planted(fd: int, directory: str) -> bool:
+    """Return whether what was opened is a stranger's in a directory where everybody makes files.
+
+    As fs.protected_fifos has it (Documentation/admin-guide/sysctl/fs.rst), for open() without
+    O_CREAT too.
+    """
+    place, owner = os.stat(directory), os.fstat(fd).st_uid
+    for_all = place.st_mode & stat.S_ISVTX and place.st_mode & 0o022
+    return bool(for_all) and not paths.is_ours(owner) and owner != place.st_uid
 
 
 def _unwritable(path: str, error: OSError) -> UsageError:

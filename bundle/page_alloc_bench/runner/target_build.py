@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import aside, facts, modinfo, procfs
+from . import aside, facts, modinfo, paths, procfs
 from .errors import HostUnfitError
 
 SOURCES = "kmod/"
@@ -67,9 +67,16 @@ def place(scratch: str | None) -> str:
     """
     own = f"page-alloc-bench.{os.urandom(8).hex()}"
     for parent in (scratch, "/dev/shm", os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/run"):  # noqa: S108 - the directory made there is private and unpredictable
-        if parent and not _UNFIT_FOR_MAKE.search(parent) and os.access(parent, os.W_OK):
+        if parent and not _UNFIT_FOR_MAKE.search(parent) and _is_fit(parent):
             return os.path.join(os.path.abspath(parent), own)
-    raise HostUnfitError("the module cannot be built here: no directory can be written to")
+    raise HostUnfitError(
+        "the module cannot be built here: no directory can be written to that nobody else can "
+        "put another in the place of"
+    )
+
+
+def _is_fit(parent: str) -> bool:
+    return os.access(parent, os.W_OK) and not paths.others_may_change(parent)
 
 
 def build(sources: Mapping[str, bytes], place: str, guard: Guard) -> tuple[bytes, dict[str, Any]]:

@@ -7,12 +7,15 @@ the manifest's own JSON when stdout goes anywhere else.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from page_alloc_bench.runner import paths
 from page_alloc_bench.runner.archive import MANIFEST, Archive, ArchiveError, interpreters
 
 OK = 0
@@ -105,7 +108,9 @@ def describe(manifest: dict[str, Any]) -> str:
 def extract(archive: Archive, target: Path) -> int:
     """Lay the parts out under ``target`` as plain files, ``run.sh`` runs them.
 
-    ``target`` is made if need be and must be empty. The bundle is checked first.
+    ``target`` is made if need be and must be empty, and nobody else may be able to write to it,
+    nor have made a link to it: what is laid out here may be started by root. The bundle is checked
+    first.
     """
     if archive.extracted:
         _say(f"{archive.path} is extracted already")
@@ -117,24 +122,52 @@ def extract(archive: Archive, target: Path) -> int:
     if problems:
         _say(f"{archive.path} is damaged: {problems[0]}")
         return FAILED
-    for name in archive.names():
-        if not name.startswith(_BUNDLE_ONLY):
-            _lay_out(archive, name, target)
+    directory = _open_target(target)
+    try:
+        for name in archive.names():
+            if not name.startswith(_BUNDLE_ONLY):
+                _lay_out(archive, name, directory)
+    finally:
+        os.close(directory)
     _say(f"start {target / 'run.sh'} as you would start the bundle")
     return OK
 
 
-def _lay_out(archive: Archive, name: str, target: Path) -> None:
+def _open_target(target: Path) -> int:
+    """Return a descriptor of the directory to lay out in, made if need be. Raises OSError."""
+    path = Path(os.path.abspath(target))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parent = paths.open_directory(str(path.parent))
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(path.name or ".", 0o755, dir_fd=parent)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path.name or ".", flags, dir_fd=parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        os.close(parent)
+    status = os.fstat(descriptor)
+    if not paths.is_ours(status.st_uid) or status.st_mode & 0o022:
+        os.close(descriptor)
+        raise OSError(errno.EPERM, "others can write to it: name a new directory", str(target))
+    return descriptor
+
+
+def _lay_out(archive: Archive, name: str, directory: int) -> None:
+    """Write one part below a directory that nobody else can write to."""
     if os.path.isabs(name) or ".." in Path(name).parts:
         raise ArchiveError(f"{archive.path} holds a part outside of itself: {name}")
-    path = target / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for parent in reversed(list(Path(name).parents)[:-1]):
+        with suppress(FileExistsError):
+            os.mkdir(parent, 0o755, dir_fd=directory)
     data = archive.read(name)
     if name == MANIFEST:
         data = _extracted_manifest(archive)
-    path.write_bytes(data)
-    if archive.is_executable(name):
-        path.chmod(path.stat().st_mode | 0o111)
+    mode = 0o777 if archive.is_executable(name) else 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(name, flags, mode, dir_fd=directory), "wb") as file:
+        file.write(data)
 
 
 def _extracted_manifest(archive: Archive) -> bytes:

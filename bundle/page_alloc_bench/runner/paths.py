@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Paths that root writes to, and strangers who would like to choose where they lead.
+
+A stranger is whoever is neither root nor the user that this process runs as.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MOST_LINKS = 40  # as many as the kernel follows: include/linux/namei.h, MAXSYMLINKS
+
+
+class StrangersLinkError(OSError):
+    """A path leads over a symbolic link that a stranger has made."""
+
+    def __init__(self, link: str, uid: int) -> None:
+        super().__init__(
+            errno.ELOOP, f"{link} is a symbolic link of user {uid}: give the path it stands for"
+        )
+
+
+def is_ours(uid: int) -> bool:
+    """Return whether a file's owner is no stranger."""
+    return uid in (0, os.geteuid())
+
+
+def open_directory(path: str) -> int:
+    """Return a descriptor of an existing directory, having followed no stranger's link.
+
+    Raises StrangersLinkError, and OSError as open() does.
+    """
+    walked = ""  # for messages
+    todo = [part for part in reversed(os.path.abspath(path).split("/")) if part]
+    descriptor = os.open("/", _DIRECTORY)
+    links = 0
+    try:
+        while todo:
+            part = todo.pop()
+            walked = f"{walked}/{part}"
+            # Looked at and opened in one: what is between cannot be changed for something else.
+            at = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            try:
+                status = os.fstat(at)
+                if stat.S_ISLNK(status.st_mode):
+                    links += 1
+                    if not is_ours(status.st_uid) or links > _MOST_LINKS:
+                        raise StrangersLinkError(walked, status.st_uid)
+                    target = os.readlink("", dir_fd=at)
+                    todo += [step for step in reversed(target.split("/")) if step]
+                    if target.startswith("/"):
+                        walked, root = "", os.open("/", _DIRECTORY)
+                        os.close(descriptor)
+                        descriptor = root
+                    continue
+                inside = os.open(".", _DIRECTORY, dir_fd=at)
+            finally:
+                os.close(at)
+            os.close(descriptor)
+            descriptor = inside
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def others_may_change(path: str) -> bool:
+    """Return whether a stranger can have path, or a part of it, stand for something else.
+
+    A directory where everybody may make files, and nobody remove those of others, is no danger to
+    a file with a name that nobody can guess: /tmp. launch.py and the stub have the same for the
+    time before this can be imported.
+    """
+    path = os.path.realpath(path)
+    while True:
+        status = os.stat(path)
+        loose = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+        if loose or not is_ours(status.st_uid):
+            return True
+        if path == "/":
+            return False
+        path = os.path.dirname(path)
