@@ -14,6 +14,8 @@ from page_alloc_bench.targets import root
 
 TOP = Path(__file__).resolve().parents[2]
 KERNEL_CODE = sorted([*TOP.glob("kmod/*.[ch]"), *TOP.glob("tests/kmod/*/*.[ch]")])
+MODULES = ["kmod", "tests/kmod/floor"]
+PROGRAMS = sorted(TOP.glob("tests/perf/*.c"))
 SHELL_CODE = sorted([*TOP.glob("scripts/*"), TOP / ".ci/run"])
 
 
@@ -69,14 +71,13 @@ def test_kernel_code_passes_checkpatch(checkpatch: Path, path: Path) -> None:
           "--max-line-length=100", "--file", path)  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["kmod", "tests/kmod/floor"])
+@pytest.mark.parametrize("module", MODULES)
 def test_kernel_code_builds_without_warnings_and_passes_sparse(
     kdir: Path, tmp_path: Path, module: str
 ) -> None:
-    for directory in {"kmod", module}:
-        shutil.copytree(TOP / directory, tmp_path / directory)
+    source = copied(module, tmp_path)
     done = subprocess.run(
-        ["make", "-C", tmp_path / module, f"KDIR={kdir}", "W=1", "C=2"],
+        ["make", "-C", source, f"KDIR={kdir}", "W=1", "C=2"],
         capture_output=True,
         text=True,
         check=False,
@@ -85,3 +86,61 @@ def test_kernel_code_builds_without_warnings_and_passes_sparse(
     ours = [line for line in done.stderr.splitlines() if line.startswith(str(tmp_path))]
     assert not ours, "\n".join(ours)
     assert "CHECK" in done.stdout
+
+
+def copied(module: str, place: Path) -> Path:
+    """Copy the source of a module, and return where it is to be built."""
+    for directory in {"kmod", module}:
+        shutil.copytree(TOP / directory, place / directory)
+    return place / module
+
+
+def analyzed(kdir: Path, source: Path) -> list[str]:
+    """Have gcc's static analyzer look at a module; return what it says of our files.
+
+    gcc's rather than clang-tidy: it is the compiler that builds the module anyway, and reads the
+    kernel's headers as they are. Leaks it does not see; kmemleak does.
+    """
+    flags = f"KCFLAGS=-fanalyzer -include {TOP}/tests/style/allocators.h"
+    done = subprocess.run(
+        ["make", "-C", source, f"KDIR={kdir}", flags], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line for line in done.stderr.splitlines() if line.startswith(str(source))]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_kernel_code_passes_gccs_analyzer(kdir: Path, tmp_path: Path, module: str) -> None:
+    found = analyzed(kdir, copied(module, tmp_path))
+    assert not found, "\n".join(found)
+
+
+# In a file of the module: what is right, what would be wrong, and what the analyzer calls that.
+FAULTS = {
+    "worker.c": (
+        "kvfree(worker->ring);\n\tkvfree(worker);",
+        "kvfree(worker);\n\tkvfree(worker->ring);",
+        "-Wanalyzer-use-after-free",
+    ),
+    "device.c": (
+        "if (!worker || stats.reserved)\n\t\treturn -EINVAL;",
+        "if (!worker)\n\t\treturn worker->cpu;",
+        "-Wanalyzer-null-dereference",
+    ),
+}
+
+
+@pytest.mark.parametrize("file", FAULTS)
+def test_the_analyzer_would_find_a_fault(kdir: Path, tmp_path: Path, file: str) -> None:
+    right, wrong, finding = FAULTS[file]
+    source = copied("kmod", tmp_path)
+    text = (source / file).read_text()
+    assert text.count(right) == 1
+    (source / file).write_text(text.replace(right, wrong))
+    assert any(finding in line for line in analyzed(kdir, source))
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_programs_pass_gccs_analyzer(path: Path, tmp_path: Path) -> None:
+    clean("gcc", "-fanalyzer", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-c", path,
+          "-o", tmp_path / "program.o")  # fmt: skip
