@@ -33,7 +33,9 @@ def claim() -> socket.socket:
         claimed.close()
         if error.errno != errno.EADDRINUSE:
             raise
-        raise HostUnfitError(f"another copy{holder()} is running; wait for it to end") from error
+        raise HostUnfitError(
+            f"another copy{holder()} is running; wait for it to end, or end it with --stop"
+        ) from error
     return claimed
 
 

@@ -105,7 +105,7 @@ class AnotherCopy(Check):
     name = ANOTHER_COPY
     severity = REFUSE
     meaning = "two runs would measure each other"
-    advice = "wait for it to end"
+    advice = "wait for it to end, or end it with --stop"
 
     def found(self, host: Host) -> str | None:
         """Look for the socket that a run holds; a run itself has taken it by now."""
