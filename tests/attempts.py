@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What was done to runs and to the module on purpose, and what came of it: a table of the README.
 
-A test says so by the fixture ``attempt``; the row is in the table only if the test passed.
+A test says so by the mark ``attempt(what, outcome)``, in whose words {name} stands for the test's
+parameter of that name. Where it was done: ``when`` in words; or ``moments``, a list of (phase,
+order), of which there is but one if the test has a parameter ``moment``.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -33,8 +35,7 @@ class Attempt:
     passed: bool = False
 
 
-Record = Callable[..., None]
-
+MARK = "attempt(what, outcome, when=, moments=, kernel=): what this test does on purpose"
 _ATTEMPTS = pytest.StashKey[list[Attempt]]()
 
 
@@ -43,6 +44,13 @@ class Plugin:
 
     def __init__(self, place: readme.Place) -> None:
         self._place = place
+        self._attempts: list[Attempt] = []
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note what is about to be done."""
+        item.stash[_ATTEMPTS] = [made for mark in item.iter_markers("attempt")
+                                 for made in _of_mark(item, *mark.args, **mark.kwargs)]  # fmt: skip
+        self._attempts += item.stash[_ATTEMPTS]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
@@ -55,34 +63,36 @@ class Plugin:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table and update README.md."""
-        config = terminalreporter.config
-        attempts = config.stash.get(_ATTEMPTS, [])
-        if attempts:
+        if self._attempts:
             terminalreporter.section(self._place.name)
-            terminalreporter.write_line("\n".join(lines(attempts)))
-        if config.getoption("--update-readme"):
-            terminalreporter.write_line(self._update(terminalreporter, attempts))
+            terminalreporter.write_line("\n".join(lines(self._attempts)))
+        if terminalreporter.config.getoption("--update-readme"):
+            terminalreporter.write_line(self._update(terminalreporter))
 
-    def _update(self, terminalreporter: pytest.TerminalReporter, attempts: list[Attempt]) -> str:
+    def _update(self, terminalreporter: pytest.TerminalReporter) -> str:
         stats = terminalreporter.stats
         if any(stats.get(kind) for kind in ("failed", "error", "skipped", "deselected")):
             return "README.md is left as it is: not every test passed"
-        self._place.write(in_markdown(attempts, readme.today(), readme.emulator()))
+        self._place.write(in_markdown(self._attempts, readme.today(), readme.emulator()))
         return "README.md has the table now"
 
 
-@pytest.fixture
-def attempt(request: pytest.FixtureRequest) -> Record:
-    """Say what this test does on purpose, and what has to come of it."""
-
-    def record(
-        what: str, outcome: str, phase: str = "", order: int | None = None, *, kernel: str = "6.1"
-    ) -> None:
-        made = Attempt(what, outcome, kernel, phase, order)
-        for owner in (request.node, request.config):
-            owner.stash.setdefault(_ATTEMPTS, []).append(made)
-
-    return record
+def _of_mark(
+    item: pytest.Item,
+    what: str,
+    outcome: str,
+    when: str = "",
+    *,
+    moments: Iterable[tuple[str, int]] = (),
+    kernel: str = "6.1",
+) -> list[Attempt]:
+    """Return what a mark says that a test does."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    words = [text.format(**parameters) for text in (what, outcome, kernel)]
+    when = when.format(**parameters)
+    if "moment" in parameters:
+        moments = [parameters["moment"]]
+    return [Attempt(*words, *moment) for moment in moments] or [Attempt(*words, when)]
 
 
 def lines(attempts: Sequence[Attempt]) -> list[str]:

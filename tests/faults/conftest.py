@@ -7,11 +7,9 @@ import pytest
 
 import attempts
 import readme
-from attempts import attempt
-
-__all__ = ["attempt"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect what the tests say that they did."""
-    config.pluginmanager.register(attempts.Plugin(readme.FAULTS), "attempts")
+    """Collect what the tests say that they do."""
+    config.addinivalue_line("markers", attempts.MARK)
+    config.pluginmanager.register(attempts.Plugin(readme.FAULTS))

@@ -40,6 +40,9 @@ def test_the_tick_is_found_on_each_cpu(ran: tuple[str, dict[str, Any]]) -> None:
     assert [clock["cost_ps"] for clock in ran[1]["run"]["clocks"]] == [None, None]
 
 
+@pytest.mark.attempt(
+    "a clock with ticks of milliseconds", "what is below is marked, and warned of", "a whole run"
+)
 def test_what_is_shorter_than_a_tick_is_marked(ran: tuple[str, dict[str, Any]]) -> None:
     said, document = ran
     jsonschema.Draft202012Validator(result.schema()).validate(document)

@@ -133,6 +133,11 @@ def document(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.attempt(
+    "connections of --detach and --attach cut",
+    "the run goes on; its result is fetched later",
+    "a whole run",
+)
 def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     """Started by an ordinary user through sudo; --attach is cut off, and comes back."""
     starter = connect(clean, "sudo", BUNDLE, "--detach", *LONG, user="bench", tty=tty)
@@ -195,6 +200,7 @@ print(json.dumps([size, len(dogs), used, os.stat("{KEPT}").st_mode & 0o777]))
 
 
 @pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.attempt("--stop", "ends with 143; what was whole is in the result", "{phase}")
 def test_stop_leaves_a_clean_host_and_a_truthful_partial_result(clean: Guest, phase: str) -> None:
     detach(clean, *LONG)
     pid = reach(clean, phase)
@@ -217,6 +223,9 @@ def test_stop_leaves_a_clean_host_and_a_truthful_partial_result(clean: Guest, ph
         assert min(whole) > 0.9 * max(whole)  # no partial iteration among them
 
 
+@pytest.mark.attempt(
+    "--stop of a run whose connection hangs", "ends with 143; nothing left", "a whole run"
+)
 def test_stop_ends_an_ordinary_run_whose_connection_hangs(clean: Guest) -> None:
     ordinary = connect(clean, BUNDLE, "--output-path", "/run/result.json", *ENDLESS)
     clean.run("until grep -q page_alloc_bench /proc/modules; do sleep 0.2; done", timeout=60)
@@ -232,6 +241,9 @@ def test_stop_ends_an_ordinary_run_whose_connection_hangs(clean: Guest) -> None:
 
 
 @pytest.mark.parametrize("python", ["", "embedded"])
+@pytest.mark.attempt(
+    "SIGKILL to a detached run", "host clean; what it said can be fetched", "a whole run"
+)
 def test_after_kill_9_the_host_is_clean_and_the_words_remain(clean: Guest, python: str) -> None:
     detach(clean, *ENDLESS, before=f"PAGE_ALLOC_BENCH_PYTHON={python}")
     pid = reach(clean, "idle")

@@ -181,6 +181,7 @@ def test_memory_cgroup_of_known_size(drive: Drive, guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
+@pytest.mark.attempt("{name} to findlimit's child", "no figure", "while it fills memory")
 def test_another_death_counts_for_nothing(drive: Drive, name: str) -> None:
     told = drive(f"""
         def kill(populated):

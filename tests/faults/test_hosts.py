@@ -44,6 +44,7 @@ def host(guest: Guest, bundle: Path) -> Iterator[Guest]:
 
 
 @pytest.mark.parametrize(("python", "embedded"), [("", False), ("embedded", True)])
+@pytest.mark.attempt("only /run lets programs run", "complete", "a whole run")
 def test_a_whole_run_and_nothing_left(host: Guest, python: str, embedded: bool) -> None:
     before = host.run(TRACES).stdout
     command = f"env -u HOME PAGE_ALLOC_BENCH_PYTHON={python} sh noexec/bench.run {OPTIONS}"
@@ -56,6 +57,9 @@ def test_a_whole_run_and_nothing_left(host: Guest, python: str, embedded: bool) 
     assert host.run(TRACES).stdout == before
 
 
+@pytest.mark.attempt(
+    "SIGKILL to the stub and all it became", "nothing left", "a whole run, embedded Python"
+)
 def test_a_killed_run_leaves_nothing(host: Guest) -> None:
     """The embedded Python lies in the very directory that the watchdog of the runner removes."""
     before = host.run(TRACES).stdout

@@ -20,6 +20,7 @@ from page_alloc_bench.targets.guest import Guest
 
 BUNDLE = "/root/bench.run"
 ORDER_0 = ["--iterations=1", "--alloc-orders=0", "--held=200", "--spread=100", "--quiet"]
+pytestmark = pytest.mark.seconds(8)
 LEFT = "grep page_alloc_bench /proc/modules; ls /dev/shm; pgrep 'pab|bench'; true"
 
 
@@ -53,15 +54,19 @@ def without(capability: str) -> list[str]:
     ]
 
 
-def test_a_kernel_that_takes_no_module_from_us(host: Guest, attempt: Any) -> None:
-    attempt("init_module() refused (no CAP_SYS_MODULE)", "exit 3, with the reason", "loading")
+@pytest.mark.attempt(
+    "init_module() refused (no CAP_SYS_MODULE)", "exit 3, with the reason", "loading"
+)
+def test_a_kernel_that_takes_no_module_from_us(host: Guest) -> None:
     fails(host, without("sys_module"), 3, "the kernel refuses the module", "CAP_SYS_MODULE")
 
 
+@pytest.mark.attempt(
+    "module of another kernel", "exit 3, with what the kernel's log says", "loading"
+)
 def test_a_module_for_another_kernel(
-    host: Guest, attempt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt("module of another kernel", "exit 3, with what the kernel's log says", "loading")
     assemble = building.bundle.assemble
 
     def altered(modules: list[Any], *rest: Any) -> bytes:
@@ -78,13 +83,15 @@ def test_a_module_for_another_kernel(
     fails(host, ["/root/other.run", *ORDER_0], 3, *words)
 
 
-def test_a_device_that_we_may_not_open(host: Guest, attempt: Any) -> None:
-    attempt("device not to be opened (no CAP_SYS_ADMIN)", "exit 3, with the reason", "opening")
+@pytest.mark.attempt(
+    "device not to be opened (no CAP_SYS_ADMIN)", "exit 3, with the reason", "opening"
+)
+def test_a_device_that_we_may_not_open(host: Guest) -> None:
     fails(host, without("sys_admin"), 3, "cannot open /dev/page_alloc_bench: Operation not perm")
 
 
-def test_buffers_that_there_is_no_memory_for(host: Guest, attempt: Any) -> None:
-    attempt("no memory for the module's buffers", "exit 1, nobody killed", "configuring")
+@pytest.mark.attempt("no memory for the module's buffers", "exit 1, nobody killed", "configuring")
+def test_buffers_that_there_is_no_memory_for(host: Guest) -> None:
     greedy = ["--sample-size=4194304", "--accept=antagonist-size"]
     command = [BUNDLE, "--cpus=0-3", "--held=16000000", *greedy, *ORDER_0[:2], "--quiet"]
     fails(host, command, 1, "the module cannot prepare order 0: Cannot allocate memory")
@@ -95,6 +102,7 @@ def test_the_next_run_works(host: Guest) -> None:
     assert json.loads(host.run([BUNDLE, *ORDER_0]).stdout)["run"]["complete"] is True
 
 
+@pytest.mark.attempt("stale module of our name", "replaced, with a warning", "loading")
 def test_a_stale_module_is_replaced_with_a_warning(host: Guest) -> None:
     lab.install(host)
     host.run(["insmod", f"{lab.IN_GUEST}/page_alloc_bench.ko"])
@@ -104,6 +112,7 @@ def test_a_stale_module_is_replaced_with_a_warning(host: Guest) -> None:
     assert "page_alloc_bench" not in host.run(["cat", "/proc/modules"]).stdout
 
 
+@pytest.mark.attempt("module in use by somebody else", "exit 3; left alone", "loading")
 def test_a_module_in_use_is_left_alone(host: Guest) -> None:
     lab.install(host)
     host.run(["insmod", f"{lab.IN_GUEST}/page_alloc_bench.ko"])
@@ -113,6 +122,7 @@ def test_a_module_in_use_is_left_alone(host: Guest) -> None:
     host.run(["rmmod", "page_alloc_bench"])
 
 
+@pytest.mark.attempt("antagonist larger than memory", "exit 3, with what to lower", "before a run")
 def test_too_greedy_an_antagonist_is_refused(host: Guest) -> None:
     done = host.run([BUNDLE, "--held=100000"], check=False)
     assert (done.returncode, done.stdout) == (3, "")

@@ -80,6 +80,7 @@ def twelve_nodes(bundle: Path) -> Iterator[Guest]:
     yield from boot(bundle, cpus=13, nodes=12, memory="840M")
 
 
+@pytest.mark.attempt("12 nodes", "complete; every figure by its node", "a whole run")
 def test_twelve_nodes(twelve_nodes: Guest) -> None:
     ran = measure(twelve_nodes)
     machine = ran[0]["run"]["machine"]
@@ -91,6 +92,7 @@ def test_twelve_nodes(twelve_nodes: Guest) -> None:
     assert {f"node {node} DMA32" for node in range(12)} <= set(zones)
 
 
+@pytest.mark.attempt("a CPU in the middle offline", "complete, without that CPU", "a whole run")
 def test_a_cpu_in_the_middle_is_offline(twelve_nodes: Guest) -> None:
     cpu = "/sys/devices/system/cpu/cpu6/online"
     twelve_nodes.run(f"echo 0 > {cpu}")
@@ -129,6 +131,9 @@ with Device() as session:
 """
 
 
+@pytest.mark.attempt(
+    "a node without memory", "complete; the nearest node counts as local", "a whole run"
+)
 def test_a_node_without_memory(bundle: Path) -> None:
     """Node 2 has a CPU only; node 1 is nearer to it than 0 and 3, and stands for its own."""
     for guest in boot(bundle, cpus=4, nodes=4, memory="600M", memoryless=(2,)):
@@ -149,6 +154,7 @@ def test_a_node_without_memory(bundle: Path) -> None:
         assert missed < allocs / 100
 
 
+@pytest.mark.attempt("32 CPUs", "complete", "a whole run")
 def test_32_cpus(bundle: Path) -> None:
     for guest in boot(bundle, cpus=32, nodes=2, memory="1G"):
         ran = measure(guest, (0,))

@@ -97,6 +97,7 @@ def test_people_get_a_table(host: Guest) -> None:
         ("vm.nr_hugepages", 16, "hugetlb", "warn"),
     ],
 )
+@pytest.mark.attempt("{name}={value}", "told ({severity}), by name", "before a run")
 def test_sysctls(host: Guest, name: str, value: int, finding: str, severity: str) -> None:
     before = host.run(["sysctl", "-n", name]).stdout.strip()
     with while_so(host, f"sysctl -qw {name}={value}", f"sysctl -qw {name}={before}"):
@@ -104,6 +105,7 @@ def test_sysctls(host: Guest, name: str, value: int, finding: str, severity: str
     assert found(host) == {}
 
 
+@pytest.mark.attempt("samples larger than memory", "refused, by name", "before a run")
 def test_latencies_that_memory_has_no_room_for(host: Guest) -> None:
     assert found(host, options="--sample-size=4194304") == {"antagonist-size": "refuse"}
     assert found(host, options="--sample-size=4194304 --latencies=none") == {}
@@ -148,6 +150,7 @@ def test_swap(host: Guest) -> None:
         ("echo 16G > memory.max", {}),
     ],
 )
+@pytest.mark.attempt("in a cgroup: {settings}", "told, by name", "before a run")
 def test_cgroups(host: Guest, settings: str, findings: dict[str, str]) -> None:
     with while_so(host, group(settings), UNGROUP):
         assert found(host, before=IN_GROUP) == findings
@@ -157,6 +160,7 @@ def test_cgroups(host: Guest, settings: str, findings: dict[str, str]) -> None:
     ("unshare", "finding"),
     [("unshare -pf --mount-proc", "pid-namespace"), ("unshare -r", "user-namespace")],
 )
+@pytest.mark.attempt("unshare {unshare}", "refused, by name", "before a run")
 def test_namespaces(host: Guest, unshare: str, finding: str) -> None:
     assert found(host, before=unshare).items() >= {finding: "refuse"}.items()
 
@@ -179,6 +183,7 @@ def test_memory_in_use(host: Guest) -> None:
     assert found(host) == {}
 
 
+@pytest.mark.attempt("no room for the result", "refused, by name", "before a run")
 def test_a_full_disk(host: Guest) -> None:
     with while_so(host, "mount -t tmpfs -o size=1m none /mnt", "umount /mnt"):
         assert found(host, options="--output-path /mnt/r.json") == {"output-room": "refuse"}
@@ -269,6 +274,7 @@ print(json.dumps({{"code": RUN.returncode, "err": err, "most": most,
 """
 
 
+@pytest.mark.attempt("swap in use, --no-swap", "not a page of the child is swapped", "a whole run")
 def test_no_page_of_the_child_is_swapped(host: Guest) -> None:
     lab.install(host)
     words = [BENCH, *SHORT.split(), "--iterations=2", "--output-path=/dev/null"]
@@ -288,6 +294,7 @@ def test_no_page_of_the_child_is_swapped(host: Guest) -> None:
     assert locked["most"]["VmLck"] > 500 << 10, told
 
 
+@pytest.mark.attempt("kernel.modules_disabled=1", "refused, by name", "before a run")
 def test_modules_disabled_for_life(host: Guest) -> None:
     host.run("sysctl -qw kernel.modules_disabled=1")
     assert found(host) == {"modules-disabled": "refuse"}

@@ -29,6 +29,8 @@ EVERYWHERE = [(phase, order) for phase in PHASES for order in ORDERS]
 WITH_A_CHILD = [(phase, order) for phase in ("idle", "antagonized") for order in ORDERS]
 # Of a run that measures both orders; the result is written once.
 IN_ONE_RUN = [*((phase, order) for order in ORDERS for phase in PHASES[:-1]), ("writing", 4)]
+WITH_A_MODULE = IN_ONE_RUN[:-1]  # when the result is written, it is gone
+OF_CHILDREN = [moment for moment in IN_ONE_RUN if moment in WITH_A_CHILD]
 TIMEOUT_S = {"idle": 10, "steady_wait": 14, "antagonized": 18, "writing": 24}
 SSH = (
     "ssh", "-F", "none", "-i", "/opt/lab/login", "-o", "StrictHostKeyChecking=no",
@@ -43,8 +45,9 @@ def name_of(moment: Moment) -> str:
 everywhere = pytest.mark.parametrize("moment", EVERYWHERE, ids=name_of)
 with_a_child = pytest.mark.parametrize("moment", WITH_A_CHILD, ids=name_of)
 
+pytestmark = pytest.mark.seconds(9)
+
 Account = dict[str, Any]
-Attempt = Any
 Moment = tuple[str, int]
 
 
@@ -130,8 +133,8 @@ def assert_complete(account: Account, *orders: int) -> dict[str, Any]:
 
 @everywhere
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_a_signal(host: Guest, attempt: Attempt, name: str, code: int, moment: Moment) -> None:
-    attempt(f"{name} to the runner", "ends with 128+n; what was whole is in the result", *moment)
+@pytest.mark.attempt("{name} to the runner", "ends with 128+n; what was whole is in the result")
+def test_a_signal(host: Guest, name: str, code: int, moment: Moment) -> None:
     account = provoke(host, name, [moment], unread=moment[0] == "writing")
     assert account["code"] == code, account["err"]
     assert f"stopped by {name}" in account["err"]
@@ -140,8 +143,8 @@ def test_a_signal(host: Guest, attempt: Attempt, name: str, code: int, moment: M
 
 
 @everywhere
-def test_sigkill(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("SIGKILL to the runner", "the watchdog cleans up", *moment)
+@pytest.mark.attempt("SIGKILL to the runner", "the watchdog cleans up")
+def test_sigkill(host: Guest, moment: Moment) -> None:
     account = provoke(host, "SIGKILL", [moment], unread=moment[0] == "writing")
     assert account["code"] == -9
     with pytest.raises(ValueError):
@@ -149,23 +152,23 @@ def test_sigkill(host: Guest, attempt: Attempt, moment: Moment) -> None:
 
 
 @everywhere
-def test_the_watchdog_killed(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("SIGKILL to the watchdog", "the run is complete, and cleans up itself", *moment)
+@pytest.mark.attempt("SIGKILL to the watchdog", "the run is complete, and cleans up itself")
+def test_the_watchdog_killed(host: Guest, moment: Moment) -> None:
     assert_complete(provoke(host, "kill the watchdog", [moment]), moment[1])
 
 
 @with_a_child
-def test_the_child_killed(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("SIGKILL to findlimit's child", "ends with 1; no figure of it counts", *moment)
+@pytest.mark.attempt("SIGKILL to findlimit's child", "ends with 1; no figure of it counts")
+def test_the_child_killed(host: Guest, moment: Moment) -> None:
     account = provoke(host, "kill the child", [moment])
     assert account["code"] == 1, account["err"]
     assert_partial(account, *moment, "killed by SIGKILL")
 
 
 @everywhere
-def test_the_connection_cut(host: Guest, attempt: Attempt, moment: Moment) -> None:
+@pytest.mark.attempt("ssh connection cut", "stops; what was whole is in --output-path")
+def test_the_connection_cut(host: Guest, moment: Moment) -> None:
     """Of a real sshd. What goes to stdout is lost then, so the result is sent to a file."""
-    attempt("ssh connection cut", "stops; what was whole is in --output-path", *moment)
     if moment[0] == "writing":  # to stdout, and more than all the buffers on the way take
         account = provoke(host, "cut the connection", [moment], "--latencies=all",
                           "--sample-size=600000", through=SSH, unread=True)  # fmt: skip
@@ -178,16 +181,16 @@ def test_the_connection_cut(host: Guest, attempt: Attempt, moment: Moment) -> No
 
 
 @everywhere
-def test_stdout_closed(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("stdout closed by its reader", "ends with 1, saying so", *moment)
+@pytest.mark.attempt("stdout closed by its reader", "ends with 1, saying so")
+def test_stdout_closed(host: Guest, moment: Moment) -> None:
     account = provoke(host, "close stdout", [moment])
     assert account["code"] == 1
     assert "stdout was closed by its reader" in account["err"]
 
 
 @everywhere
-def test_the_disk_full(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("disk of the result full", "measures on, ends with 1; no half a file", *moment)
+@pytest.mark.attempt("disk of the result full", "measures on, ends with 1; no half a file")
+def test_the_disk_full(host: Guest, moment: Moment) -> None:
     account = provoke(host, "fill the disk", [moment], output="/mnt/crowded/result.json")
     assert account["code"] == 1
     assert "cannot write /mnt/crowded/result.json: No space left on device" in account["err"]
@@ -195,8 +198,9 @@ def test_the_disk_full(host: Guest, attempt: Attempt, moment: Moment) -> None:
 
 
 @everywhere
-def test_the_timeout(host: Guest, attempt: Attempt, moment: Moment) -> None:
-    attempt("--timeout-s over", "ends with 124; what was whole is in the result", *moment)
+@pytest.mark.attempt("--timeout-s over", "ends with 124; what was whole is in the result")
+@pytest.mark.seconds(22)
+def test_the_timeout(host: Guest, moment: Moment) -> None:
     account = provoke(host, "time out", [moment], timeout_s=TIMEOUT_S[moment[0]],
                       unread=moment[0] == "writing")  # fmt: skip
     assert account["code"] == 124, account["err"]
@@ -206,10 +210,8 @@ def test_the_timeout(host: Guest, attempt: Attempt, moment: Moment) -> None:
 
 
 @everywhere
-def test_a_cpu_taken_offline_and_brought_back(
-    host: Guest, attempt: Attempt, moment: Moment
-) -> None:
-    attempt("CPU offline and back", "complete; its worker's end is a warning", *moment)
+@pytest.mark.attempt("CPU offline and back", "complete; its worker's end is a warning")
+def test_a_cpu_taken_offline_and_brought_back(host: Guest, moment: Moment) -> None:
     read = assert_complete(provoke(host, "take a CPU away", [moment]), moment[1])
     told = [text for text in read["run"]["warnings"] if "its CPU went offline" in text]
     assert len(told) == (moment[0] != "writing")
@@ -217,9 +219,11 @@ def test_a_cpu_taken_offline_and_brought_back(
     assert min(per_cpu[:3]) > 0
 
 
-def test_another_copy(host: Guest, attempt: Attempt) -> None:
-    for moment in IN_ONE_RUN:
-        attempt("second copy started", "it ends with 3; the first is complete", *moment)
+@pytest.mark.attempt(
+    "second copy started", "it ends with 3; the first is complete", moments=IN_ONE_RUN
+)
+@pytest.mark.seconds(40)
+def test_another_copy(host: Guest) -> None:
     account = provoke(host, "start another copy", IN_ONE_RUN)
     assert_complete(account, *ORDERS)
     assert len(account["told"]) == len(IN_ONE_RUN)
@@ -228,11 +232,12 @@ def test_another_copy(host: Guest, attempt: Attempt) -> None:
         assert "another copy (PID " in err
 
 
-def test_rmmod(host: Guest, attempt: Attempt) -> None:
-    moments = IN_ONE_RUN[:-1]  # when the result is written, the module is gone
-    for moment in moments:
-        attempt("rmmod -f, then rmmod", "one waits, the other is refused; complete", *moment)
-    account = provoke(host, "rmmod -f", moments)
+@pytest.mark.attempt(
+    "rmmod -f, then rmmod", "one waits, the other is refused; complete", moments=WITH_A_MODULE
+)
+@pytest.mark.seconds(40)
+def test_rmmod(host: Guest) -> None:
+    account = provoke(host, "rmmod -f", WITH_A_MODULE)
     read = assert_complete(account, *ORDERS)
     assert lab.warnings_but_preflights(read) == []
     first, *later = account["told"]
@@ -244,30 +249,34 @@ def test_rmmod(host: Guest, attempt: Attempt) -> None:
     assert account["others"][0] == [0, ""]
 
 
-def test_the_oom_killer_takes_another(host: Guest, attempt: Attempt) -> None:
-    moments = [moment for moment in IN_ONE_RUN if moment in WITH_A_CHILD]
-    for moment in moments:
-        attempt("OOM killer takes another", "complete, with a warning that names it", *moment)
-    account = provoke(host, "offer another victim", moments)
+@pytest.mark.attempt(
+    "OOM killer takes another", "complete, with a warning that names it", moments=OF_CHILDREN
+)
+@pytest.mark.seconds(30)
+def test_the_oom_killer_takes_another(host: Guest) -> None:
+    account = provoke(host, "offer another victim", OF_CHILDREN)
     read = assert_complete(account, *ORDERS)
     warnings = "\n".join(read["run"]["warnings"])
-    for (status, pid), (phase, order) in zip(account["told"], moments, strict=True):
+    for (status, pid), (phase, order) in zip(account["told"], OF_CHILDREN, strict=True):
         assert status == -9
         assert f"{phase} at order {order}, iteration 1: the OOM killer also took {pid} " in warnings
         assert f"{phase} at order {order}: the kernel counts 2 OOM kills, and 1 were" in warnings
 
 
-def test_the_runner_stopped_for_half_a_minute(host: Guest, attempt: Attempt) -> None:
-    for moment in IN_ONE_RUN:
-        attempt("runner stopped (SIGSTOP) for 30 s", "complete, with a warning", *moment)
+@pytest.mark.attempt(
+    "runner stopped (SIGSTOP) for 30 s", "complete, with a warning", moments=IN_ONE_RUN
+)
+@pytest.mark.seconds(270)
+def test_the_runner_stopped_for_half_a_minute(host: Guest) -> None:
     read = assert_complete(provoke(host, "stop the runner", IN_ONE_RUN), *ORDERS)
     for phase, order in WITH_A_CHILD:
         about = f"{phase} at order {order}, iteration 1: this process did not run for"
         assert any(text.startswith(about) for text in read["run"]["warnings"])
 
 
-def test_twenty_runs_in_a_row_lose_nothing(host: Guest, attempt: Attempt) -> None:
-    attempt("20 runs in a row", "free memory does not drift", "from the first to the last")
+@pytest.mark.attempt("20 runs in a row", "free memory does not drift", "from the first to the last")
+@pytest.mark.seconds(130)
+def test_twenty_runs_in_a_row_lose_nothing(host: Guest) -> None:
     script = f"""
 import json, subprocess, sys
 sys.path.insert(0, {lab.IN_GUEST!r})

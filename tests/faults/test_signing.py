@@ -173,6 +173,9 @@ def test_keys_that_are_none(kernel: kernels.FetchedKernel, signer: Signer, tmp_p
 # A kernel that insists.
 
 
+@pytest.mark.attempt(
+    "unsigned or foreign module, module.sig_enforce=1", "exit 3, with the reason", "loading"
+)
 def test_an_unsigned_module_is_refused_with_the_reason(
     kernel: kernels.FetchedKernel, signer: Signer, tmp_path: Path
 ) -> None:

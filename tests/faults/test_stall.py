@@ -85,6 +85,7 @@ def stalled(host: Guest, command: str, at: str, do: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.attempt("child stopped (SIGSTOP) for good", "stall recorded, exit 1", "idle, order 0")
 def test_a_child_that_was_stopped(host: Guest) -> None:
     document = stalled(host, f"exec {BENCH} {OPTIONS}", "idle", "os.kill(pid, signal.SIGSTOP)")
     stall = document["run"]["stall"]
@@ -93,6 +94,9 @@ def test_a_child_that_was_stopped(host: Guest) -> None:
     assert "idle_available_bytes_order0" not in document
 
 
+@pytest.mark.attempt(
+    "child stopped (SIGSTOP) for good", "stall recorded, exit 1", "antagonized, order 0"
+)
 def test_a_child_that_was_stopped_beside_the_antagonist(host: Guest) -> None:
     stop = "os.kill(pid, signal.SIGSTOP)"
     document = stalled(host, f"exec {BENCH} {OPTIONS}", ", antagonized", stop)
@@ -101,6 +105,7 @@ def test_a_child_that_was_stopped_beside_the_antagonist(host: Guest) -> None:
     assert document["kernel_page_allocs_order0"][0] > 0
 
 
+@pytest.mark.attempt("OOM killer finds nobody to kill", "stall recorded, exit 1", "idle, order 0")
 def test_an_oom_killer_that_finds_nobody(host: Guest) -> None:
     """In a cgroup: where the whole machine had nobody to kill, the kernel would panic."""
     group = "/sys/fs/cgroup/tight"

@@ -411,7 +411,6 @@ class Workload:
 
         Yields the record, which is whole once the phase is over.
         """
-        self._reporter.phase(f"order {self._order}, {name.replace('_', ' ')}")
         record: dict[str, Any] = {
             "name": name,
             "order": self._order,
@@ -422,6 +421,7 @@ class Workload:
         before = procfs.vmstat()
         error: BaseException | None = None
         try:
+            self._reporter.phase(f"order {self._order}, {name.replace('_', ' ')}")
             yield record
             record["complete"] = True
         except BaseException as cut_short:
