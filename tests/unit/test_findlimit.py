@@ -203,16 +203,18 @@ def test_whatever_is_raised_the_child_is_gone(as_child: Any) -> None:
     def stop(*_: object) -> None:
         raise StopError
 
+    def measure_for(delay: float) -> None:
+        # To this thread, as in the runner, which has no other: pytest's workers have.
+        thread = threading.get_ident()
+        threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM)).start()
+        findlimit.measure(SETTINGS)
+
     as_child(lambda _: time.sleep(60))
     before = signal.signal(signal.SIGALRM, stop)
     try:
         for delay in (0.001, 0.002, 0.005, 0.01, 0.1):
-            # To this thread, as in the runner, which has no other: pytest's workers have.
-            thread = threading.get_ident()
-            timer = threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM))
-            with pytest.raises(StopError):  # noqa: PT012 - starting may take longer than the delay
-                timer.start()
-                findlimit.measure(SETTINGS)
+            with pytest.raises(StopError):
+                measure_for(delay)
             assert no_children()
         assert signal.SIGALRM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
