@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-readme",
         action="store_true",
-        help="write the table of these tests into README.md, if every one passed",
+        help="write the table of these tests into README.md, once every one has passed",
     )
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import attempts
@@ -12,4 +14,4 @@ import readme
 def pytest_configure(config: pytest.Config) -> None:
     """Collect what the tests say that they do."""
     config.addinivalue_line("markers", attempts.MARK)
-    config.pluginmanager.register(attempts.Plugin(readme.FAULTS))
+    config.pluginmanager.register(attempts.Plugin(config, Path(__file__).parent, readme.FAULTS))
