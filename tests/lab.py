@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from page_alloc_bench.targets import build_root
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
 
@@ -27,9 +28,11 @@ def kernel_module(kernel: FetchedKernel, source: str) -> Path:
     scratch = Path(_SCRATCH.name) / f"{kernel.release}-{source.replace('/', '-')}"
     for directory in {"kmod", source}:
         shutil.copytree(TOP / directory, scratch / directory)
-    command = ["make", "-C", scratch / source, f"KDIR={kernel.kdir}"]
+    command = ["make", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
     if kernel.kernel.cc:
         command.append(f"CC={kernel.kernel.cc}")
+    if kernel.kernel.build_root:
+        command = build_root.command(command, writable=[scratch], readonly=kernel.trees)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     modules = list((scratch / source).glob("*.ko"))

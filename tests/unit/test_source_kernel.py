@@ -8,7 +8,7 @@ import pytest
 from page_alloc_bench import resources
 from page_alloc_bench.targets import kernels, source_kernel
 
-ROWS = [kernel for kernel in kernels.KERNELS if kernel.config]
+ROWS = [kernel for kernel in (*kernels.KERNELS, kernels.SANITIZER) if kernel.config]
 
 
 @pytest.mark.parametrize("kernel", ROWS, ids=lambda kernel: kernel.name)
@@ -38,3 +38,15 @@ def test_options_that_vanish_are_found() -> None:
 def test_the_release_ends_as_the_row_does() -> None:
     row = kernels.lookup("6.12-nonuma")
     assert source_kernel._local_version(row) == 'CONFIG_LOCALVERSION="-nonuma"\n'
+
+
+def test_the_sanitizers_kernel_is_found_by_name_only() -> None:
+    row = kernels.SANITIZER
+    assert kernels.lookup("6.12-debug") is row
+    assert row not in kernels.KERNELS
+    assert row.boots_roots
+    assert not kernels.lookup("6.12-nonuma").boots_roots
+    asked = source_kernel._options(source_kernel._read_fragments(row.config))
+    # KASAN vanishes without a word together with this one.
+    assert asked["SLUB_TINY"] == "n"
+    assert asked["KASAN"] == "y"

@@ -12,7 +12,7 @@ from page_alloc_bench.targets import build_root, root
 from page_alloc_bench.targets import kernels as matrix
 from page_alloc_bench.targets.process import TargetError
 
-KERNEL = click.Choice([kernel.name for kernel in matrix.KERNELS])
+KERNEL = click.Choice([kernel.name for kernel in (*matrix.KERNELS, matrix.SANITIZER)])
 _HEAD = ("NAME", "ARCH", "HOST", "COMPILED", "CACHED", "FROM", "NOTES")
 
 
