@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from page_alloc_bench.targets import root
+from sanitize import sanitizers
 
 TOP = Path(__file__).resolve().parents[2]
 KERNEL_CODE = sorted([*TOP.glob("kmod/*.[ch]"), *TOP.glob("tests/kmod/*/*.[ch]")])
 MODULES = ["kmod", "tests/kmod/floor"]
-PROGRAMS = sorted(TOP.glob("tests/perf/*.c"))
+PROGRAMS = sorted([*TOP.glob("tests/perf/*.c"), *TOP.glob("tests/sanitize/**/*.c")])
 SHELL_CODE = sorted([*TOP.glob("scripts/*"), TOP / ".ci/run"])
 
 
@@ -71,7 +72,12 @@ def test_kernel_code_passes_checkpatch(checkpatch: Path, path: Path) -> None:
           "--max-line-length=100", "--file", path)  # fmt: skip
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("name", ["failnth", "fuzz"])
+def test_programs_of_the_tests_build_without_warnings(name: str) -> None:
+    assert sanitizers.program(name).is_file()
+
+
+@pytest.mark.parametrize("module", [*MODULES, "tests/kmod/planted"])
 def test_kernel_code_builds_without_warnings_and_passes_sparse(
     kdir: Path, tmp_path: Path, module: str
 ) -> None:
@@ -109,7 +115,7 @@ def analyzed(kdir: Path, source: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if line.startswith(str(source))]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", MODULES)  # the planted mistakes are there to be found
 def test_kernel_code_passes_gccs_analyzer(kdir: Path, tmp_path: Path, module: str) -> None:
     found = analyzed(kdir, copied(module, tmp_path))
     assert not found, "\n".join(found)

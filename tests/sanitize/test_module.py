@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The module's own tests (tests/vm/test_module.py) on a kernel that tells of every mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+import lab
+from page_alloc_bench.targets.guest import Guest
+from sanitize import sanitizers
+from vm.test_module import *  # noqa: F403
+from vm.test_module import CPUS  # noqa: F401 (of the guest)
+
+pytestmark = pytest.mark.seconds(20)
+
+
+@pytest.fixture(scope="module")
+def machine(guest: Guest) -> Guest:
+    guest.run(f"insmod {lab.IN_GUEST}/page_alloc_bench.ko")
+    sanitizers.forget_old_leaks(guest)
+    return guest
+
+
+def test_nothing_was_reported_or_left(machine: Guest) -> None:
+    """Last in this file: after all the others."""
+    assert sanitizers.leaks(machine) == ""
+    assert sanitizers.pages_of(machine, "page_alloc_bench") == []
+    machine.run("rmmod page_alloc_bench")
+    sanitizers.assert_all_is_quiet(machine)
