@@ -49,8 +49,8 @@ _ATTEMPTS = pytest.StashKey[list[Attempt]]()
 class Plugin:
     """Collects the attempts of a session, prints their table, and writes it into README.md.
 
-    All of them take the better part of an hour, so they may be run in parts: what passed is kept in
-    pytest's cache, together with a digest of what was tested.
+    All of them take most of an hour, so they may be run in parts, also side by side: what
+    became of each is kept in pytest's cache, for as long as what is tested does not change.
     """
 
     def __init__(self, config: pytest.Config, directory: Path, place: readme.Place) -> None:
@@ -59,8 +59,7 @@ class Plugin:
         self._place = place
         self._items: list[pytest.Item] = []
         self._attempts: list[Attempt] = []
-        self._key = f"attempts/{place.name}/{_digest_of_sources()}"
-        self._passed: dict[str, bool] = config.cache.get(self._key, {}) if config.cache else {}
+        self._sources = _digest_of_sources()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -77,15 +76,13 @@ class Plugin:
         """Note which tests passed."""
         report: pytest.TestReport = yield
         if report.when == "call" or report.failed:
-            self._passed[item.nodeid] = report.passed
+            self._cache.set(self._key(item), report.passed)
             for attempt in item.stash.get(_ATTEMPTS, []):
                 attempt.passed = report.passed
         return report
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table and update README.md."""
-        if self._config.cache:
-            self._config.cache.set(self._key, self._passed)
         if self._attempts:
             terminalreporter.section(self._place.name)
             terminalreporter.write_line("\n".join(lines(self._attempts)))
@@ -93,13 +90,23 @@ class Plugin:
             terminalreporter.write_line(self._update())
 
     def _update(self) -> str:
-        missing = [item.nodeid for item in self._items if not self._passed.get(item.nodeid)]
+        passed = {item: self._cache.get(self._key(item), default=False) for item in self._items}
+        missing = [item.nodeid for item in self._items if not passed[item]]
         whole = self._config.invocation_params.dir / self._config.args[0] == self._directory
         if missing or not whole:
             return f"README.md is left as it is; to pass yet: {missing or 'the whole directory'}"
         done = [replace(each, passed=True) for item in self._items for each in _of(item)]
         self._place.write(in_markdown(done, readme.today(), readme.emulator()))
         return "README.md has the table now"
+
+    @property
+    def _cache(self) -> pytest.Cache:
+        assert self._config.cache
+        return self._config.cache
+
+    def _key(self, item: pytest.Item) -> str:
+        name = hashlib.sha256(item.nodeid.encode()).hexdigest()[:16]
+        return f"{self._place.name}-{self._sources}/{name}"
 
 
 def _digest_of_sources() -> str:
