@@ -40,6 +40,7 @@ nr_base_pages: 16
 UNKNOWN = OURS.replace("pab_alloc_timed+0xf/0x20 [page_alloc_bench]", "0xffffffffa000000f")
 OTHERS = OURS.replace("pab_alloc_timed+0xf/0x20 [page_alloc_bench]", "do_anonymous_page+0xf/0x20")
 SLAB = OURS.replace(" post_alloc_hook", " allocate_slab+0x255/0x420\n post_alloc_hook")
+SHADOW = OURS.replace("pab_alloc", "kasan_populate_vmalloc+0x104/0x2d0\n pab_alloc")
 
 
 def test_reports_are_found_and_a_boot_is_none() -> None:
@@ -49,7 +50,8 @@ def test_reports_are_found_and_a_boot_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stack", "found"), [(OURS, True), (UNKNOWN, True), (OTHERS, False), (SLAB, False)]
+    ("stack", "found"),
+    [(OURS, True), (UNKNOWN, True), (OTHERS, False), (SLAB, False), (SHADOW, False)],
 )
 def test_pages_of_the_module_are_told_from_others(stack: str, found: bool) -> None:
     text = "\n".join([*[OTHERS] * 100, stack])
