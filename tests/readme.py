@@ -44,7 +44,8 @@ class Place:
 
 MATRIX = Place("matrix", "scripts/test --matrix")
 FAULTS = Place("faults", "scripts/test --faults")
-PLACES = (MATRIX, FAULTS)
+SANITIZE = Place("sanitize", "scripts/sanitize")
+PLACES = (MATRIX, FAULTS, SANITIZE)
 
 
 def heading(made_on: datetime.date, emulator: str) -> str:

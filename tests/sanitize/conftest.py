@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import attempts
 import budget
 import lab
+import readme
 from page_alloc_bench.targets import build_root, kernels, root
 from page_alloc_bench.targets.guest import Guest
 from sanitize import sanitizers, summary
@@ -35,7 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a summary."""
+    """Begin a summary, and collect what the tests say that they do."""
+    config.addinivalue_line("markers", attempts.MARK)
+    config.pluginmanager.register(attempts.Plugin(config, Path(__file__).parent, readme.SANITIZE))
     config.stash[summary.LINES] = []
 
 

@@ -27,9 +27,9 @@ _REPORTS = re.compile(
 _HERE = Path(__file__).parent
 _PROGRAMS = tempfile.TemporaryDirectory(prefix="pab-sanitize.")  # goes when the tests end
 
-# Pages that the sanitizers themselves allocate while our code runs (KASAN's shadow of a vmalloc area
-# goes only when the kernel gets round to it), and pages of slabs, which outlive the object that they
-# were allocated for: kmemleak looks after the objects.
+# Pages that the sanitizers themselves allocate while our code runs (KASAN's shadow of a vmalloc
+# area goes only when the kernel gets round to it), and pages of slabs, which outlive the object
+# that they were allocated for: kmemleak looks after the objects.
 _NOT_OURS = re.compile(r"stack_depot_save|allocate_slab|new_slab|kmemleak_|kasan_populate_vmalloc")
 
 

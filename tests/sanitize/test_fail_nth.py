@@ -45,6 +45,12 @@ def failing(guest: Guest) -> Guest:
 
 @pytest.mark.seconds(90)
 @pytest.mark.parametrize("stage", ["insmod", "open", "configure", "start"])
+@pytest.mark.attempt(
+    "each allocation and copy failing in turn",
+    "ENOMEM or EFAULT, or no matter; the next attempt works",
+    "{stage}",
+    kernel="6.12-debug",
+)
 def test_each_failure_is_answered_and_undone(
     failing: Guest, stage: str, request: pytest.FixtureRequest
 ) -> None:
@@ -74,6 +80,7 @@ def test_each_failure_is_answered_and_undone(
 
 
 @pytest.mark.seconds(60)
+@pytest.mark.attempt("the same", "no report, no leak", "all stages", kernel="6.12-debug")
 def test_nothing_was_leaked(failing: Guest) -> None:
     """Last of those that let something fail."""
     assert sanitizers.leaks(failing) == ""

@@ -33,6 +33,12 @@ def make(guest: Guest, fault: str) -> None:
 
 
 @pytest.mark.seconds(110)
+@pytest.mark.attempt(
+    "mistake on purpose: a leaked object",
+    "reported by kmemleak",
+    "by a test module",
+    kernel="6.12-debug",
+)
 def test_a_leaked_object_is_found(planted: Guest) -> None:
     assert "[pab_planted]" not in sanitizers.leaks(planted)
     make(planted, "leak")
@@ -43,6 +49,12 @@ def test_a_leaked_object_is_found(planted: Guest) -> None:
 
 
 @pytest.mark.seconds(5)
+@pytest.mark.attempt(
+    "mistake on purpose: a leaked page",
+    "found by page_owner",
+    "by a test module",
+    kernel="6.12-debug",
+)
 def test_a_leaked_page_is_found(planted: Guest) -> None:
     assert sanitizers.pages_of(planted, "pab_planted") == []
     make(planted, "page_leak")
@@ -57,6 +69,9 @@ def test_a_leaked_page_is_found(planted: Guest) -> None:
 
 @pytest.mark.seconds(5)
 @pytest.mark.parametrize("fault", REPORTED)
+@pytest.mark.attempt(
+    "mistake on purpose: {fault}", "reported", "by a test module", kernel="6.12-debug"
+)
 def test_a_mistake_is_reported(planted: Guest, fault: str) -> None:
     planted.run("dmesg --clear")
     make(planted, fault)
