@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import attempts
 import budget
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
@@ -33,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     nohup and a shell's `&` have some of them ignored.
     """
     budget.register(config)
+    config.addinivalue_line("markers", attempts.MARK)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)

@@ -13,5 +13,4 @@ import readme
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect what the tests say that they do."""
-    config.addinivalue_line("markers", attempts.MARK)
     config.pluginmanager.register(attempts.Plugin(config, Path(__file__).parent, readme.FAULTS))

@@ -38,7 +38,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a summary, and collect what the tests say that they do."""
-    config.addinivalue_line("markers", attempts.MARK)
     config.pluginmanager.register(attempts.Plugin(config, Path(__file__).parent, readme.SANITIZE))
     config.stash[summary.LINES] = []
 
