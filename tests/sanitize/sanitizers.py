@@ -28,9 +28,13 @@ _HERE = Path(__file__).parent
 _PROGRAMS = tempfile.TemporaryDirectory(prefix="pab-sanitize.")  # goes when the tests end
 
 # Pages that the sanitizers themselves allocate while our code runs (KASAN's shadow of a vmalloc
-# area goes only when the kernel gets round to it), and pages of slabs, which outlive the object
-# that they were allocated for: kmemleak looks after the objects.
-_NOT_OURS = re.compile(r"stack_depot_save|allocate_slab|new_slab|kmemleak_|kasan_populate_vmalloc")
+# area goes only when the kernel gets round to it); pages of slabs, which outlive the object that
+# they were allocated for: kmemleak looks after the objects; and page tables of the vmalloc area,
+# which the kernel keeps for whoever comes next (mm/vmalloc.c, vunmap_range_noflush()).
+_NOT_OURS = re.compile(
+    r"stack_depot_save|allocate_slab|new_slab|kmemleak_|kasan_populate_vmalloc"
+    r"|__(?:pte_alloc_kernel|pmd_alloc|pud_alloc|p4d_alloc)\b"
+)
 
 
 def reports(log: str) -> list[str]:

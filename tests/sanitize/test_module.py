@@ -21,6 +21,12 @@ def machine(guest: Guest) -> Guest:
     return guest
 
 
+@pytest.fixture
+def give_back_s() -> float:
+    """This kernel poisons and unmaps each page that it gets back, and notes by whom."""
+    return 20.0
+
+
 @pytest.mark.attempt(
     "all tests of the module", "no report, nothing left", "module loaded", kernel="6.12-debug"
 )

@@ -50,6 +50,12 @@ def machine(guest: Guest) -> Iterator[Guest]:
     assert "WARNING" not in guest.dmesg()
 
 
+@pytest.fixture
+def give_back_s() -> float:
+    """How long it may take to give back what fills the memory."""
+    return 2.0
+
+
 def ask(machine: Guest, code: str, *, user: str = "root") -> Any:
     return lab.python(machine, HELPERS + code, user=user)
 
@@ -259,7 +265,9 @@ with Device() as session:
 
 
 @pytest.mark.parametrize("time_one_in", [1, 65536])
-def test_a_failed_allocation_is_counted_timed_and_retried(machine: Guest, time_one_in: int) -> None:
+def test_a_failed_allocation_is_counted_timed_and_retried(
+    machine: Guest, time_one_in: int, give_back_s: float
+) -> None:
     """Blocks of the largest order run out long before 4 GiB of them are held."""
     seen = ask(
         machine,
@@ -290,7 +298,7 @@ with Device() as session:
         assert 0 < seen["timed"] < seen["failures"]
     assert seen["longest_s"] > 0
     # A pause ends at once; an attempt that has begun, like those that failed, goes on to its end.
-    assert seen["stopped_s"] < 2 + 2 * seen["longest_s"]
+    assert seen["stopped_s"] < give_back_s + 2 * seen["longest_s"]
     assert seen["lost"] == 0
     assert seen["free"][1] > seen["free"][0] * 0.98
 
