@@ -274,6 +274,7 @@ def close_stdout(run: Run) -> None:
 def cut_connection(run: Run) -> None:
     """Kill the client, as a network that fails does sooner or later: sshd sees the end of TCP."""
     run.process.kill()
+    time.sleep(1)  # sshd has to see it, and the runner that nobody listens, in this very phase
 
 
 def fill_disk(_run: Run) -> None:

@@ -163,6 +163,7 @@ def test_progress_notices_that_nobody_reads_it_any_more() -> None:
         os.close(reader)
         with pytest.raises(NobodyListens, match="stderr was closed"):
             reporter.tick()
+        reporter.phase("stop")  # in which results are saved
         reporter.warning("goes nowhere, and raises nothing")
     finally:
         os.dup2(saved, 2)

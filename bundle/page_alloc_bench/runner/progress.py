@@ -52,8 +52,10 @@ class Reporter:
             self._streams.watch(1, "stdout")
 
     def phase(self, text: str) -> None:
-        """Begin a phase, such as "order 0, idle"."""
-        self._streams.check()
+        """Begin a phase, such as "order 0, idle".
+
+        Raises nothing: the phase may be one that saves what there is, since nobody listens.
+        """
         self._phase = text
         self._updated = 0.0
         if self._tell:

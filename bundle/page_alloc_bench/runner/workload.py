@@ -119,6 +119,8 @@ class Workload:
         def on_progress(size_bytes: int) -> None:
             self._reporter.tick(where, size_bytes)
 
+        on_progress(0)  # whatever takes less than a second is never heard of otherwise
+
         if antagonized:
             self._device.watch_oom()
         gib = self._options.findlimit_mmap_size_gib
