@@ -19,11 +19,6 @@ import pytest
 import readme
 
 _HEAD = ("what was done", "when", "kernel", "what came of it")
-# What comes to a target, and what makes it.
-_TESTED = (
-    "kmod/*", "bundle/page_alloc_bench/runner/**/*", "bundle/page_alloc_bench/packager/*",
-    "templates/run.sh.j2",
-)  # fmt: skip
 _PHASES = ("idle", "steady_wait", "antagonized", "writing")
 
 
@@ -49,8 +44,8 @@ _ATTEMPTS = pytest.StashKey[list[Attempt]]()
 class Plugin:
     """Collects the attempts of a session, prints their table, and writes it into README.md.
 
-    All of them take most of an hour, so they may be run in parts, also side by side: what
-    became of each is kept in pytest's cache, for as long as what is tested does not change.
+    All of them take most of an hour, so they may be run in parts, also side by side: the day on which
+    each passed, if it did when it was last run, is kept in pytest's cache.
     """
 
     def __init__(self, config: pytest.Config, directory: Path, place: readme.Place) -> None:
@@ -59,7 +54,6 @@ class Plugin:
         self._place = place
         self._items: list[pytest.Item] = []
         self._attempts: list[Attempt] = []
-        self._sources = _digest_of_sources()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -76,7 +70,8 @@ class Plugin:
         """Note which tests passed."""
         report: pytest.TestReport = yield
         if report.when == "call" or report.failed:
-            self._cache.set(self._key(item), report.passed)
+            day = readme.today().isoformat() if report.passed else ""
+            self._cache.set(self._key(item), day)
             for attempt in item.stash.get(_ATTEMPTS, []):
                 attempt.passed = report.passed
         return report
@@ -90,13 +85,14 @@ class Plugin:
             terminalreporter.write_line(self._update())
 
     def _update(self) -> str:
-        passed = {item: self._cache.get(self._key(item), default=False) for item in self._items}
-        missing = [item.nodeid for item in self._items if not passed[item]]
+        days = {item.nodeid: self._cache.get(self._key(item), default="") for item in self._items}
+        missing = [name for name, day in days.items() if not day]
         whole = self._config.invocation_params.dir / self._config.args[0] == self._directory
         if missing or not whole:
             return f"README.md is left as it is; to pass yet: {missing or 'the whole directory'}"
         done = [replace(each, passed=True) for item in self._items for each in _of(item)]
-        self._place.write(in_markdown(done, readme.today(), readme.emulator()))
+        oldest = datetime.date.fromisoformat(min(days.values()))
+        self._place.write(in_markdown(done, oldest, readme.emulator()))
         return "README.md has the table now"
 
     @property
@@ -106,17 +102,7 @@ class Plugin:
 
     def _key(self, item: pytest.Item) -> str:
         name = hashlib.sha256(item.nodeid.encode()).hexdigest()[:16]
-        return f"{self._place.name}-{self._sources}/{name}"
-
-
-def _digest_of_sources() -> str:
-    """Return a digest of what is tested: a change of it makes what passed before worthless."""
-    whole = hashlib.sha256()
-    for pattern in _TESTED:
-        for path in sorted(readme.README.parent.glob(pattern)):
-            if path.is_file() and path.suffix != ".pyc":
-                whole.update(f"{path}\0".encode() + path.read_bytes())
-    return whole.hexdigest()[:12]
+        return f"{self._place.name}/{name}"
 
 
 def _of(item: pytest.Item) -> list[Attempt]:
