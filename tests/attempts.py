@@ -44,8 +44,8 @@ _ATTEMPTS = pytest.StashKey[list[Attempt]]()
 class Plugin:
     """Collects the attempts of a session, prints their table, and writes it into README.md.
 
-    All of them take most of an hour, so they may be run in parts, also side by side: the day on which
-    each passed, if it did when it was last run, is kept in pytest's cache.
+    All of them take most of an hour, so they may be run in parts, also side by side: the day on
+    which each passed, if it did when it was last run, is kept in pytest's cache.
     """
 
     def __init__(self, config: pytest.Config, directory: Path, place: readme.Place) -> None:
@@ -85,14 +85,20 @@ class Plugin:
             terminalreporter.write_line(self._update())
 
     def _update(self) -> str:
-        days = {item.nodeid: self._cache.get(self._key(item), default="") for item in self._items}
-        missing = [name for name, day in days.items() if not day]
+        """Write what has passed; what has not been run is named, and a failure keeps all back."""
         whole = self._config.invocation_params.dir / self._config.args[0] == self._directory
-        if missing or not whole:
-            return f"README.md is left as it is; to pass yet: {missing or 'the whole directory'}"
-        done = [replace(each, passed=True) for item in self._items for each in _of(item)]
-        oldest = datetime.date.fromisoformat(min(days.values()))
-        self._place.write(in_markdown(done, oldest, readme.emulator()))
+        days = {item: self._cache.get(self._key(item), default=None) for item in self._items}
+        failed = [item.nodeid for item, day in days.items() if day == ""]
+        if failed or not whole:
+            return f"README.md is left as it is; failed: {failed or 'not the whole directory'}"
+        done = [replace(each, passed=True) for item, day in days.items() if day
+                for each in _of(item)]  # fmt: skip
+        oldest = datetime.date.fromisoformat(min(day for day in days.values() if day))
+        table = in_markdown(done, oldest, readme.emulator())
+        left_out = sorted({item.path.name for item, day in days.items() if not day})
+        if left_out:
+            table += f"\n\nNot run to the end then: {', '.join(left_out)}."
+        self._place.write(table)
         return "README.md has the table now"
 
     @property
