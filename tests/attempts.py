@@ -89,8 +89,8 @@ class Plugin:
         whole = self._config.invocation_params.dir / self._config.args[0] == self._directory
         days = {item: self._cache.get(self._key(item), default=None) for item in self._items}
         failed = [item.nodeid for item, day in days.items() if day == ""]
-        if failed or not whole:
-            return f"README.md is left as it is; failed: {failed or 'not the whole directory'}"
+        if failed or not whole or not any(days.values()):
+            return f"README.md is left as it is; failed: {failed or 'not the whole directory ran'}"
         done = [replace(each, passed=True) for item, day in days.items() if day
                 for each in _of(item)]  # fmt: skip
         oldest = datetime.date.fromisoformat(min(day for day in days.values() if day))

@@ -14,6 +14,7 @@ import pytest
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(15)
 TICK_NS = 4_000_000  # Debian's CONFIG_HZ is 250
 TICKING = "clocksource=jiffies highres=off nohz=off"
 OPTIONS = "--iterations=1 --alloc-orders=0 --held=200 --spread=100 --output-path=/root/result.json"

@@ -22,6 +22,7 @@ import lab
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(25)
 BUNDLE = "/home/bench/bench.run"
 OPTIONS = ["--iterations=1", "--alloc-orders=4", "--held=200", "--spread=100", "--sample-size=1000"]
 LONG = ["--iterations=12", *OPTIONS[1:]]  # a minute and more

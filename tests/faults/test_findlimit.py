@@ -14,6 +14,7 @@ import pytest
 import page_alloc_bench
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(12)
 HUGE = 2 << 20
 CPUS = 4
 HERE = "/root/findlimit"

@@ -14,6 +14,7 @@ import pytest
 
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(15)
 NOEXEC = ("/dev/shm", "/tmp", "/var/tmp", "/home/bench/noexec")
 OPTIONS = "--iterations 1 --alloc-orders 0 --sample-size 1000"
 TRACES = """

@@ -15,6 +15,7 @@ import lab
 from page_alloc_bench.runner import procfs, result
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(45)
 BENCH = "/root/bench.run"
 SMALL = "--iterations=1 --held=200 --spread=100 --output-path=/root/result.json"
 ORDERS = (0, 2)

@@ -21,6 +21,7 @@ import lab
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(6)
 BENCH = "/root/bench.run"
 # What this guest has for life. Whether its emulated clock is slow differs from boot to boot.
 ALWAYS = {"isolated-cpus", "panic-reboot", "init-on-alloc", "init-on-free"}

@@ -12,6 +12,8 @@ import pytest
 import ktap_reader
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(15)
+
 
 @pytest.fixture(scope="module")
 def host(guest: Guest, bundle: Path) -> Guest:

@@ -18,6 +18,7 @@ from page_alloc_bench.runner.archive import Archive
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(8)
 MAGIC = b"~Module signature appended~\n"
 
 

@@ -15,6 +15,7 @@ import lab
 from page_alloc_bench.runner import result
 from page_alloc_bench.targets.guest import Guest
 
+pytestmark = pytest.mark.seconds(20)
 BENCH = "/root/bench.run"
 OPTIONS = "--iterations=2 --alloc-orders=0 --held=200 --spread=100 --stall-s=5"
 

@@ -22,6 +22,7 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
 # What a compiler of Debian 12 consists of; the guest's root is the same release as this host.
+pytestmark = pytest.mark.seconds(15)
 COMPILER = (
     "gcc-12", "cpp-12", "libgcc-12-dev", "binutils", "binutils-x86-64-linux-gnu", "libbinutils",
     "libctf0", "libctf-nobfd0", "libgprofng0", "libjansson4", "libisl23", "libmpc3", "libmpfr6",
