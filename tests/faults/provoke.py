@@ -245,11 +245,14 @@ def send(name: str) -> Callable[[Run], None]:
 
 
 def two_signals(name: str) -> Callable[[Run], None]:
-    """Somebody impatient sends another one while the first is being dealt with."""
+    """Somebody impatient sends another one while the first is being dealt with.
+
+    Of two that come before Python gets to look at either, the second is taken first.
+    """
 
     def fault(run: Run) -> None:
         send(name)(run)
-        time.sleep(0.1)
+        time.sleep(0.5)
         if run.process.poll() is None:
             send("SIGTERM")(run)
 
