@@ -10,8 +10,8 @@ Reads a request as JSON from stdin, and writes an account as JSON to stdout. The
     unread    whether stdout is read only when the bundle has ended
     timeout_s what it was given as --timeout-s
 
-A phase that would be over too soon is held: one of the antagonist's workers is starved until the
-fault has been done, and nobody reads the result before.
+A phase that would be over too soon is held: findlimit's child is stopped, or one of the antagonist's
+workers starved, until the fault has been done, and nobody reads the result before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -144,6 +144,7 @@ class Run:
         self.others: list[subprocess.Popen[bytes]] = []  # what it started, and has to end
         self._hogs = [_make_hog() for phase, _ in request["moments"] if phase == "steady_wait"]
         self._hogging: subprocess.Popen[bytes] | None = None
+        self._held: list[int] = []
         reader, writer = os.pipe()
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.out = reader
@@ -177,6 +178,13 @@ class Run:
             time.sleep(0.5)
         elif phase != "steady_wait":
             self._await(self._populating)
+            self._hold_child()
+
+    def _hold_child(self) -> None:
+        """Keep findlimit's child, and with it the phase, from ending before the fault is done."""
+        self._held = named("pab-findlimit")
+        for pid in self._held:
+            os.kill(pid, signal.SIGSTOP)
 
     def _populating(self) -> bool:
         pages = [read(f"/proc/{pid}/statm").split() for pid in named("pab-findlimit")]
@@ -201,6 +209,10 @@ class Run:
 
     def go_on(self) -> None:
         """Let go of what was held."""
+        for pid in self._held:
+            with contextlib.suppress(ProcessLookupError):  # the fault may have been its end
+                os.kill(pid, signal.SIGCONT)
+        self._held = []
         if self._hogging:
             self._hogging.kill()
             self._hogging.wait()
@@ -299,20 +311,8 @@ def take_cpu_away(_run: Run) -> None:
     write(path, 1)
 
 
-@contextlib.contextmanager
-def held_child() -> Iterator[None]:
-    """Keep findlimit's child, and with it the phase, from ending meanwhile."""
-    children = named("pab-findlimit")
-    for pid in children:
-        os.kill(pid, signal.SIGSTOP)
-    yield
-    for pid in children:
-        os.kill(pid, signal.SIGCONT)
-
-
 def start_another(run: Run) -> None:
-    with held_child():
-        run.told.append(say(BENCH, *NEXT_RUN))
+    run.told.append(say(BENCH, *NEXT_RUN))
 
 
 def force_rmmod(run: Run) -> None:
@@ -321,10 +321,9 @@ def force_rmmod(run: Run) -> None:
         ["rmmod", "-f", "page_alloc_bench"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     run.others.append(forced)
-    with held_child():
-        plain = say("rmmod", "page_alloc_bench")
-        time.sleep(1)
-        run.told.append([forced.poll(), *plain])
+    plain = say("rmmod", "page_alloc_bench")
+    time.sleep(1)
+    run.told.append([forced.poll(), *plain])
 
 
 def offer_another_victim(run: Run) -> None:
@@ -333,24 +332,24 @@ def offer_another_victim(run: Run) -> None:
         "open('/proc/self/oom_score_adj', 'w').write('1000')\n"
         "held = bytearray(b'x') * (20 << 20)\nprint(flush=True)\nimport time; time.sleep(600)"
     )
-    with held_child():
-        (child,) = named("pab-findlimit")
-        victim = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
-        victim.stdout.readline()
-        write(f"/proc/{child}/oom_score_adj", 0)
+    (child,) = named("pab-findlimit")
+    victim = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE)
+    victim.stdout.readline()
+    write(f"/proc/{child}/oom_score_adj", 0)
+    run.go_on()
     run.told.append([victim.wait(CLEAN_S), victim.pid])
 
 
 def stop_for_long(run: Run) -> None:
+    """Let the child end meanwhile."""
     run.process.send_signal(signal.SIGSTOP)
+    run.go_on()
     time.sleep(STOP_S)
     run.process.send_signal(signal.SIGCONT)
 
 
 def hold_until_timeout(run: Run) -> None:
     """Keep the phase from ending, so that --timeout-s ends it."""
-    for pid in named("pab-findlimit"):
-        os.kill(pid, signal.SIGSTOP)
     time.sleep(max(0, run.started + run.request["timeout_s"] + 2 - time.monotonic()))
 
 
