@@ -10,8 +10,8 @@ Reads a request as JSON from stdin, and writes an account as JSON to stdout. The
     unread    whether stdout is read only when the bundle has ended
     timeout_s what it was given as --timeout-s
 
-A phase that would be over too soon is held: findlimit's child is stopped, or one of the antagonist's
-workers starved, until the fault has been done, and nobody reads the result before.
+A phase that would be over too soon is held: findlimit's child is stopped, or one of the
+antagonist's workers starved, until the fault has been done, and nobody reads the result before.
 """
 
 from __future__ import annotations
