@@ -174,6 +174,8 @@ class Run:
         line = {"writing": "results"}.get(phase, phase.replace("_", " "))
         self.await_line(f"order {order}, {line}\n")
         if phase == "writing":
+            if self.request["output"]:
+                return  # a file takes it at once: what is to be in its way has to be there before
             self._await(lambda: not loaded())
             time.sleep(0.5)
         elif phase != "steady_wait":

@@ -185,7 +185,8 @@ def test_the_connection_cut(host: Guest, moment: Moment) -> None:
 def test_stdout_closed(host: Guest, moment: Moment) -> None:
     account = provoke(host, "close stdout", [moment])
     assert account["code"] == 1
-    assert "stdout was closed by its reader" in account["err"]
+    broken = "cannot write the result to stdout: Broken pipe"
+    assert (broken if moment[0] == "writing" else "stdout was closed by its") in account["err"]
 
 
 @everywhere
@@ -214,7 +215,8 @@ def test_the_timeout(host: Guest, moment: Moment) -> None:
 def test_a_cpu_taken_offline_and_brought_back(host: Guest, moment: Moment) -> None:
     read = assert_complete(provoke(host, "take a CPU away", [moment]), moment[1])
     told = [text for text in read["run"]["warnings"] if "its CPU went offline" in text]
-    assert len(told) == (moment[0] != "writing")
+    # Before it has begun it may be back on its CPU, by chance, when it does.
+    assert len(told) in {"idle": (0, 1), "writing": (0,)}.get(moment[0], (1,))
     per_cpu = read[f"kernel_page_allocs_per_cpu_order{moment[1]}"]
     assert min(per_cpu[:3]) > 0
 

@@ -29,10 +29,14 @@ snapshot() {
 		find "$place" -xdev
 	done 2>/dev/null | sort
 	cat /proc/mounts
-	for process in /proc/[0-9]*; do
-		tr '\\0' ' ' <"$process/cmdline"
-		echo
-	done 2>/dev/null | grep -E 'page-alloc|bench|python|keeper' | grep -v snapshot
+	processes=$(
+		for process in /proc/[0-9]*; do
+			tr '\\0\\n' '  ' <"$process/cmdline"
+			echo
+		done 2>/dev/null
+	)
+	# Not in one pipeline: it would see itself. This very shell has "snapshot" as an argument.
+	echo "$processes" | grep -E 'page-alloc|bench|python|keeper' | grep -v snapshot || :
 }
 leaves_nothing() { # at once, or as soon as what has just ended is gone
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
