@@ -38,6 +38,7 @@ PIPE_BYTES = 4096
 CLEAN_S = 60.0
 BACK_SHARE = 0.995
 STOP_S = 30.0
+BEGIN_S = 8.0
 LAST_CPU = max(os.sched_getaffinity(0))
 MOST_S = 300
 COMPLAINT = re.compile(r"WARNING|BUG|Oops|INFO: |general protection|lockup")
@@ -351,8 +352,11 @@ def stop_for_long(run: Run) -> None:
 
 
 def hold_until_timeout(run: Run) -> None:
-    """Keep the phase from ending, so that --timeout-s ends it."""
-    time.sleep(max(0, run.started + run.request["timeout_s"] + 2 - time.monotonic()))
+    """Keep the phase from ending, so that --timeout-s ends it.
+
+    Its time begins when the run does, some seconds after the bundle was started.
+    """
+    time.sleep(max(0, run.started + run.request["timeout_s"] + BEGIN_S - time.monotonic()))
 
 
 def look_at_memory(run: Run) -> None:
