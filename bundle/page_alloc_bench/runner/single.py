@@ -28,7 +28,7 @@ def claim() -> socket.socket:
     claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claimed.bind(_ADDRESS)
-        claimed.listen(1)
+        claimed.listen(64)  # nobody accepts: each who asks for the holder takes a place
     except OSError as error:
         claimed.close()
         if error.errno != errno.EADDRINUSE:
