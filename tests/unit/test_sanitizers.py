@@ -17,6 +17,15 @@ BOOT = """\
 [   72.337055] kmemleak: Kernel memory leak detector initialized (mem pool available: 37592)
 [   91.670198] smpboot: CPU 1 is now offline
 """
+OUT_OF_MEMORY = """\
+[  125.215669] pab-findlimit invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE), order=0
+[  125.222273] CPU: 3 UID: 0 PID: 179 Comm: pab-findlimit Tainted: G     OE 6.12.118-debug #1
+[  125.222843] Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1
+[  125.223061] Call Trace:
+[  125.223131]  <TASK>
+[  125.224060]  dump_header+0xfa/0x52f
+"""
+TRACE = "[  126.000000] Call Trace:"
 REPORTS = (
     "[  1.0] BUG: KASAN: slab-use-after-free in pab_open+0x7a/0x90 [page_alloc_bench]",
     "[  1.0] WARNING: possible circular locking dependency detected",
@@ -47,6 +56,11 @@ def test_reports_are_found_and_a_boot_is_none() -> None:
     assert sanitizers.reports(BOOT) == []
     for line in REPORTS:
         assert sanitizers.reports(f"{BOOT}{line}\n") == [line]
+
+
+def test_memory_that_runs_out_is_no_mistake_but_what_follows_may_be() -> None:
+    assert sanitizers.reports(OUT_OF_MEMORY) == []
+    assert sanitizers.reports(f"{OUT_OF_MEMORY}{TRACE}\n") == [TRACE]
 
 
 @pytest.mark.parametrize(
