@@ -9,7 +9,7 @@ import lab
 from page_alloc_bench.targets.guest import Guest
 from sanitize import sanitizers
 from vm.test_module import *  # noqa: F403
-from vm.test_module import CPUS  # noqa: F401 (of the guest)
+from vm.test_module import CPUS
 
 pytestmark = pytest.mark.seconds(20)
 
@@ -25,6 +25,15 @@ def machine(guest: Guest) -> Guest:
 def give_back_s() -> float:
     """This kernel poisons and unmaps each page that it gets back, and notes by whom."""
     return 20.0
+
+
+@pytest.fixture
+def unmapped_later() -> int:
+    """KASAN's shadow, an eighth of areas that vmalloc unmaps together once they are enough.
+
+    That is 32 MiB for each bit of the number of CPUs (mm/vmalloc.c, lazy_max_pages()).
+    """
+    return CPUS.bit_length() * (32 << 20) // 8
 
 
 @pytest.mark.attempt(

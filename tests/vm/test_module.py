@@ -56,6 +56,12 @@ def give_back_s() -> float:
     return 2.0
 
 
+@pytest.fixture
+def unmapped_later() -> int:
+    """How many bytes the kernel may keep for areas that are no longer in use."""
+    return 0
+
+
 def ask(machine: Guest, code: str, *, user: str = "root") -> Any:
     return lab.python(machine, HELPERS + code, user=user)
 
@@ -304,7 +310,7 @@ with Device() as session:
 
 
 def test_a_configuration_beyond_all_memory_fails_and_nobody_is_killed_for_it(
-    machine: Guest,
+    machine: Guest, unmapped_later: int
 ) -> None:
     seen = ask(
         machine,
@@ -326,7 +332,7 @@ with Device() as session:
     assert seen["killed"] == 0
     assert seen["new"] == "EBADFD"
     # Reclaim may have made room; none may be lost.
-    assert seen["free"][1] > seen["free"][0] * 0.99
+    assert seen["free"][1] > seen["free"][0] * 0.99 - unmapped_later
 
 
 def test_what_is_held_when_the_oom_killer_comes(machine: Guest) -> None:
