@@ -46,9 +46,11 @@ def open_directory(path: str) -> int:
             try:
                 status = os.fstat(at)
                 if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    if not is_ours(status.st_uid) or links > _MOST_LINKS:
+                    if not is_ours(status.st_uid):
                         raise StrangersLinkError(walked, status.st_uid)
+                    links += 1
+                    if links > _MOST_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                     target = os.readlink("", dir_fd=at)
                     todo += [step for step in reversed(target.split("/")) if step]
                     if target.startswith("/"):
