@@ -101,6 +101,10 @@ def free_bytes() -> int:
     return int(free[1]) * 1024 + sum(on_cpu_lists) * os.sysconf("SC_PAGE_SIZE")
 
 
+def set_online(cpu: int, online: int) -> None:
+    write(f"/sys/devices/system/cpu/cpu{cpu}/online", online)
+
+
 def say(*words: str) -> list[object]:
     """Run a command; return its exit code and what it wrote to stdout and stderr."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -210,6 +214,11 @@ class Run:
         self._hogging = self._hogs.pop()
         self._hogging.send_signal(signal.SIGCONT)
 
+    @property
+    def is_hogging(self) -> bool:
+        """Whether a worker of the last CPU is kept from getting anywhere."""
+        return self._hogging is not None
+
     def go_on(self) -> None:
         """Let go of what was held."""
         for pid in self._held:
@@ -306,12 +315,16 @@ def fill_disk(_run: Run) -> None:
             filler.truncate(os.path.getsize(path) - 8192)
 
 
-def take_cpu_away(_run: Run) -> None:
-    """Take the CPU of a worker offline for a while."""
-    path = f"/sys/devices/system/cpu/cpu{LAST_CPU}/online"
-    write(path, 0)
+def take_cpu_away(run: Run) -> None:
+    """Take the CPU of a worker offline for a while: not that of a hog, which keeps it."""
+    cpu = LAST_CPU - run.is_hogging
+    set_online(cpu, 0)
     time.sleep(1)
-    write(path, 1)
+    set_online(cpu, 1)
+
+
+def take_cpu_for_good(_run: Run) -> None:
+    set_online(LAST_CPU, 0)
 
 
 def start_another(run: Run) -> None:
@@ -382,6 +395,7 @@ FAULTS: dict[str, Callable[[Run], None]] = {
     "fill the disk": fill_disk,
     "time out": hold_until_timeout,
     "take a CPU away": take_cpu_away,
+    "take a CPU for good": take_cpu_for_good,
     "start another copy": start_another,
     "rmmod -f": force_rmmod,
     "offer another victim": offer_another_victim,
@@ -435,6 +449,7 @@ def main() -> None:
         account = run.end()
     finally:
         run.go_on()
+        set_online(LAST_CPU, 1)
     if request["fault"] == "fill the disk":
         account["disk"] = sorted(os.listdir(CROWDED))
         subprocess.run(["umount", CROWDED], check=True)

@@ -267,6 +267,21 @@ def test_the_child_holds_nothing_of_the_parents(drive: Drive) -> None:
     assert told == {"descriptors": 0, "adjusted": 1000, "cpus": [[0], [1], [2], [3]]}
 
 
+def test_a_cpu_that_has_gone_offline_is_named(drive: Drive) -> None:
+    """Between the beginning of a run and this child's: memory is to be had all the same."""
+    limit = drive("""
+        cpus = settings().cpus
+        online = f"/sys/devices/system/cpu/cpu{cpus[-1]}/online"
+        open(online, "w").write("0")
+        try:
+            print(json.dumps(dataclasses.asdict(findlimit.measure(findlimit.Settings(cpus=cpus)))))
+        finally:
+            open(online, "w").write("1")
+    """)
+    assert limit["warnings"] == ["CPU 3 was offline: findlimit's thread for it ran on another"]
+    assert_true({**limit, "warnings": []})
+
+
 def test_strict_overcommit_is_named(drive: Drive) -> None:
     told = drive("""
         mode, ratio = sysctl("vm.overcommit_memory", "2"), sysctl("vm.overcommit_ratio", "60")

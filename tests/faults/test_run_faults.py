@@ -31,8 +31,6 @@ WITH_A_CHILD = [(phase, order) for phase in ("idle", "antagonized") for order in
 IN_ONE_RUN = [*((phase, order) for order in ORDERS for phase in PHASES[:-1]), ("writing", 4)]
 WITH_A_MODULE = IN_ONE_RUN[:-1]  # when the result is written, it is gone
 OF_CHILDREN = [moment for moment in IN_ONE_RUN if moment in WITH_A_CHILD]
-# What holds the steady wait, a hog of real-time priority, keeps its CPU from going offline too.
-WHILE_NOBODY_HOGS = [moment for moment in EVERYWHERE if moment[0] != "steady_wait"]
 TIMEOUT_S = {"idle": 10, "steady_wait": 14, "antagonized": 18, "writing": 24}
 SSH = (
     "ssh", "-F", "none", "-i", "/opt/lab/login", "-o", "StrictHostKeyChecking=no",
@@ -212,7 +210,7 @@ def test_the_timeout(host: Guest, moment: Moment) -> None:
         assert_partial(account, *moment, "not finished within --timeout-s")
 
 
-@pytest.mark.parametrize("moment", WHILE_NOBODY_HOGS, ids=name_of)
+@everywhere
 @pytest.mark.attempt("CPU offline and back", "complete; its worker's end is a warning")
 def test_a_cpu_taken_offline_and_brought_back(host: Guest, moment: Moment) -> None:
     read = assert_complete(provoke(host, "take a CPU away", [moment]), moment[1])
@@ -221,6 +219,19 @@ def test_a_cpu_taken_offline_and_brought_back(host: Guest, moment: Moment) -> No
     assert len(told) in {"idle": (0, 1), "writing": (0,)}.get(moment[0], (1,))
     per_cpu = read[f"kernel_page_allocs_per_cpu_order{moment[1]}"]
     assert min(per_cpu[:3]) > 0
+
+
+@pytest.mark.attempt(
+    "CPU offline for good", "ends with 1 at the next order; the one before is whole",
+    moments=[("antagonized", 0)],
+)  # fmt: skip
+def test_a_cpu_that_does_not_come_back(host: Guest) -> None:
+    account = provoke(host, "take a CPU for good", [("antagonized", 0)], "--alloc-orders=0,4")
+    assert account["code"] == 1
+    read = document(account)
+    assert "cannot prepare order 4: CPU 3 has gone offline." in read["run"]["ended"]["reason"]
+    assert "antagonized_available_bytes_order0" in read
+    assert not [name for name in read if name.endswith("_order4")]
 
 
 @pytest.mark.attempt(

@@ -57,12 +57,14 @@ def test_the_board_is_shared_with_a_child() -> None:
             board.enlist(thread)
             words, index = board.counter(thread)
             words[index] = 10**15 + thread
+        board.displace(1)
         board.start(4096)
         board.fail("é" * 2000)
         os._exit(0)
     os.waitpid(pid, 0)
     assert board.populated_bytes == 3 * 10**15 + 3
     assert board.thread_ids == {pid}
+    assert board.displaced == [1]
     assert board.baseline_bytes == 4096
     assert 0 < board.started_ns <= time.monotonic_ns()
     assert board.reason == "é" * 512

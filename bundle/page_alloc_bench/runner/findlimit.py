@@ -115,7 +115,11 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         counted = board.populated_bytes
         # Where next to nothing is to be had, reclaim takes of what the child had before it began.
         rss = max(0, end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0))
-        warnings = _witness_warnings(work, board, rss, kill)
+        warnings = [
+            f"CPU {work.cpus[thread]} was offline: findlimit's thread for it ran on another"
+            for thread in board.displaced
+        ]
+        warnings += _witness_warnings(work, board, rss, kill)
         if watch.absent_s > _ABSENT_S:
             warnings.append(
                 f"this process did not run for {watch.absent_s:.0f} s, stopped or starved: the "

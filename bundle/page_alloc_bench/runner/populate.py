@@ -100,7 +100,8 @@ class Board:
 
     It must be made before the fork. Every thread writes its own cache line only, and aligned words,
     so that nobody waits for anybody. Layout, in 64-bit words: started_ns, baseline, the length of
-    the reason, then _TEXT_BYTES of it; then for each thread a line of (its thread id, its bytes).
+    the reason, then _TEXT_BYTES of it; then for each thread a line of (its thread id, its bytes,
+    whether it is displaced).
     """
 
     _LINE = 64 // 8
@@ -129,6 +130,10 @@ class Board:
         """Note the kernel's id of the calling thread: the OOM killer may name it."""
         self._words[self._threads[thread]] = threading.get_native_id()
 
+    def displace(self, thread: int) -> None:
+        """Note that a thread cannot be on its CPU."""
+        self._words[self._threads[thread] + 2] = 1
+
     def counter(self, thread: int) -> tuple[memoryview, int]:
         """Return words and the index in them where a thread writes how many bytes it has."""
         return self._words, self._threads[thread] + 1
@@ -153,6 +158,11 @@ class Board:
     def populated_bytes(self) -> int:
         """Return what all threads together have."""
         return sum(self._words[index + 1] for index in self._threads)
+
+    @property
+    def displaced(self) -> list[int]:
+        """Return which threads could not be on their CPUs."""
+        return [thread for thread, index in enumerate(self._threads) if self._words[index + 2]]
 
     @property
     def thread_ids(self) -> set[int]:
@@ -337,7 +347,12 @@ class _Populator:
         try:
             os.sched_setaffinity(0, {cpu})
         except OSError as error:
-            raise _CannotGoOnError(f"no thread may run on CPU {cpu}: {error.strerror}") from error
+            if error.errno != errno.EINVAL:
+                raise _CannotGoOnError(
+                    f"no thread may run on CPU {cpu}: {error.strerror}"
+                ) from error
+            # It has just gone offline. Threads that are on such a CPU go on elsewhere too.
+            self._board.displace(number)
         self._board.enlist(number)
         self._libc.madvise(0, 0, _MADV_NORMAL)  # ctypes makes the thread's errno on its first call
         self._ready.wait()

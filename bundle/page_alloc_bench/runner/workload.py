@@ -92,8 +92,15 @@ class Workload:
             )
         except OSError as error:
             raise RunnerError(
-                f"the module cannot prepare order {self._order}: {error.strerror}"
+                f"the module cannot prepare order {self._order}: {self._gone() or error.strerror}"
             ) from error
+
+    def _gone(self) -> str:
+        """Return which CPU has gone offline since the run began, "" if none has."""
+        gone = sorted(set(self._cpus) - set(procfs.online_cpus()))
+        if not gone:
+            return ""
+        return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
 
     def _findlimit(self, phase: str) -> None:
         """Measure available memory --iterations times; only whole iterations are recorded."""
