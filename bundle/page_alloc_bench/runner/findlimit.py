@@ -24,7 +24,7 @@ from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
 _PROGRESS_S = 1.0
-_ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
+_ABSENT_S = 10.0  # less is what a machine out of memory does to everybody
 _LOG_WAIT_S = 5.0
 _KILL_S = 30.0
 _BACK_SHARE = 0.98

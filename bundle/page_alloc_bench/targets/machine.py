@@ -209,6 +209,8 @@ def kernel_arguments(extra: str, arch: str = "amd64") -> str:
         "panic=-1",
         # TCG's timer interrupt is too irregular for the IO-APIC check at boot.
         *(["no_timer_check"] if arch == "amd64" else []),
+        # An emulated CPU waits for others that are not running: only after 60 s is one stuck.
+        "watchdog_thresh=30",
         # Warnings belong on the console, where they outlive the guest; the boot's chatter does not.
         "loglevel=5",
         # Every OOM kill writes pages of text: keep all of a run in the kernel's log.
