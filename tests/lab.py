@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def free_bytes(guest: Guest) -> int:
     assert free_kib
     on_cpu_lists = map(int, re.findall(r"^ +count: (\d+)", text, re.MULTILINE))
     return int(free_kib[1]) * 1024 + sum(on_cpu_lists) * 4096
+
+
+def await_free(guest: Guest, wanted: float) -> int:
+    """What the guest has free, as soon as it is what is wanted, or after a while.
+
+    The kernel counts and gives back later by a second or so; what is lost never comes back.
+    """
+    deadline = time.monotonic() + 10
+    while (free := free_bytes(guest)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return free
 
 
 def warnings_but_preflights(result: dict[str, Any]) -> list[str]:

@@ -40,7 +40,8 @@ def fails(host: Guest, command: list[str], code: int, *words: str) -> None:
     for word in words:
         assert word in done.stderr
     assert host.run(LEFT).stdout == ""
-    assert lab.free_bytes(host) > 0.995 * before
+    free = lab.await_free(host, 0.995 * before)
+    assert free >= 0.995 * before
     assert not re.search("WARNING|BUG|Oops", host.dmesg())
 
 

@@ -161,7 +161,7 @@ def test_cgroups(host: Guest, settings: str, findings: dict[str, str]) -> None:
     ("unshare", "finding"),
     [("unshare -pf --mount-proc", "pid-namespace"), ("unshare -r", "user-namespace")],
 )
-@pytest.mark.attempt("unshare {unshare}", "refused, by name", "before a run")
+@pytest.mark.attempt("{unshare}", "refused, by name", "before a run")
 def test_namespaces(host: Guest, unshare: str, finding: str) -> None:
     assert found(host, before=unshare).items() >= {finding: "refuse"}.items()
 
