@@ -113,8 +113,6 @@ SANITIZER = Kernel(
     notes="KASAN, lockdep, kmemleak, UBSAN and more; for scripts/sanitize",
 )
 DEFAULT = "6.1"
-# With the default the ones that every run of the tests boots; the matrix boots all.
-BRIEF = ("5.10", "6.12")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from page_alloc_bench.targets.appliance import Appliance, Finished
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.process import TargetError
 
+pytestmark = pytest.mark.seconds(12)
 LOOK = """
 cat /root/given /etc/empty
 echo "to stderr" >&2
@@ -165,6 +166,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.attempt("a host without libc and Python", "complete; nothing left", "a whole run")
 def test_a_bundle_needs_no_python_and_no_libc_and_leaves_nothing(bundle: Path) -> None:
     done, _ = run_whole(kernels.fetch("6.1"), bundle, 2)
     assert "allocations/s per CPU" in done.stderr
