@@ -59,7 +59,9 @@ def test_a_whole_run_and_nothing_left(host: Guest, python: str, embedded: bool) 
 
 
 @pytest.mark.attempt(
-    "SIGKILL to the stub and all it became", "nothing left", "a whole run, embedded Python"
+    "SIGKILL to the stub, which is the runner by then",
+    "nothing left",
+    "a whole run, embedded Python",
 )
 def test_a_killed_run_leaves_nothing(host: Guest) -> None:
     """The embedded Python lies in the very directory that the watchdog of the runner removes."""
