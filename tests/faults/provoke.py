@@ -323,7 +323,7 @@ def fill_disk(_run: Run) -> None:
 
 def take_cpu_away(run: Run) -> None:
     """Take the CPU of a worker offline for a while: not that of a hog, which keeps it."""
-    cpu = LAST_CPU - run.is_hogging
+    cpu = LAST_CPU - 1 if run.is_hogging else LAST_CPU
     set_online(cpu, 0)
     time.sleep(1)
     set_online(cpu, 1)

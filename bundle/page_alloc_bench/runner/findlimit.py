@@ -24,7 +24,7 @@ from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
 _PROGRESS_S = 1.0
-_ABSENT_S = 10.0  # less is what a machine out of memory does to everybody
+_ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
 _LOG_WAIT_S = 5.0
 _KILL_S = 30.0
 _BACK_SHARE = 0.98
@@ -116,7 +116,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         # Where next to nothing is to be had, reclaim takes of what the child had before it began.
         rss = max(0, end.max_rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0))
         warnings = [
-            f"CPU {work.cpus[thread]} was offline: findlimit's thread for it ran on another"
+            f"no thread could run on CPU {work.cpus[thread]} (offline, or not in the cpuset any "
+            "more): findlimit's ran on others"
             for thread in board.displaced
         ]
         warnings += _witness_warnings(work, board, rss, kill)

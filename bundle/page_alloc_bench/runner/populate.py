@@ -351,7 +351,7 @@ class _Populator:
                 raise _CannotGoOnError(
                     f"no thread may run on CPU {cpu}: {error.strerror}"
                 ) from error
-            # It has just gone offline. Threads that are on such a CPU go on elsewhere too.
+            # Taken away since the run began. Threads that are there already go on elsewhere too.
             self._board.displace(number)
         self._board.enlist(number)
         self._libc.madvise(0, 0, _MADV_NORMAL)  # ctypes makes the thread's errno on its first call

@@ -91,12 +91,11 @@ class Workload:
                 sample_capacity=capacity if one_in else 0,
             )
         except OSError as error:
-            raise RunnerError(
-                f"the module cannot prepare order {self._order}: {self._gone() or error.strerror}"
-            ) from error
+            why = self._lost_cpu() or error.strerror
+            raise RunnerError(f"the module cannot prepare order {self._order}: {why}") from error
 
-    def _gone(self) -> str:
-        """Return which CPU has gone offline since the run began, "" if none has."""
+    def _lost_cpu(self) -> str:
+        """Return that a CPU, and which, has gone offline since the run began, "" if none has."""
         gone = sorted(set(self._cpus) - set(procfs.online_cpus()))
         if not gone:
             return ""
