@@ -78,7 +78,8 @@ def free_bytes(guest: Guest) -> int:
 def await_free(guest: Guest, wanted: float) -> int:
     """What the guest has free, as soon as it is what is wanted, or after a while.
 
-    The kernel counts and gives back later by a second or so; what is lost never comes back.
+    Up to 12 MiB seem to be missing when the kernel empties the lists of its CPUs between the two
+    files that are read; what is lost never comes back.
     """
     deadline = time.monotonic() + 10
     while (free := free_bytes(guest)) < wanted and time.monotonic() < deadline:
