@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import stat
 import subprocess
 import sys
 import threading
@@ -449,34 +448,6 @@ def test_failures_say_how_and_quote_the_end() -> None:
         process.run(["/nowhere/tool"])
 
 
-@pytest.mark.parametrize("option", ["--output-path=x", "--output-path", "-output-path=x"])
-def test_vm_refuses_a_path_in_the_guest(tmp_path: Path, option: str) -> None:
-    bundle = tmp_path / "bench.run"
-    bundle.touch()
-    with pytest.raises(vm.UsageError, match="use page-alloc-bench vm -o FILE"):
-        vm.run_bundle(bundle, [option, "x"])
-
-
-def test_vm_finds_what_cannot_work_before_the_boot(tmp_path: Path) -> None:
-    bundle = tmp_path / "bench.run"
-    with pytest.raises(vm.UsageError, match="no such bundle"):
-        vm.run_bundle(bundle, [])
-    bundle.touch()
-    with pytest.raises(vm.UsageError, match="cannot write"):
-        vm.run_bundle(bundle, [], output=tmp_path / "no/result.json")
-    with pytest.raises(vm.UsageError, match="is a directory"):
-        vm.run_bundle(bundle, [], output=tmp_path)
-    with pytest.raises(TargetError, match="no kernel called"):
-        vm.run_bundle(bundle, [], kernel="1.0", output=tmp_path / "result.json")
-    with pytest.raises(
-        vm.UsageError, match=r"6\.1-arm64 cannot boot .* for arm64: there are 6\.1,"
-    ):
-        vm.run_bundle(bundle, [], kernel="6.1-arm64", output=tmp_path / "result.json")
-    with pytest.raises(vm.UsageError, match="its configuration has no network"):
-        vm.run_bundle(bundle, [], kernel="6.12-nonuma", output=tmp_path / "result.json")
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bench.run"]
-
-
 def test_vm_does_not_wait_for_a_guest_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     class Hanging:
         asked = 0
@@ -497,13 +468,3 @@ def test_vm_does_not_wait_for_a_guest_that_hangs(monkeypatch: pytest.MonkeyPatch
     assert guest.asked == 3
     with subprocess.Popen(["sh", "-c", "exit 7"]) as process:
         assert vm._await_end(guest, process) == 7  # type: ignore[arg-type]
-
-
-def test_vm_result_gets_the_mode_that_open_gives(tmp_path: Path) -> None:
-    output, other = tmp_path / "result.json", tmp_path / "other"
-    other.touch()
-    with vm._result_file(output) as descriptor:
-        subprocess.run(["echo", "{}"], stdout=descriptor, check=True)
-        assert not output.exists()
-    assert output.read_text() == "{}\n"
-    assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.common import CONTEXT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing
@@ -264,7 +264,7 @@ def _print(result: packager.BuildResult) -> None:
         click.echo(f"{name + ':':<10}{value}")
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=BenchCommand, context_settings=CONTEXT)
 @click.option(
     "--kdir", type=_PATH, default=_default_kdir, show_default=_DEFAULT_KDIR, help=_KDIR_HELP
 )

@@ -1,4 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What all subcommands share; it imports nothing that one of them could do without."""
 
+from __future__ import annotations
+
+import click
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class BenchCommand(click.Command):
+    """A command that passes options on to the benchmark: those that follow a `--`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse; where an option is not known, say how the benchmark's own are given."""
+        words = list(args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            # click splits -iterations=3 into letters.
+            named = (word for word in words if word.startswith(error.option_name))
+            word = next(named, error.option_name)
+            raise click.UsageError(
+                f"No such option: {word}. Options of the benchmark follow a `--`: "
+                f"{context.command_path} ... -- {word} ...",
+                context,
+            ) from error

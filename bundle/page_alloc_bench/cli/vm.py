@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.common import CONTEXT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
-from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets import before_boot, kernels
+from page_alloc_bench.targets import machine as machines
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target
-from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.process import TargetError, UsageError
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=BenchCommand, context_settings=CONTEXT)
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--kernel", type=KERNEL, default=kernels.DEFAULT, show_default=True, help="What to boot."
@@ -37,7 +42,11 @@ from page_alloc_bench.targets.process import TargetError
     "--mem", "memory", default="2G", show_default=True, help="Memory, shared out to the nodes."
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to put the result as JSON."
+    "-o",
+    "--output",
+    metavar="FILE|none|-",
+    help="Where to put the result as JSON.  [default: stdout, or on a terminal "
+    "page-alloc-bench-RELEASE-TIME.json]",
 )
 @click.option(
     "--console",
@@ -46,16 +55,68 @@ from page_alloc_bench.targets.process import TargetError
     help="Write the guest's serial console there, however the run ends.",
 )
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
-def vm(bundle: Path, bench_options: tuple[str, ...], **options: Any) -> None:
+def vm(
+    bundle: Path,
+    bench_options: tuple[str, ...],
+    *,
+    kernel: str,
+    cpus: int,
+    nodes: int,
+    memory: str,
+    output: str | None,
+    **options: Any,
+) -> None:
     """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
 
     BENCH_OPTIONS follow a `--`. The machine's CPUs are emulated: fine for trying, not for figures.
+
+    On a terminal the result is kept as page-alloc-bench-RELEASE-TIME.json in this directory, and
+    elsewhere it goes to stdout, unless -o says where; `-o none` keeps none.
     """
-    given = {name: value for name, value in options.items() if value is not None}
+
+    def work() -> int:
+        machine = machines.machine(cpus, nodes, memory)
+        archive = before_boot.open_bundle(bundle)
+        before_boot.check_options(archive, bench_options, machine)
+        before_boot.check_kernel(kernel)
+        for path in (_path(output), options["console"]):
+            if path is not None:
+                target.check_writable(path)
+        before_boot.check_memory(machine)
+        machines.emulator(machine.arch)  # before a minute of downloads
+        fetched = kernels.fetch(kernel)
+        before_boot.check_module(archive, fetched)
+        return target.run_bundle(
+            bundle,
+            bench_options,
+            kernel=fetched,
+            cpus=cpus,
+            nodes=nodes,
+            memory=memory,
+            output=_path(output) if output else _kept(fetched.release, bench_options),
+            **options,
+        )
+
     try:
-        status = target.run_bundle(bundle, list(bench_options), **given)
-    except target.UsageError as error:
+        status = target.interruptible(work)
+    except UsageError as error:
         raise click.UsageError(str(error)) from error
     except TargetError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(status)
+
+
+def _path(output: str | None) -> Path | None:
+    """Return what -o means; None is stdout."""
+    if output == "none":
+        return Path(os.devnull)
+    return None if output in (None, "-") else Path(output)
+
+
+def _kept(release: str, bench_options: Sequence[str]) -> Path | None:
+    """Return the file that is to take a result that would fill the terminal; None if none would."""
+    if not sys.stdout.isatty() or {"--preflight", "--ktap"} & set(bench_options):
+        return None
+    path = Path(f"page-alloc-bench-{release}-{time.strftime('%Y%m%dT%H%M%S')}.json")
+    note(f"the result will be in {path}; -o FILE or -o none says otherwise")
+    return path

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from page_alloc_bench.targets.process import TargetError, need
+from page_alloc_bench.targets.process import UsageError, need
 
 # On amd64 without cmpxchg16b, at which TCG double-faults now and then; on arm64 with a cheap way of
 # signing pointers, since QEMU's default takes five times as long to boot.
@@ -48,24 +48,24 @@ class Machine:
     memoryless: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise TargetError for a machine that QEMU could not make."""
+        """Raise UsageError for a machine that QEMU could not make."""
         if self.arch not in _BOARDS:
-            raise TargetError(f"no guest can be {self.arch}: there are {', '.join(_BOARDS)}")
+            raise UsageError(f"no guest can be {self.arch}: there are {', '.join(_BOARDS)}")
         if self.cpus < 1 or self.nodes < 1:
-            raise TargetError(
+            raise UsageError(
                 f"a guest needs at least one CPU and one node, not {self.cpus} and {self.nodes}"
             )
         if self.nodes > 128 or self.cpus > 255:
-            raise TargetError("a guest has at most 255 CPUs and 128 nodes")
+            raise UsageError("a guest has at most 255 CPUs and 128 nodes")
         if not set(self.memoryless) <= set(range(1, self.nodes)):
-            raise TargetError(f"of {self.nodes} nodes, these cannot lack memory: {self.memoryless}")
+            raise UsageError(f"of {self.nodes} nodes, these cannot lack memory: {self.memoryless}")
         if self.memory_mib // self._with_memory < 64 or self.memory_mib < 256:
-            raise TargetError(
+            raise UsageError(
                 f"{self.memory_mib} MiB is too little for a guest of {self._with_memory} nodes: "
                 "give at least 256 MiB, and 64 MiB a node"
             )
         if self.icount and self.cpus != 1:
-            raise TargetError(f"instruction counting needs one CPU, not {self.cpus}")
+            raise UsageError(f"instruction counting needs one CPU, not {self.cpus}")
 
     def arguments(self) -> list[str]:
         """Return QEMU's arguments for this machine."""
@@ -151,7 +151,7 @@ def parse_memory(text: str) -> int:
     """Return the MiB that TEXT means: a number of MiB, or one with the suffix M, G or T."""
     match = re.fullmatch(r"(\d+)\s*([MGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise TargetError(f"{text!r} is no amount of memory: write it like 2G or 1536M")
+        raise UsageError(f"{text!r} is no amount of memory: write it like 2G or 1536M")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 

@@ -19,6 +19,10 @@ class TargetError(RuntimeError):
     """Something about a target failed; the text is one a person can act on."""
 
 
+class UsageError(TargetError):
+    """What the user asked for makes no sense; the command's exit status is 2."""
+
+
 class CommandError(TargetError):
     """A program could not be started, failed, or ran out of time.
 

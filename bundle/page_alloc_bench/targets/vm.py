@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -20,7 +20,8 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.guest import Guest
-from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.targets.kernels import FetchedKernel
+from page_alloc_bench.targets.process import TargetError, UsageError
 
 _USER = "bench"
 _REMOTE = "/home/bench/bench.run"
@@ -30,10 +31,6 @@ _HANGS_S = 600.0  # without an answer: even an OOM storm on an emulated CPU is o
 _GRACE_S = 60.0  # for a run that was told to stop to write what it has
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TROUBLE = ("WARNING:", "BUG:", "Oops", "general protection fault")
-
-
-class UsageError(TargetError):
-    """What the user asked for makes no sense; the command's exit status is 2."""
 
 
 class Interrupted(BaseException):
@@ -48,7 +45,7 @@ def run_bundle(
     bundle: Path,
     bench_args: Sequence[str],
     *,
-    kernel: str = kernels.DEFAULT,
+    kernel: FetchedKernel | str = kernels.DEFAULT,
     root: str = roots.DEFAULT,
     cpus: int | None = None,
     nodes: int | None = None,
@@ -61,16 +58,17 @@ def run_bundle(
     """Run BUNDLE with BENCH_ARGS in a new guest and return its exit status.
 
     The JSON goes to OUTPUT, or to this process's stdout; progress and summary go to stderr as they
-    come. OUTPUT appears whole or not at all, and not when the run wrote nothing. CONSOLE gets the
-    guest's serial log, however the run ended. The other parameters are those of Guest.
+    come. OUTPUT appears whole or not at all, and not when the run wrote nothing; a device or a pipe
+    is written to. CONSOLE gets the guest's serial log, however the run ended. The other parameters
+    are those of Guest.
 
     A signal is passed on to the run, whose partial result is still brought back; the exit status
     is then 128 + the signal. Raises UsageError for arguments that cannot work, TargetError when
     the guest or the connection, not the benchmark, failed.
     """
-    _check(bundle, bench_args, kernel)
-    try:
-        with _signals_raised(), _result_file(output) as stdout:
+
+    def work() -> int:
+        with _result_file(output) as stdout:
             guest = Guest(
                 kernel,
                 cpus,
@@ -87,30 +85,17 @@ def run_bundle(
                     return _run(guest, bundle, bench_args, stdout)
             finally:
                 _save_console(guest, console)
+
+    return interruptible(work)
+
+
+def interruptible(work: Callable[[], int]) -> int:
+    """Return what WORK returns, or 128 + the signal that ended it; it cleans up before."""
+    try:
+        with _signals_raised():
+            return work()
     except Interrupted as interrupted:
         return 128 + interrupted.signum
-
-
-def _check(bundle: Path, bench_args: Sequence[str], kernel: str) -> None:
-    """Raise UsageError for what would fail only after the boot."""
-    if not bundle.is_file():
-        raise UsageError(f"{bundle}: no such bundle; make one with: page-alloc-bench build")
-    for word in bench_args:
-        # Go's flags, which the runner accepts, have one dash or two.
-        name = word.split("=", 1)[0]
-        if name in ("--output-path", "-output-path"):
-            raise UsageError(
-                f"{name} is a path in the guest, which is removed after the run: "
-                "use page-alloc-bench vm -o FILE"
-            )
-    row = kernels.lookup(kernel)
-    if not row.boots_roots:
-        why = "its configuration has no network" if row.config else f"it is for {row.arch}"
-        able = ", ".join(k.name for k in kernels.KERNELS if k.boots_roots)
-        raise UsageError(
-            f"{kernel} cannot boot a guest with ssh, since {why}: there are {able}. "
-            "The matrix of the tests runs it in a guest that has a busybox and nothing else"
-        )
 
 
 def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> int:
@@ -206,14 +191,24 @@ def _signals_raised() -> Iterator[None]:
             signal.signal(signum, old)
 
 
+def check_writable(path: Path) -> None:
+    """Raise UsageError where no file can be written to PATH; leaves none there."""
+    if not _is_special(path):
+        file, temporary = _open_beside(path)
+        file.close()
+        temporary.unlink()
+
+
 @contextlib.contextmanager
 def _result_file(output: Path | None) -> Iterator[int]:
     """Yield the file descriptor that takes the run's stdout; see run_bundle about OUTPUT."""
     if output is None:
-        if sys.stdout.isatty():
-            note("no -o FILE: the result is printed at the end")
         sys.stdout.flush()
         yield sys.stdout.fileno()
+        return
+    if _is_special(output):
+        with _opened(output) as file:
+            yield file.fileno()
         return
     file, temporary = _open_beside(output)
     try:
@@ -225,17 +220,33 @@ def _result_file(output: Path | None) -> Iterator[int]:
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)
-            temporary.replace(output)
+            # Where a link points to, not the link, is what gets the result.
+            temporary.replace(os.path.realpath(output))
         else:
             temporary.unlink()
 
 
+def _is_special(path: Path) -> bool:
+    """Return whether PATH is there and is written to rather than replaced: a device, a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
 def _open_beside(output: Path) -> tuple[IO[bytes], Path]:
     """Open a new file in OUTPUT's directory, which shows before the boot that it can be written."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a directory: give the name of a file")
+    path = Path(os.path.realpath(output))
+    if path.is_symlink():
+        raise UsageError(f"cannot write {output}: it is a link that leads to itself")
     try:
-        if output.is_dir():
-            raise UsageError(f"{output} is a directory: give the name of a file")
-        descriptor, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror}") from error
     return os.fdopen(descriptor, "wb"), Path(name)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can be told of a run in a guest before a guest is booted for it.
+
+A bundle is read here and never started: it may be a stranger's, which is what guests are for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import page_alloc_bench
+from page_alloc_bench.runner import cgroup, procfs
+from page_alloc_bench.runner.archive import Archive, ArchiveError
+from page_alloc_bench.runner.options import Options, parse
+from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets.kernels import FetchedKernel
+from page_alloc_bench.targets.machine import Machine
+from page_alloc_bench.targets.process import UsageError
+
+_MACHINE = "x86_64"  # of all guests that have a root, as uname -m says it
+_PAGE = 4096  # bytes, of all amd64
+_MAX_ORDER = 10  # MAX_PAGE_ORDER where no architecture says otherwise, include/linux/mmzone.h
+_ON_THE_BUNDLE = "looks at the bundle and needs no guest: give it to the bundle itself, here"
+_AFTER_A_RUN = "is about a run that goes on, and a new guest has none"
+# What a run in a throwaway guest cannot be asked for, and why.
+_REFUSED = {
+    "list": _ON_THE_BUNDLE,
+    "check": _ON_THE_BUNDLE,
+    "info": _ON_THE_BUNDLE,
+    "extract": _ON_THE_BUNDLE,
+    "attach": _AFTER_A_RUN,
+    "status": _AFTER_A_RUN,
+    "stop": _AFTER_A_RUN,
+    "detach": "leaves a run behind, and the guest is removed as soon as the command returns; "
+    "leave it out",
+    "build_on_target": "needs the kernel's headers and a compiler, which the guest does not have; "
+    "build for its kernel: page-alloc-bench build --kernel NAME",
+    "output_path": "is a path in the guest, which is removed after the run; use "
+    "page-alloc-bench vm -o FILE",
+}
+
+
+def open_bundle(path: Path) -> Archive:
+    """Open the bundle PATH and read its manifest; raises UsageError where it is none."""
+    make = "make one with: page-alloc-bench build"
+    if not path.is_file():
+        raise UsageError(f"{path}: no such bundle; {make}")
+    try:
+        archive = Archive(path)
+        archive.manifest()
+    except ArchiveError as error:
+        raise UsageError(f"{error}; {make}") from error
+    return archive
+
+
+def check_options(bundle: Archive, words: Sequence[str], machine: Machine) -> None:
+    """Raise UsageError for options of the benchmark that cannot work on MACHINE.
+
+    Ends the process as the runner does, with its words: for --help and --version, and with 2 for
+    options that it does not know. A BUNDLE of another version knows its options itself.
+    """
+    version = bundle.manifest()["tool"]["version"]
+    if version == page_alloc_bench.__version__:
+        options = parse(list(words))
+        _check_values(options, machine)
+        given = {name for name in _REFUSED if getattr(options, name) not in (None, False)}
+    else:
+        # Go's flags, which the runner accepts, have one dash or two.
+        names = (re.match(r"--?([a-z][a-z-]*)", word) for word in words)
+        given = {match[1].replace("-", "_") for match in names if match}
+    for name, why in _REFUSED.items():
+        if name in given:
+            raise UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+def _check_values(options: Options, machine: Machine) -> None:
+    missing = sorted(set(options.cpus or ()) - set(range(machine.cpus)))
+    if missing:
+        raise UsageError(
+            f"the guest has no CPU {procfs.format_list(missing)}: it has "
+            f"{procfs.format_list(list(range(machine.cpus)))}; vm --cpus N, before the --, gives "
+            "it more"
+        )
+    if max(options.alloc_orders) > _MAX_ORDER:
+        raise UsageError(
+            f"order {max(options.alloc_orders)} is too large: the largest is {_MAX_ORDER} "
+            "(--alloc-orders)"
+        )
+    # What the runner would refuse too, but of what is free then.
+    blocks = machine.cpus if options.cpus is None else len(options.cpus)
+    blocks *= options.held + options.spread
+    order = max(options.alloc_orders)
+    most_mib = blocks * (_PAGE << order) >> 20
+    if most_mib > machine.memory_mib // 2 and "antagonist-size" not in options.accept:
+        raise UsageError(
+            f"the antagonist would hold up to {most_mib} MiB at order {order}, "
+            f"more than half of the guest's {machine.memory_mib} MiB: lower --held and --spread, "
+            "or give the guest more with vm --mem, before the --"
+        )
+
+
+def check_memory(machine: Machine) -> None:
+    """Raise UsageError where this host has not the memory of MACHINE, all of which a run fills."""
+    available = procfs.meminfo().get("MemAvailable", 0)
+    group = cgroup.own()
+    limit = group.limit_bytes() if group else None
+    if limit is not None and group is not None:
+        available = min(available, limit - (group.usage_bytes() or 0))
+    if machine.memory_mib > available >> 20:
+        raise UsageError(
+            f"--mem: the guest would fill {machine.memory_mib} MiB, and {available >> 20} MiB are "
+            "available here"
+        )
+
+
+def check_kernel(name: str) -> None:
+    """Raise UsageError where no guest with ssh can boot the kernel NAME."""
+    row = kernels.lookup(name)
+    if not row.boots_roots:
+        why = "its configuration has no network" if row.config else f"it is for {row.arch}"
+        able = ", ".join(k.name for k in kernels.KERNELS if k.boots_roots)
+        raise UsageError(
+            f"{name} cannot boot a guest with ssh, since {why}: there are {able}. "
+            "The matrix of the tests runs it in a guest that has a busybox and nothing else"
+        )
+
+
+def check_module(bundle: Archive, kernel: FetchedKernel) -> None:
+    """Raise UsageError where BUNDLE has no module for KERNEL; says which kernel it is for."""
+    held = [(entry["release"], entry["machine"]) for entry in bundle.manifest()["modules"]]
+    if (kernel.release, _MACHINE) in held:
+        return
+    advice = f"build one with: page-alloc-bench build --kernel {kernel.kernel.name}"
+    for row in kernels.KERNELS:
+        cached = row.boots_roots and kernels.cached(row)
+        if cached and (kernels.fetch(row).release, _MACHINE) in held:
+            advice = f"boot its own with: --kernel {row.name}; or {advice}"
+            break
+    names = ", ".join(f"{release} ({machine})" for release, machine in held)
+    raise UsageError(
+        f"{bundle.path} has no module for {kernel.release} ({_MACHINE}), which --kernel "
+        f"{kernel.kernel.name} boots: it is for {names}; {advice}"
+    )
