@@ -71,7 +71,7 @@ def run(options, signals, scratch, attendant=None):
     if FAKE == "raise":
         raise RuntimeError("on purpose")
     out.write(['{{"code": %d, "padding": "%s"}}\\n' % (code, "x" * 300000)], signals.let_in)
-    if attendant:
+    if attendant and out.wanted:
         attendant.written()
     dog.dismiss()
     claim.close()
@@ -217,6 +217,21 @@ def test_the_result_goes_where_detach_was_told(host: Host, tmp_path: Path) -> No
     assert f"the result is in {tmp_path}/result.json" in done.stderr
     assert json.loads((tmp_path / "result.json").read_text())["code"] == 0
     assert not host.kept.exists()
+
+
+def test_a_result_that_nobody_wants_goes_nowhere(host: Host, tmp_path: Path) -> None:
+    host.detach("--output-path", "none", cwd=tmp_path)
+    assert host.status()["result"] is None
+    host.end()
+    done = host.run("--attach")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "the result is" not in done.stderr
+    host.detach()
+    host.end()
+    done = host.run("--attach", "--output-path", "none", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert not host.kept.exists()
+    assert not (tmp_path / "none").exists()
 
 
 def test_where_attach_cannot_write_nothing_is_lost(host: Host, tmp_path: Path) -> None:

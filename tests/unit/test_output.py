@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
+import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,15 +131,73 @@ def test_stdout_is_meant_by_each_of_its_names(
     assert capfd.readouterr().out == "text"
 
 
-def test_a_terminal_gets_no_json() -> None:
+@contextlib.contextmanager
+def terminal_as_stdout() -> Iterator[None]:
     leader, follower = os.openpty()
     saved = replace_descriptor(1, follower)
     try:
-        assert not output.open_output(None, ignore).wanted
+        yield
     finally:
         os.dup2(saved, 1)
         for fd in (saved, leader, follower):
             os.close(fd)
+
+
+def test_a_terminal_gets_no_json() -> None:
+    with terminal_as_stdout():
+        assert not output.open_output(None, ignore).wanted
+
+
+def test_what_a_terminal_would_get_is_kept_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o077)
+    try:
+        with terminal_as_stdout():
+            opened = output.open_output(None, ignore, keep=True)
+    finally:
+        os.umask(before)
+    name = re.escape(f"page-alloc-bench-{os.uname().release}-") + r"\d{8}T\d{6}\.json"
+    assert re.fullmatch(name, opened.kept_as)
+    opened.write(["text"], ignore_stuck)
+    opened.discard()
+    (kept,) = tmp_path.iterdir()
+    assert (kept.name, kept.read_text()) == (opened.kept_as, "text")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600  # what the umask left of 0644
+
+
+@pytest.mark.parametrize("directory", ["/sys", "gone"])
+def test_where_nothing_can_be_kept_that_is_said_before_the_run(
+    directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / directory
+    if directory == "gone":
+        place.mkdir()
+    monkeypatch.chdir(place)
+    if directory == "gone":
+        place.rmdir()
+    with terminal_as_stdout(), pytest.raises(UsageError, match="--output-path none"):
+        output.open_output(None, ignore, keep=True)
+
+
+def test_what_goes_elsewhere_is_not_kept_besides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with terminal_as_stdout():
+        for path, stdout_taken in (("none", False), (None, True), (os.devnull, False)):
+            opened = output.open_output(path, ignore, stdout_taken=stdout_taken, keep=True)
+            assert opened.kept_as == ""
+            assert opened.wanted == (path == os.devnull)
+            opened.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_may_be_called_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    output.open_output("./none", ignore).write(["text"], ignore_stuck)
+    assert (tmp_path / "none").read_text() == "text"
 
 
 def test_a_stdout_without_a_reader_is_an_error() -> None:

@@ -62,8 +62,9 @@ a connection that may drop:
 
 output:
   The result is one JSON object, described by result.schema.json. It goes to --output-path, or
-  to stdout if that is not a terminal. Progress and the summary go to stderr. With --ktap, stdout
-  has KTAP version 1 instead: a test for each phase of each order.
+  to stdout, or into a file in the current directory where stdout is a terminal. Progress and the
+  summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for each phase of
+  each order.
 
 exit codes:
   0      complete
@@ -312,7 +313,8 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--output-path",
         metavar="FILE",
-        help="where the JSON goes (default: stdout, unless that is a terminal)",
+        help="where the JSON goes; none keeps none (default: stdout, or where that is a terminal, "
+        "page-alloc-bench-RELEASE-TIME.json in the current directory)",
     )
     group.add_argument(
         "--ktap",

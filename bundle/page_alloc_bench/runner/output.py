@@ -6,21 +6,28 @@ from __future__ import annotations
 import os
 import select
 import stat
+import time
 from collections.abc import Callable, Iterable
 
 from . import paths
 from .errors import RunnerError, UsageError
+from .options import PROGRAM
 from .progress import is_writable
 
 _STUCK_MS = 1000
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+NOWHERE = "none"  # a file of that name is ./none
 
 
 class Output:
-    """The one place that the result is written to."""
+    """The one place that the result is written to.
+
+    kept_as: the name that the result was given because nobody had said where it goes; "" otherwise.
+    """
 
     to_stdout = False
     wanted = True
+    kept_as = ""
 
     def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:
         """Write the whole result. Raises RunnerError if not all of it could be.
@@ -34,7 +41,7 @@ class Output:
 
 
 class NoOutput(Output):
-    """The result has nowhere to go: stdout is a terminal, and no path is given."""
+    """The result has nowhere to go: nobody wants it, or what would take it is a terminal."""
 
     wanted = False
 
@@ -129,15 +136,22 @@ class FileOutput(Output):
 
 
 def open_output(
-    path: str | None, expect: Callable[[str], object], *, stdout_taken: bool = False
+    path: str | None,
+    expect: Callable[[str], object],
+    *,
+    stdout_taken: bool = False,
+    keep: bool = False,
 ) -> Output:
     """Return where the result goes; expect is told of a temporary file before it is made.
 
-    stdout_taken: something else is written to stdout. Raises UsageError if nothing can be written
+    stdout_taken: something else is written to stdout. keep: what a terminal would take goes into
+    a file in the current directory instead of nowhere. Raises UsageError if nothing can be written
     there.
     """
-    if path is None and (stdout_taken or os.isatty(1)):
+    if path == NOWHERE or (path is None and stdout_taken):
         return NoOutput()
+    if path is None and os.isatty(1):
+        return _open_kept(expect) if keep else NoOutput()
     if stdout_taken and path in STDOUT_NAMES:
         raise UsageError("--ktap takes stdout; --output-path must name another file")
     if path is None or path in STDOUT_NAMES:
@@ -154,6 +168,22 @@ def open_output(
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         return FileOutput(path, expect)
     return _open_special(path)
+
+
+def _open_kept(expect: Callable[[str], object]) -> Output:
+    """Return a new file in the current directory."""
+    name = f"{PROGRAM}-{os.uname().release}-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    try:
+        out = FileOutput(os.path.abspath(name), expect)
+    except (OSError, UsageError) as error:  # OSError: the directory has been removed
+        cause = error.__cause__ if isinstance(error, UsageError) else error
+        why = getattr(cause, "strerror", None) or error
+        raise UsageError(
+            f"no result can be kept in the current directory ({why}): name a file with "
+            f"--output-path, or --output-path {NOWHERE} to keep none"
+        ) from error
+    out.kept_as = name
+    return out
 
 
 def _open_stdout() -> Output:

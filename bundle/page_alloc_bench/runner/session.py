@@ -109,8 +109,12 @@ def _prepare(
             options.output_path,
             lambda path: dog.expect(watchdog.FILE, path),
             stdout_taken=ktap is not None,
+            keep=True,
         )
         stack.callback(out.discard)
+    if out.kept_as:
+        reporter.hint(f"the result will be in {out.kept_as}")
+        reporter.hint("--output-path FILE puts it elsewhere, --output-path none keeps none")
     reporter.watch_stdout(needed=out.to_stdout or ktap is not None)
     return Session(
         options=options,
@@ -350,7 +354,8 @@ class Session:
         try:
             with self._signals.deferred():
                 self._signals.rearm()
-                if not (isinstance(ending, NobodyListens) and ending.stream == "stdout"):
+                lost = isinstance(ending, NobodyListens) and ending.stream == "stdout"
+                if self._out.wanted and not lost:
                     self._out.write(document.chunks(), self._signals.let_in)
                     self._written = True
                     if self._attendant is not None:
@@ -383,7 +388,9 @@ class Session:
             from . import summary
 
             self._reporter.table(summary.render(document))
-        if not self._out.wanted:
+        if self._out.kept_as:
+            self._reporter.hint(f"the result is in {self._out.kept_as}")
+        elif not self._out.wanted and self._options.output_path is None:
             self._reporter.hint("to keep the result, give --output-path FILE")
 
     def _warn(self, text: str) -> None:

@@ -27,7 +27,7 @@ from page_alloc_bench.runner.errors import (
 )
 from page_alloc_bench.runner.lifecycle import Signals
 from page_alloc_bench.runner.options import Options
-from page_alloc_bench.runner.output import STDOUT_NAMES
+from page_alloc_bench.runner.output import NOWHERE, STDOUT_NAMES
 from page_alloc_bench.runner.progress import Reporter
 from page_alloc_bench.runner.scratch import Scratch
 
@@ -74,7 +74,7 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
     """
     if options.output_path in STDOUT_NAMES:
         options.output_path = None
-    if options.output_path is not None:
+    if options.output_path not in (None, NOWHERE):
         options.output_path = os.path.abspath(options.output_path)
     starter = os.getpid()
     with signals.deferred():
@@ -240,8 +240,9 @@ def _pause(pid: int, signals: Signals) -> None:
 
 
 def _how_to_come_back(pid: int, options: Options) -> str:
-    fetched = "follows it" if options.output_path else "follows it and fetches the result"
-    goes_to = f"; the result goes to {options.output_path}" if options.output_path else ""
+    path = options.output_path
+    goes_to = "" if path in (None, NOWHERE) else f"; the result goes to {path}"
+    fetched = "follows it" if path else "follows it and fetches the result"
     return (
         f"the run goes on as PID {pid}: --status looks at it, --attach {fetched}, --stop ends it"
         f"{goes_to}"

@@ -140,7 +140,7 @@ def _document() -> dict[str, Any]:
             "phase": values["phase"],
             "progress": values["progress"],
             "exit_code": found.exit_code,
-            "result": values["output_path"] or (directory.path + "/" + kept.RESULT),
+            "result": _place(values["output_path"], directory),
             "result_written": values["written"],
         }
     claim = single.find()
@@ -150,6 +150,13 @@ def _document() -> dict[str, Any]:
     over = claim is None if directory is None else directory.is_over()
     document["host_is_clean"] = over and not kernel_module.is_loaded()
     return document
+
+
+def _place(output_path: str | None, directory: Kept) -> str | None:
+    """Return where the result of a detached run is or will be; None: nobody wants it."""
+    if output_path == output.NOWHERE:
+        return None
+    return output_path or f"{directory.path}/{kept.RESULT}"
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -237,7 +244,9 @@ def _fetch(directory: Kept, options: Options, signals: Signals, reporter: Report
 
 
 def _deliver(directory: Kept, options: Options, signals: Signals, reporter: Reporter) -> bool:
-    """Write the result where it is wanted; return whether it was wanted anywhere."""
+    """Write the result where it is wanted; return whether it may go, which "none" says too."""
+    if options.output_path == output.NOWHERE:
+        return True
     out = output.open_output(options.output_path, lambda _: None)
     if not out.wanted:
         reporter.hint(

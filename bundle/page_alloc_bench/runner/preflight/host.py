@@ -12,7 +12,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import facts, procfs
+from page_alloc_bench.runner import facts, output, procfs
 from page_alloc_bench.runner.options import Options
 
 _COMMAND_S = 10.0
@@ -143,7 +143,11 @@ class Host:
     def room_for_output(self) -> int | None:
         """Return the bytes that can be written where the result goes; None: not in a file."""
         path = self.options.output_path
+        if path == output.NOWHERE:
+            return None
         if path is None:
+            if os.isatty(1) and not (self.options.ktap or self.options.detach):
+                return _room(".")
             return _room(1) if stat.S_ISREG(os.fstat(1).st_mode) else None
         directory = os.path.dirname(os.path.abspath(path))
         try:
