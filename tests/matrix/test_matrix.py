@@ -92,6 +92,7 @@ def check(document: dict[str, Any], fetched: FetchedKernel, nodes: int) -> None:
     assert run["complete"] is True
     assert lab.warnings_but_preflights(document) == []
     assert run["kernel"]["release"] == fetched.release
+    assert run["kernel"]["module_build"]["same"] is True
     assert run["kernel"]["machine"] == {"amd64": "x86_64", "arm64": "aarch64"}[fetched.kernel.arch]
     assert len(run["machine"]["nodes"]) == nodes
     for order in (0, 4):

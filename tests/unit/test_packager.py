@@ -62,6 +62,7 @@ def kdir(tmp_path: Path) -> Path:
         "include/config/kernel.release": "6.1.0\n",
         "include/generated/autoconf.h": "/* Linux/x86 6.1.0 Kernel Configuration */\n",
         "include/generated/utsrelease.h": '#define UTS_RELEASE "6.1.0-mine"\n',
+        "include/generated/utsversion.h": '#define UTS_VERSION "#7 SMP Mon"\n',
     }
     for name, text in files.items():
         path = top / name
@@ -87,7 +88,15 @@ def test_a_ready_tree_is_described(kdir: Path) -> None:
     assert found.compiler == "gcc-12 (Debian 12.2.0) 12.2.0"
     assert found.modversions
     assert found.symvers
+    assert found.build["version"] == "#7 SMP Mon"
     assert found.warnings() == []
+
+
+def test_a_tree_says_once_that_its_build_cannot_be_told(kdir: Path) -> None:
+    (kdir / "include/generated/utsversion.h").unlink()
+    (warning,) = tree.probe(kdir).warnings()
+    assert "does not tell which build of 6.1.0-mine" in warning
+    assert "no vmlinux" in warning
 
 
 def test_no_tree_says_which_headers_to_install(tmp_path: Path) -> None:

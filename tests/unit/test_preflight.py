@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -357,6 +358,53 @@ def test_rights_and_module(tmp_path: Path) -> None:
     assert look(make(tmp_path / "b", {}, module=module)) == [("module", REFUSE)]
 
 
+MADE_FOR = {"build_id": None, "version": "#1 SMP Mon", "config": None}
+
+
+def other_build(host: Host) -> list[tuple[str, str]]:
+    """Severity and words of what is found about the build that the module is for."""
+    findings = verdict.look(host, FILE_CHECKS)
+    return [(each.severity, each.line()) for each in findings if each.name == "other-build"]
+
+
+def test_a_module_of_another_build_is_refused(tmp_path: Path) -> None:
+    module = Module(build=MADE_FOR)
+    assert look(make(tmp_path / "same", {}, module=module, version="#1 SMP Mon")) == []
+    host = make(tmp_path / "other", {}, module=module, version="#2 SMP Tue")
+    assert look(host) == [("other-build", REFUSE)]
+    ((_, line),) = other_build(host)
+    assert "another build of 6.1: its uname -v is #1 SMP Mon, and this kernel's #2 SMP Tue" in line
+    assert "--kdir TREE" in line
+
+
+def test_the_notes_of_the_kernel_decide_before_its_version(tmp_path: Path) -> None:
+    notes = struct.pack("=III", 4, 4, 3) + b"GNU\0" + bytes.fromhex("0123abcd")
+    module = Module(build={**MADE_FOR, "build_id": "0123abcd"})
+    host = make(tmp_path, {}, module=module, version="#2 SMP Tue")
+    (tmp_path / "sys/kernel/notes").write_bytes(notes)
+    assert look(host) == []
+    (tmp_path / "sys/kernel/notes").write_bytes(notes[:-4] + b"\0\0\0\0")
+    ((severity, line),) = other_build(host)
+    assert severity == REFUSE
+    assert "its build id is 0123abcd, and this kernel's 00000000" in line
+
+
+def test_a_build_that_is_not_known_is_warned_of(tmp_path: Path) -> None:
+    unknown = {"build_id": None, "version": None, "config": None}
+    host = make(tmp_path, {}, module=Module(build=unknown))
+    ((severity, line),) = other_build(host)
+    assert severity == WARN
+    assert "perhaps another build of 6.1: nothing tells which build that was" in line
+
+
+def test_headers_of_another_build_are_refused_too(tmp_path: Path) -> None:
+    module = Module(build=MADE_FOR, headers="/lib/modules/6.1/build")
+    host = make(tmp_path, {}, "--build-on-target", module=module, version="#2 SMP Tue")
+    ((severity, line),) = other_build(host)
+    assert severity == REFUSE
+    assert line.startswith("the tree /lib/modules/6.1/build is another build of 6.1: ")
+
+
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
     assert look(make(tmp_path, {"dev/kmsg": None})) == [("kernel-log", REFUSE)]
 
@@ -408,8 +456,8 @@ def test_a_check_that_fails_is_a_finding(tmp_path: Path) -> None:
 
 def test_every_check_has_been_seen_to_find() -> None:
     elsewhere = {
-        "zswap", "cpu-affinity", "root", "module", "kernel-log", "kernel-config", "output-room",
-        "load",
+        "zswap", "cpu-affinity", "root", "module", "other-build", "kernel-log", "kernel-config",
+        "output-room", "load",
     }  # fmt: skip
     names = [check.name for check in verdict.CHECKS]
     assert len(set(names)) == len(names)

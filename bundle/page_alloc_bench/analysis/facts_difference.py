@@ -41,7 +41,7 @@ _OTHER_PARAMETERS = ("accept", "sample_size")
 # Words of the command line that name the kernel or the disk, not a setting.
 _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
 
-_KERNELS = ("kernel.release", "kernel.version", "kernel.config")
+_KERNELS = ("kernel.release", "kernel.version", "kernel.build_id", "kernel.config")
 _UNKNOWN = "unknown"
 
 
@@ -196,6 +196,8 @@ def _kernel(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
     kernel = run["kernel"]
     for name in ("release", "version"):
         yield f"kernel.{name}", _Fact("meant", kernel[name])
+    if kernel.get("build_id"):
+        yield "kernel.build_id", _Fact("meant", kernel["build_id"])
     yield "kernel.config", _Fact("meant", kernel["config"]["sha256"])
     words = [w for w in (kernel["cmdline"] or "").split() if not w.startswith(_IDLE_WORDS)]
     yield "kernel.cmdline", _Fact("meant", " ".join(words))

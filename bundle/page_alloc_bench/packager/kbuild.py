@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,15 @@ _ADVICE = (
 class BuiltModule:
     """A stripped module, what it says about itself, and the configuration of its kernel.
 
-    ``config``: as the runner's facts.describe_config() gives it; None if the tree has no .config.
+    ``build``: which build of the kernel it is for, see the runner's build_identity. ``config``: as
+    the runner's facts.describe_config() gives it; None if the tree has no .config.
     ``signature``: None if it is not signed.
     """
 
     info: module_info.ModuleInfo
     data: bytes
     config: Mapping[str, Any] | None = None
+    build: Mapping[str, str | None] = field(default_factory=dict)
     signature: signing.Signature | None = None
 
 
@@ -120,7 +122,7 @@ def build(
     _strip(module, tools, within)
     signature = signing.sign(tree, module, signer, within) if signer else None
     data = module.read_bytes()
-    return BuiltModule(module_info.read(data), data, _config(tree.path), signature)
+    return BuiltModule(module_info.read(data), data, _config(tree.path), tree.build, signature)
 
 
 def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:

@@ -86,6 +86,7 @@ def _describe(module: BuiltModule) -> dict[str, Any]:
         "compiler": info.compiler,
         "srcversion": info.srcversion,
         "config": module.config,
+        "build": dict(module.build),
         "signature": asdict(module.signature) if module.signature else None,
         "size": len(module.data),
         "sha256": sha256(module.data),

@@ -11,12 +11,13 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+from page_alloc_bench.runner import build_identity
 
 Which = Callable[[str], Optional[str]]
 
@@ -72,6 +73,7 @@ class Tree:
     whether modules carry symbol versions and whether the tree still has them. ``signature_hash`` is
     what the kernel's own modules are signed with, "" when it does not check signatures, and
     ``signed_only`` whether it refuses modules without one whatever its command line says.
+    ``build`` is what the runner's build_identity.of_tree() says.
     """
 
     path: Path
@@ -82,6 +84,7 @@ class Tree:
     symvers: bool
     signature_hash: str = ""
     signed_only: bool = False
+    build: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def clang(self) -> bool:
@@ -90,6 +93,9 @@ class Tree:
 
     def warnings(self) -> list[str]:
         """Return what the user should know about a module of this tree, a sentence each."""
+        return [*self._unchecked_symbols(), *self._unknown_build()]
+
+    def _unchecked_symbols(self) -> list[str]:
         if self.symvers:
             return []
         lost = (
@@ -100,6 +106,15 @@ class Tree:
         return [
             f"{self.path} has no Module.symvers, so symbols are not checked: {lost}; "
             "a full build of the kernel makes that file"
+        ]
+
+    def _unknown_build(self) -> list[str]:
+        """Say what the runner will not be able to tell; another build may look the same."""
+        if self.build.get("build_id") or self.build.get("version"):
+            return []
+        return [
+            f"{self.path} does not tell which build of {self.release} it is of (it has no vmlinux "
+            "and no utsversion.h): a kernel of another build cannot be refused"
         ]
 
 
@@ -123,6 +138,7 @@ def probe(kdir: Path) -> Tree:
         symvers=(kdir / "Module.symvers").exists(),
         signature_hash=config.get("CONFIG_MODULE_SIG_HASH", "").strip('"'),
         signed_only=config.get("CONFIG_MODULE_SIG_FORCE") == "y",
+        build=build_identity.of_tree(str(kdir)),
     )
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 from typing import Any
 
-from . import procfs
+from . import build_identity, procfs
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 _DEVICE_TREE = "/proc/device-tree"
@@ -86,6 +86,9 @@ def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
     built: the entry of the bundle's manifest for this kernel.
     """
     uname = os.uname()
+    running = build_identity.of_running(uname.version, config_text(uname.release)[0])
+    made_for = build_identity.of_entry(built or {})
+    verdict = build_identity.compare(made_for, running)
     taint = procfs.read_or_none("/proc/sys/kernel/tainted")
     return {
         "release": uname.release,
@@ -94,6 +97,8 @@ def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
         "cmdline": procfs.read_or_none("/proc/cmdline"),
         "taint": None if taint is None else int(taint),
         "page_size_bytes": procfs.page_size(),
+        "build_id": running["build_id"],
+        "module_build": {"same": verdict.same, "by": verdict.by, **made_for},
         "config": config(uname.release, (built or {}).get("config")),
     }
 
@@ -105,17 +110,28 @@ def config(release: str, built: dict[str, Any] | None = None, root: str = "/") -
     the host has no configuration to be read, its path being "bundle". All but reason are None where
     there is neither; reason then says so.
     """
-    paths = ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
-    for path in paths:
+    text, path = config_text(release, root)
+    if text is not None:
+        return {"path": path, **describe_config(text), "reason": None}
+    if built:
+        return {"path": "bundle", **built, "reason": None}
+    reason = f"none of {', '.join(_config_paths(release))} can be read"
+    return {"path": None, "sha256": None, "options": None, "reason": reason}
+
+
+def config_text(release: str, root: str = "/") -> tuple[str | None, str | None]:
+    """Return the running kernel's configuration and where it stands; None both: nowhere."""
+    for path in _config_paths(release):
         try:
             text = _read_config(os.path.join(root, path[1:]))
         except OSError:
             continue
-        return {"path": path, **describe_config(text), "reason": None}
-    if built:
-        return {"path": "bundle", **built, "reason": None}
-    reason = f"none of {', '.join(paths)} can be read"
-    return {"path": None, "sha256": None, "options": None, "reason": reason}
+        return text, path
+    return None, None
+
+
+def _config_paths(release: str) -> tuple[str, ...]:
+    return ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
 
 
 def describe_config(text: str) -> dict[str, Any]:

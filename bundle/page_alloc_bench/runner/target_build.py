@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import aside, facts, modinfo, paths, procfs
+from . import aside, build_identity, facts, modinfo, paths, procfs
 from .errors import HostUnfitError
 
 SOURCES = "kmod/"
@@ -150,6 +150,7 @@ def _finished(module: str) -> tuple[bytes, dict[str, Any]]:
         "compiler": info["compiler"],
         "srcversion": info.get("srcversion", ""),
         "config": config,
+        "build": build_identity.of_tree(kdir()),
         "signature": None,
         "size": len(image),
         "sha256": hashlib.sha256(image).hexdigest(),

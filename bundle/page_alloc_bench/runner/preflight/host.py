@@ -12,7 +12,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import facts, output, procfs
+from page_alloc_bench.runner import build_identity, facts, output, procfs
 from page_alloc_bench.runner.options import Options
 
 _COMMAND_S = 10.0
@@ -20,11 +20,17 @@ _COMMAND_S = 10.0
 
 @dataclass(frozen=True)
 class Module:
-    """What the bundle has for this kernel. problem: why it has none, "" if it has one."""
+    """What there is to load into this kernel.
+
+    problem: why there is nothing, "" if there is. build: which build of the kernel it is made for;
+    None where there is nothing. headers: where it is to be compiled here, "" if the bundle has it.
+    """
 
     problem: str = ""
     signed: bool = False
     config: dict[str, Any] | None = None
+    build: build_identity.Identity | None = None
+    headers: str = ""
 
 
 def clock_cost_ns() -> float:
@@ -54,6 +60,7 @@ class Host:
     affinity: Set[int] = field(default_factory=lambda: os.sched_getaffinity(0))
     euid: int = field(default_factory=os.geteuid)
     release: str = field(default_factory=lambda: os.uname().release)
+    version: str = field(default_factory=lambda: os.uname().version)
     module: Module = field(default_factory=Module)
     clock_cost_ns: Callable[[], float] = clock_cost_ns
 
@@ -66,6 +73,12 @@ class Host:
     def kernel_config(self) -> dict[str, Any]:
         """Return the kernel's configuration, see facts.config()."""
         return facts.config(self.release, self.module.config, self.root)
+
+    @property
+    def build(self) -> build_identity.Identity:
+        """Return which build of the kernel runs."""
+        config, _ = facts.config_text(self.release, self.root)
+        return build_identity.of_running(self.version, config, self.root)
 
     def path(self, name: str) -> str:
         """Return where the file is that stands for /name."""

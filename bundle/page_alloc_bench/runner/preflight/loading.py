@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import kernel_module, single
+from page_alloc_bench.runner import build_identity, kernel_module, single
 
 from . import NOT_ROOT
 from .check import NOTE, REFUSE, WARN, Check, Finding
@@ -43,6 +43,39 @@ class Module(Check):
     def found(self, host: Host) -> str | None:
         """Report what the bundle says."""
         return host.module.problem.partition("; ")[0] or None
+
+
+class OtherBuild(Check):
+    """A module that was made for another build of this release."""
+
+    name = "other-build"
+    severity = REFUSE
+    meaning = (
+        "the module may see other structures than this kernel has, so figures may be wrong, and "
+        "the kernel may crash"
+    )
+    advice = (
+        "boot that kernel; or build a bundle from the tree that this one was built in: "
+        "page-alloc-bench build --kdir TREE"
+    )
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Refuse another build; warn where that cannot be told."""
+        built, running = host.module.build, host.build
+        if built is None:
+            return
+        verdict = build_identity.compare(built, running)
+        told = build_identity.words(verdict, built, running)
+        headers = host.module.headers
+        of = f"the tree {headers} is" if headers else "the module is for"
+        if verdict.same is False:
+            yield self.finding(f"{of} another build of {host.release}: {told}")
+        elif verdict.same is None:
+            yield self.finding(
+                f"{of} perhaps another build of {host.release}: {told}",
+                severity=WARN,
+                advice="build the bundle from a tree in which the kernel has been built whole",
+            )
 
 
 class ModulesDisabled(Check):
@@ -142,6 +175,7 @@ class StaleModule(Check):
 CHECKS = (
     Root(),
     Module(),
+    OtherBuild(),
     ModulesDisabled(),
     Lockdown(),
     SigEnforce(),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from page_alloc_bench.runner import archive
+from page_alloc_bench.runner import archive, build_identity, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.options import Options
 
@@ -146,5 +146,12 @@ def _module(options: Options) -> Module:
     try:
         entry = bundle.entry(uname.release, uname.machine)
     except archive.NoModuleError as error:
-        return Module(problem="" if options.build_on_target else str(error))
-    return Module(signed=bundle.module(entry).endswith(_SIGNATURE), config=entry.get("config"))
+        if not options.build_on_target:
+            return Module(problem=str(error))
+        headers = target_build.kdir()
+        return Module(build=build_identity.of_tree(headers), headers=headers)
+    return Module(
+        signed=bundle.module(entry).endswith(_SIGNATURE),
+        config=entry.get("config"),
+        build=build_identity.of_entry(entry),
+    )
