@@ -244,9 +244,13 @@ def test_an_unreadable_log_is_told_before_anything_happens(
 
 
 def confirmed(
-    counted: int, anon: int, monkeypatch: pytest.MonkeyPatch, baseline: int = 0
+    counted: int,
+    anon: int,
+    monkeypatch: pytest.MonkeyPatch,
+    baseline: int = 0,
+    **of_kill: Any,
 ) -> findlimit.Limit:
-    """Measure with a child that says COUNTED, and a kernel that says ANON bytes."""
+    """Measure with a child that says COUNTED, and a kernel that says ANON bytes and OF_KILL."""
 
     def die(board: populate.Board) -> None:
         board.start(baseline)
@@ -259,11 +263,41 @@ def confirmed(
 
     log = Log()
     sizes = {"anon-rss": anon, "file-rss": 1 << 20, "shmem-rss": 0}
-    log.found = oom.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE")
+    log.found = oom.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE", **of_kill)
     monkeypatch.setattr(oom, "OomLog", lambda: log)
     monkeypatch.setattr(populate, "run", run)
     monkeypatch.setattr(findlimit, "_BACK_TIMEOUT_S", 0.5)
     return findlimit.measure(SETTINGS)
+
+
+def disagreements(limit: findlimit.Limit) -> list[str]:
+    """Return the warnings of witnesses who disagree with the child."""
+    return [line for line in limit.warnings if "counted" in line]
+
+
+@pytest.mark.parametrize("where", ["in the task list", "in the totals"])
+def test_what_is_in_swap_is_counted_too(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No witness has it: neither the kill line nor wait4 (here, nothing at all was resident)."""
+    used = "Free swap  = 0kB", f"Total swap = {GIB >> 10}kB"
+    if where == "in the task list":
+        limit = confirmed(GIB, 0, monkeypatch, swapped_bytes=GIB, report=used)
+        assert limit.swapped_bytes == limit.swap_used_bytes == GIB
+    else:
+        limit = confirmed(GIB, 0, monkeypatch, report=used)
+    assert disagreements(limit) == []
+
+
+def test_more_than_was_in_swap_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list says what was in swap: others may have had the rest of what the totals say."""
+    used = "Free swap  = 0kB", f"Total swap = {GIB >> 10}kB"
+    limit = confirmed(GIB, 0, monkeypatch, swapped_bytes=GIB // 2, report=used)
+    for witness, line in zip(("the kernel's log", "wait4"), disagreements(limit)):
+        assert f"counted {GIB} bytes, {witness} says" in line
+        assert line.endswith(f", and {GIB // 2} in swap")
+    assert len(disagreements(limit)) == 2
+    # More than was counted is as wrong as less.
+    (line,) = disagreements(confirmed(GIB, GIB, monkeypatch, swapped_bytes=GIB))
+    assert "the kernel's log" in line
 
 
 def test_a_witness_who_disagrees_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

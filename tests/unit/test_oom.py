@@ -179,3 +179,44 @@ def test_overwritten_records_are_noted(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(os, "read", read)
         assert [kill.pid for kill in log.kills()] == [42]
         assert log.lost
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (
+            "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name",
+            [
+                "[    170]     0   170     2084      290    49152       12             0 a b] c",
+                "[     43]     0    42   573907   470000  3862528    51200          1000 pab-find",
+            ],
+        ),
+        (
+            "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem "
+            "pgtables_bytes swapents oom_score_adj name",
+            [
+                "[    170]     0   170     3864      718      288      430         0    65536"
+                "       12         -1000 sshd",
+                "[     43]     0    42   573907   470000   469000     1000         0  3862528"
+                "    51200          1000 pab-find",
+            ],
+        ),
+    ],
+    ids=["to 6.7", "from 6.8"],
+)
+def test_what_the_victim_had_in_swap(header: str, rows: list[str]) -> None:
+    begin = "pab-findlimit invoked oom-killer: gfp_mask=0x140cca"
+    swap = ["Free swap  = 0kB", "Total swap = 262140kB"]
+    (kill,) = parse(begin, *swap, header, *rows, KILLED)
+    assert kill.swapped_bytes == 51200 * os.sysconf("SC_PAGE_SIZE")
+    assert kill.swap_used_bytes == 262140 * 1024
+    assert kill.report == (begin, *swap)
+    # Its thread, where the one that allocates is chosen.
+    by_thread = KILLED.replace("process 42", "process 43")
+    assert parse(begin, header, *rows, by_thread)[0].swapped_bytes == kill.swapped_bytes
+    # Not named: nothing in swap. Without the list: not known. The next report starts anew.
+    assert parse(begin, header, rows[0], KILLED)[0].swapped_bytes == 0
+    assert parse(begin, *swap, KILLED)[0].swapped_bytes is None
+    first, second = parse(begin, header, *rows, KILLED, begin, header, rows[0], KILLED)
+    assert (first.swapped_bytes, second.swapped_bytes) == (kill.swapped_bytes, 0)
+    assert parse(begin, header, *rows, KILLED, KILLED)[1].swapped_bytes is None

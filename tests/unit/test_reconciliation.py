@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jsonschema
 import pytest
 
-from page_alloc_bench.runner import findlimit, ledger, options, procfs, result, workload
+from page_alloc_bench.runner import accounts, agreement, findlimit, ledger, result
 from page_alloc_bench.runner.result import Document
 
 MIB = 1 << 20
@@ -34,26 +33,15 @@ AT_KILL = dataclasses.replace(
 GOT = 1830 * MIB
 
 
-class Silent:
-    def warning(self, text: str) -> None:
-        pass
+SCENE = agreement.Scene(
+    cpus=2, nodes=1, threads=2, page_bytes=4096, huge_bytes=2 * MIB, piece_bytes=MIB
+)
 
 
-def make(order: int = 0, arguments: str = "") -> tuple[Any, Document]:
-    """A workload with nothing but a document to write to."""
+def make(scene: agreement.Scene = SCENE) -> tuple[accounts.Accounts, Document]:
+    """Accounts with nothing but a document to write to."""
     document = Document({})
-    unused: Any = None
-    reporter: Any = Silent()
-    made = workload.Workload(
-        options=options.parse(arguments.split()),
-        cpus=[0, 1],
-        device=unused,
-        document=document,
-        reporter=reporter,
-        signals=unused,
-    )
-    made._order = order
-    return made, document
+    return accounts.Accounts(document, document.warn, scene), document
 
 
 def limit(at_kill: ledger.Ledger | None) -> findlimit.Limit:
@@ -84,7 +72,7 @@ def total(document: Document, phase: str) -> int:
 
 def test_the_items_add_up_to_the_machine() -> None:
     made, document = make()
-    made._record_ledger("idle", 1, limit(AT_KILL), 0)
+    made.iteration("idle", 0, 1, limit(AT_KILL), 0)
     assert total(document, "idle") + GOT == 2000 * MIB
     assert list(document.get("idle_reachable_bytes", 0)) == [GOT + 5 * MIB]
     assert list(document.get("idle_memavailable_bytes", 0)) == [1700 * MIB]
@@ -95,7 +83,7 @@ def test_what_the_antagonist_held_is_not_unnamed() -> None:
     made, document = make()
     beside = dataclasses.replace(AT_KILL, user=AT_KILL.user - 100 * MIB)
     small = dataclasses.replace(limit(beside), available_bytes=GOT - 100 * MIB)
-    made._record_ledger("antagonized", 1, small, 100 * MIB)
+    made.iteration("antagonized", 0, 1, small, 100 * MIB)
     assert total(document, "antagonized") + small.available_bytes + 100 * MIB == 2000 * MIB
     assert document.run["warnings"] == []
 
@@ -103,7 +91,7 @@ def test_what_the_antagonist_held_is_not_unnamed() -> None:
 def test_memory_that_goes_astray_is_told() -> None:
     made, document = make()
     astray = dataclasses.replace(AT_KILL, user=AT_KILL.user - 30 * MIB)
-    made._record_ledger("idle", 2, limit(astray), 0)
+    made.iteration("idle", 0, 2, limit(astray), 0)
     (warning,) = document.run["warnings"]
     assert "84 MiB were in no counter of the kernel at the OOM kill, 48 MiB before it" in warning
     assert "iteration 2" in warning
@@ -111,8 +99,8 @@ def test_memory_that_goes_astray_is_told() -> None:
 
 def test_no_report_no_items() -> None:
     made, document = make()
-    made._record_ledger("idle", 1, limit(None), 0)
-    made._record_ledger("antagonized", 1, limit(AT_KILL), None)
+    made.iteration("idle", 0, 1, limit(None), 0)
+    made.iteration("antagonized", 0, 1, limit(AT_KILL), None)
     assert sorted(document.metrics) == [
         "antagonized_child_page_tables_bytes_order0",
         "antagonized_memavailable_bytes_order0",
@@ -124,7 +112,7 @@ def test_no_report_no_items() -> None:
 @pytest.mark.parametrize(("kernel", "told"), [(5, False), (6, True), (4, True)])
 def test_oom_kills_are_counted_by_both(kernel: int, told: bool) -> None:
     made, document = make()
-    made._check_kills("idle", {"vmstat_delta": {"oom_kill": kernel}})
+    made.kills("idle", 0, kernel, 5)
     assert bool(document.run["warnings"]) is told
     if told:
         assert f"counts {kernel} OOM kills, and 5 were ours" in document.run["warnings"][0]
@@ -137,17 +125,19 @@ def test_oom_kills_are_counted_by_both(kernel: int, told: bool) -> None:
         (210_000, 210_000, []),
         (275_000, 270_000, []),  # others may do a little
         (209_999, 210_000, ["209,999 pages allocated"]),
-        (210_000, 209_999, ["209,999 pages freed"]),
+        (210_000, 208_000, []),  # see ALLOWED: the last child's, and a kernel that misses some
+        (210_000, 207_000, ["207,000 pages freed"]),
         (290_000, 210_000, ["290,000 pages allocated"]),
     ],
 )
 def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) -> None:
-    made, document = make(order=4)
+    made, document = make()
     for pages in (10_000, 10_000, 10_000, 10_000, 10_000):
-        document.append("antagonized_available_bytes", 4, pages * procfs.page_size())
+        document.append("antagonized_available_bytes", 4, pages * 4096)
     document.put("kernel_page_allocs", 4, [10_000])
     document.put("kernel_page_frees", 4, [10_000])
-    made._check_page_counts(
+    made.pages(
+        4,
         {
             "pgalloc_dma": 1_000,
             "pgalloc_dma32": allocated - 3_000,
@@ -155,7 +145,8 @@ def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) 
             "pgalloc_movable": 0,
             "pgfree": freed,
             "pgalloc_costly_other": 9_999_999,
-        }
+        },
+        5,
     )
     assert list(document.get("kernel_pages_allocated_by_vmstat", 4)) == [allocated]
     assert list(document.get("kernel_pages_freed_by_us", 4)) == [210_000]
@@ -166,11 +157,11 @@ def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) 
 
 
 def test_pages_of_an_iteration_that_was_cut_short_are_nobodys_to_count() -> None:
-    made, document = make(order=4)  # of 5 iterations
-    document.append("antagonized_available_bytes", 4, 30_000 * procfs.page_size())
+    made, document = make()
+    document.append("antagonized_available_bytes", 4, 30_000 * 4096)
     document.put("kernel_page_allocs", 4, [10_000])
     document.put("kernel_page_frees", 4, [10_000])
-    made._check_page_counts({"pgalloc_normal": 900_000, "pgfree": 900_000})
+    made.pages(4, {"pgalloc_normal": 900_000, "pgfree": 900_000}, 5)
     assert document.run["warnings"] == []
     assert not [name for name in document.metrics if name.startswith("kernel_pages_")]
 
@@ -179,13 +170,13 @@ def test_every_new_metric_is_in_the_schema() -> None:
     made, document = make()
     for _ in range(5):
         document.append("antagonized_available_bytes", 0, 0)
-    made._record_ledger("idle", 1, limit(AT_KILL), 0)
-    made._record_ledger("antagonized", 1, limit(AT_KILL), 0)
+    made.iteration("idle", 0, 1, limit(AT_KILL), 0)
+    made.iteration("antagonized", 0, 1, limit(AT_KILL), 0)
     document.put("kernel_page_allocs", 0, [1])
     document.put("kernel_page_frees", 0, [1])
-    made._check_page_counts({"pgalloc_normal": 1, "pgfree": 1})
+    made.pages(0, {"pgalloc_normal": 1, "pgfree": 1}, 5)
     known = result.metrics(result.schema())
     assert {result.split_key(name)[0] for name in document.metrics} <= set(known)
     entry = result.schema()["properties"]["run"]["properties"]["iterations"]["items"]["properties"]
-    for book in (workload._entries(BEFORE), None):
+    for book in (accounts.entries(BEFORE), None):
         jsonschema.validate(book, {"$defs": result.schema()["$defs"], **entry["memory_at_kill"]})

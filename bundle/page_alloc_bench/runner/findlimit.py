@@ -12,6 +12,7 @@ leaves measure().
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import cgroup, ledger, memory, oom, pidfd, populate, procfs, stall
+from . import agreement, cgroup, ledger, memory, oom, pidfd, populate, procfs, stall
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
@@ -27,7 +28,6 @@ _PROGRESS_S = 1.0
 _ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
 _LOG_WAIT_S = 5.0
 _KILL_S = 30.0
-_BACK_SHARE = 0.98
 _BACK_TIMEOUT_S = 30.0
 _BACK_INTERVAL_S = 0.05
 _PROC_PID_INIT_INO = 0xEFFFFFFC  # include/linux/proc_ns.h: the first PID namespace
@@ -67,6 +67,8 @@ class Limit:
     mem_available_bytes: MemAvailable just before. before, at_kill: where the machine's memory was
     just before the child began, and at its kill; None if the log has no report of that.
     child_page_tables_bytes: what it took to map what the child had; None if the log does not say.
+    swapped_bytes: what of available_bytes was in swap, 0 where the log does not say.
+    swap_used_bytes: what all processes had there.
     warnings: what casts doubt on the figures, a line each.
     """
 
@@ -83,6 +85,8 @@ class Limit:
     at_kill: ledger.Ledger | None
     child_page_tables_bytes: int | None
     warnings: tuple[str, ...]
+    swapped_bytes: int = 0
+    swap_used_bytes: int = 0
 
 
 class FindlimitError(RunnerError):
@@ -120,7 +124,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
             "more): findlimit's ran on others"
             for thread in board.displaced
         ]
-        warnings += _witness_warnings(work, board, rss, kill)
+        swapped = _swapped(kill, settings)
+        warnings += _witness_warnings(work, board, rss, kill, swapped)
         if watch.absent_s > _ABSENT_S:
             warnings.append(
                 f"this process did not run for {watch.absent_s:.0f} s, stopped or starved: the "
@@ -146,6 +151,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         at_kill=ledger.at_kill(kill.report),
         child_page_tables_bytes=kill.sizes.get("pgtables"),
         warnings=tuple(warnings),
+        swapped_bytes=kill.swapped_bytes or 0,
+        swap_used_bytes=kill.swap_used_bytes or swapped[1],
     )
 
 
@@ -370,39 +377,51 @@ def _advice(reason: str) -> str:
 # Was it true?
 
 
+def _swapped(kill: oom.Kill, settings: Settings) -> tuple[int, int]:
+    """Return how much of the child was in swap, at least and at most."""
+    if settings.no_swap:
+        return 0, 0
+    if kill.swapped_bytes is not None:
+        return kill.swapped_bytes, kill.swapped_bytes
+    used = kill.swap_used_bytes
+    return 0, procfs.meminfo().get("SwapTotal", 0) if used is None else used
+
+
 def _witness_warnings(
-    work: populate.Plan, board: populate.Board, rss: int, kill: oom.Kill
+    work: populate.Plan, board: populate.Board, rss: int, kill: oom.Kill, swapped: tuple[int, int]
 ) -> list[str]:
-    """Hold the child's count against the kernel's two: wait4's maximum and the kill line."""
-    counted, slack = board.populated_bytes, _slack_bytes(work)
+    """Hold the child's count against the kernel's two: wait4's maximum and the kill line.
+
+    Neither has what was in swap. The maximum may be of an earlier moment, with less in swap.
+    """
+    counted, (least, most) = board.populated_bytes, swapped
+    scene = dataclasses.replace(
+        agreement.scene(len(work.cpus)), huge_bytes=work.huge_bytes, piece_bytes=work.piece_bytes
+    )
+
+    def agree(low: int, high: int) -> bool:
+        """Return whether a figure from low to high can be true beside the child's."""
+        nearest = min(max(counted, low), high)
+        return agreement.agree("resident set", counted, nearest, scene)
+
     warnings = []
     if kill.rss_bytes is not None:
         said = kill.rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
-        if abs(said - counted) > slack:
-            warnings.append(_disagree("the kernel's log", said, counted, kill))
-    if abs(rss - counted) > slack:
+        if not agree(said + least, said + most):
+            warnings.append(_disagree("the kernel's log", said, counted, swapped))
+    if not agree(rss, rss + most):
         # mm/oom_kill.c, __oom_reap_task_mm() frees without update_hiwater_rss(): when the reaper
         # is faster than the exit, wait4 tells less than there was.
-        warnings.append(_disagree("wait4", rss, counted, kill))
+        warnings.append(_disagree("wait4", rss, counted, swapped))
     return warnings
 
 
-def _disagree(witness: str, theirs: int, counted: int, kill: oom.Kill) -> str:
-    why = f" ({kill.swap_used_bytes} bytes of swap were used)" if kill.swap_used_bytes else ""
+def _disagree(witness: str, theirs: int, counted: int, swapped: tuple[int, int]) -> str:
+    least, most = swapped
+    why = ""
+    if most:
+        why = f", and {most} in swap" if least == most else f", and up to {most} in swap"
     return f"the child counted {counted} bytes, {witness} says {theirs}{why}"
-
-
-def _slack_bytes(work: populate.Plan) -> int:
-    """Return by how much two true counts may differ.
-
-    A thread may die with a piece, or a huge page, that it has and has not counted. The kernel's
-    counter of resident pages is exact only to what each CPU keeps back of it: 64 pages a thread
-    before 6.2 (TASK_RSS_EVENTS_THRESH), then percpu_counter_batch = max(32, 2 * CPUs)
-    (f1a7941243c1, "mm: convert mm's rss stats into percpu_counter").
-    """
-    threads, cpus = len(work.cpus), os.cpu_count() or 1
-    piece = max(work.piece_bytes, work.huge_bytes)
-    return threads * piece + cpus * max(64, 2 * cpus) * procfs.page_size() + (4 << 20)
 
 
 def _log_warnings(log: oom.OomLog, kill: oom.Kill) -> list[str]:
@@ -434,8 +453,8 @@ def _await_release(
             back = charged + taken - (inside.usage_bytes() or 0)
         else:
             # Next to nothing was free when the killer came, so all that the child had must be.
-            back = memory.free_bytes(_BACK_SHARE * taken)
-        if back >= _BACK_SHARE * taken and abs(back - last) <= max(taken // 1000, 1 << 20):
+            back = memory.free_bytes(agreement.BACK_SHARE * taken)
+        if back >= agreement.BACK_SHARE * taken and abs(back - last) <= max(taken // 1000, 1 << 20):
             return (since_ns - died_ns) / 1e9
         if at_ns > deadline_ns:
             return None

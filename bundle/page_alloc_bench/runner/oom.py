@@ -30,7 +30,9 @@ _CONSTRAINT = re.compile(
     r"oom-kill:constraint=(?P<constraint>\w+)(?:.*,task=(?P<name>.*),pid=\d+,uid=)?"
 )
 _HEADER = " invoked oom-killer: "
-_TASK_ROW = re.compile(r"\[ *\d+\] ")
+_TASK_ROW = re.compile(r"\[ *(\d+)\] ")
+# dump_tasks(): the numbers of a row stand in the order of their names, after the pid.
+_TASK_HEADER = re.compile(r"\[ *pid *\] ")
 # show_free_areas(), in pages; the lines of its zones state kB.
 _FREE_TOTALS = re.compile(r"\bfree:(\d+) free_pcp:(\d+) ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
@@ -43,6 +45,7 @@ class Kill:
     sizes: what the line states (total-vm, anon-rss, file-rss, shmem-rss, pgtables), in bytes.
     constraint: CONSTRAINT_NONE, _CPUSET, _MEMORY_POLICY or _MEMCG; "" where the log does not say.
     report: the lines of the report before it, without the task list, oldest first.
+    swapped_bytes: what of the process was in swap; None where the report has no task list.
     """
 
     pid: int
@@ -51,6 +54,7 @@ class Kill:
     sizes: dict[str, int]
     constraint: str
     report: tuple[str, ...] = ()
+    swapped_bytes: int | None = None
 
     @property
     def rss_bytes(self) -> int | None:
@@ -88,6 +92,8 @@ class Parser:
     _report: list[str] = field(default_factory=list)
     _constraint: str = ""
     _victim: str | None = None
+    _columns: list[str] = field(default_factory=list)
+    _swapped: dict[int, int] = field(default_factory=dict)  # pages by process, where not 0
 
     def feed(self, text: str) -> None:
         """Take one message of the kernel."""
@@ -98,12 +104,27 @@ class Parser:
         if _HEADER in text:
             self._forget()
             self._report.append(text)
-        elif self._report and not _TASK_ROW.match(text):
+        elif self._report and not self._take_task(text):
             self._report.append(text)
         constraint = _CONSTRAINT.match(text)
         if constraint:
             self._constraint = constraint["constraint"]
             self._victim = constraint["name"]
+
+    def _take_task(self, text: str) -> bool:
+        """Take a line of the task list; return whether it is one."""
+        if _TASK_HEADER.match(text):
+            self._columns = text.partition("]")[2].split()
+            return True
+        row = _TASK_ROW.match(text)
+        if row is None:
+            return False
+        cells = dict(zip(self._columns, text.partition("]")[2].split()))
+        swapped = cells.get("swapents", "")
+        if swapped.isdigit() and int(swapped):
+            for number in (row[1], cells["tgid"]):
+                self._swapped[int(number)] = int(swapped)
+        return True
 
     def _take(self, line: re.Match[str]) -> None:
         # By name: where the allocating task is chosen, one line names its thread, one the process.
@@ -113,7 +134,10 @@ class Parser:
             constraint = "CONSTRAINT_MEMCG"
         sizes = {what: int(size) * 1024 for what, size in _SIZE.findall(line["sizes"])}
         report = tuple(self._report)
-        kill = Kill(int(line["pid"]), line["name"], line["message"], sizes, constraint, report)
+        pid, swapped = int(line["pid"]), None
+        if "swapents" in self._columns:
+            swapped = self._swapped.get(pid, 0) * page_size()
+        kill = Kill(pid, line["name"], line["message"], sizes, constraint, report, swapped)
         self.kills.append(kill)
         self._forget()
 
@@ -121,6 +145,8 @@ class Parser:
         self._report.clear()
         self._constraint = ""
         self._victim = None
+        self._columns = []
+        self._swapped.clear()
 
 
 class OomLog(KernelLog):

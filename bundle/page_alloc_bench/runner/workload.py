@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import functools
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import findlimit, latencies, ledger, procfs, resolution, sampling, stall
+from . import agreement, findlimit, latencies, procfs, resolution, sampling, stall
+from .accounts import Accounts, difference, entries
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import RunnerError
 from .lifecycle import Signals
@@ -19,11 +19,6 @@ from .progress import Reporter
 from .result import Document
 
 _POLL_S = 0.05
-_UNNAMED_SHARE = 0.01  # of the memory: more is no noise
-_OTHERS_SHARE = 0.02  # of the pages that we allocate: what the host may do besides
-_OTHERS_PAGES = 65536
-# include/linux/vm_event_item.h: one counter a zone.
-_PGALLOC = re.compile(r"pgalloc_(dma|dma32|normal|high|movable|device)$")
 TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
 
 _NAMES = {
@@ -61,6 +56,7 @@ class Workload:
         self._reporter = reporter
         self._signals = signals
         self._on_phase_end = on_phase_end
+        self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
         self._start = time.monotonic()
         self._order = 0
         self._steady: Progress | None = None
@@ -106,16 +102,8 @@ class Workload:
         with self._phase(phase) as record:
             for number in range(1, self._options.iterations + 1):
                 self._iterate(phase, number)
-        self._check_kills(phase, record)
-
-    def _check_kills(self, phase: str, record: dict[str, Any]) -> None:
-        """Hold the kernel's count of OOM kills in a phase against ours."""
-        kernel, ours = record["vmstat_delta"].get("oom_kill", 0), self._options.iterations
-        if kernel != ours:
-            self._warn(
-                f"{phase} at order {self._order}: the kernel counts {kernel} OOM kills, and "
-                f"{ours} were ours: others were killed too, or its counter is wrong"
-            )
+        kills = record["vmstat_delta"].get("oom_kill", 0)
+        self._accounts.kills(phase, self._order, kills, self._options.iterations)
 
     def _iterate(self, phase: str, number: int) -> None:
         order = self._order
@@ -147,7 +135,7 @@ class Workload:
         with self._signals.deferred():
             self._record(phase, number, start_s, limit)
             held = self._record_held(number) if antagonized else 0
-            self._record_ledger(phase, number, limit, held)
+            self._accounts.iteration(phase, self._order, number, limit, held)
         self._reporter.finished(f"{where}: {_gib(limit.available_bytes)}")
 
     def _stalled(
@@ -181,8 +169,9 @@ class Workload:
                 "oom_rss_bytes": limit.oom_rss_bytes,
                 "oom_free_bytes": limit.oom_free_bytes,
                 "oom_free_pcp_bytes": limit.oom_free_pcp_bytes,
-                "memory_before": _entries(limit.before),
-                "memory_at_kill": None if limit.at_kill is None else _entries(limit.at_kill),
+                "swapped_bytes": limit.swapped_bytes,
+                "memory_before": entries(limit.before),
+                "memory_at_kill": None if limit.at_kill is None else entries(limit.at_kill),
                 "warnings": list(limit.warnings),
             }
         )
@@ -203,42 +192,6 @@ class Workload:
             return None
         self._document.append("antagonist_held_bytes", self._order, self._bytes(held))
         return self._bytes(held)
-
-    def _record_ledger(
-        self, phase: str, number: int, limit: findlimit.Limit, held: int | None
-    ) -> None:
-        """Put where the memory was that the child did not get into the document.
-
-        held: what the antagonist held at the kill, in bytes; None if that is not known.
-        """
-        document, order = self._document, self._order
-        document.append(f"{phase}_memavailable_bytes", order, limit.mem_available_bytes)
-        if limit.child_page_tables_bytes is not None:
-            document.append(
-                f"{phase}_child_page_tables_bytes", order, limit.child_page_tables_bytes
-            )
-        kill, before = limit.at_kill, limit.before
-        if kill is None or held is None:
-            return
-        unnamed = max(0, kill.unnamed - held)
-        for name, value in (
-            ("free", kill.free),
-            ("min_watermark", kill.min_watermark),
-            ("pcp", kill.pcp),
-            ("user", max(0, kill.user - limit.available_bytes)),
-            ("slab", kill.slab),
-            ("page_tables", kill.page_tables),
-            ("kernel_stack", kill.kernel_stack),
-            ("unnamed", unnamed),
-        ):
-            document.append(f"{phase}_left_{name}_bytes", order, value)
-        document.append(f"{phase}_reachable_bytes", order, limit.available_bytes + kill.pcp)
-        if phase == "idle" and unnamed - before.unnamed > _UNNAMED_SHARE * kill.total:
-            self._warn(
-                f"idle at order {order}, iteration {number}: {unnamed >> 20} MiB were in no "
-                f"counter of the kernel at the OOM kill, {before.unnamed >> 20} MiB before it: "
-                "something took memory meanwhile, and does not say so"
-            )
 
     def _antagonize(self) -> None:
         """Measure beside the running antagonist; what it did is recorded even if cut short."""
@@ -293,7 +246,8 @@ class Workload:
             after_stop = procfs.vmstat()
             with self._phase("results"):
                 self._collect(last)
-                self._check_page_counts(difference(self._before_start, after_stop))
+                delta = difference(self._before_start, after_stop)
+                self._accounts.pages(self._order, delta, self._options.iterations)
 
     def _collect(self, last: Progress) -> None:
         stats = [self._device.cpu_stats(cpu) for cpu in self._cpus]
@@ -390,29 +344,6 @@ class Workload:
             elif s.last_cpu != s.cpu:
                 self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
 
-    def _check_page_counts(self, delta: dict[str, int]) -> None:
-        """Hold what the kernel counted from start to stop against what antagonist and child did.
-
-        Not if the last child was cut short: what that one had is not known.
-        """
-        document, order = self._document, self._order
-        children = document.get("antagonized_available_bytes", order)
-        if len(children) < self._options.iterations:
-            return
-        child = sum(children) // procfs.page_size()
-        for word, kernel, name in (
-            ("allocated", sum(n for key, n in delta.items() if _PGALLOC.match(key)), "allocs"),
-            ("freed", delta.get("pgfree", 0), "frees"),
-        ):
-            ours = (document.get(f"kernel_page_{name}", order)[0] << order) + child
-            document.put(f"kernel_pages_{word}_by_vmstat", order, [kernel])
-            document.put(f"kernel_pages_{word}_by_us", order, [ours])
-            if kernel < ours or kernel - ours > _OTHERS_SHARE * ours + _OTHERS_PAGES:
-                self._warn(
-                    f"order {order}: the kernel counts {kernel:,} pages {word} while the "
-                    f"antagonist ran, and antagonist and child together {ours:,}"
-                )
-
     @contextmanager
     def _phase(self, name: str) -> Iterator[dict[str, Any]]:
         """Record a phase: its time, and what the kernel's own counters say happened in it.
@@ -466,23 +397,6 @@ def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
         return [], []
     first, end = used[0], used[-1] + 1
     return list(counts[first:end]), [bucket_floor(index) for index in range(first, end + 1)]
-
-
-def difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    """Return what has changed between two readings of /proc/vmstat, by name."""
-    return {
-        name: after[name] - before[name]
-        for name in after
-        if name in before and after[name] != before[name]
-    }
-
-
-def _entries(book: ledger.Ledger) -> dict[str, int]:
-    """Return a ledger as run.iterations has it."""
-    return {
-        **{f"{name}_bytes": value for name, value in vars(book).items()},
-        "unnamed_bytes": book.unnamed,
-    }
 
 
 def _gib(size_bytes: int) -> str:
