@@ -157,6 +157,21 @@ def test_a_cpu_that_cannot_be_used_is_named(
         options.check_cpus(wanted, allowed)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "held", "spread"),
+    [
+        ([], 1000, 1000),
+        (["--held=300"], 300, 300),
+        (["--held=1"], 1, 1),
+        (["--held=5000"], 5000, 1000),
+        (["--held=300", "--spread=20"], 300, 20),
+    ],
+)
+def test_the_spread_follows_what_is_held(arguments: list[str], held: int, spread: int) -> None:
+    parsed = options.parse(arguments)
+    assert (parsed.held, parsed.spread) == (held, spread)
+
+
 def test_all_allowed_cpus_are_used_by_default() -> None:
     assert options.check_cpus(None, {3, 1}) == [1, 3]
 

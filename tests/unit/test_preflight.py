@@ -20,7 +20,7 @@ from page_alloc_bench.runner import cgroup, options, session
 from page_alloc_bench.runner.errors import HostUnfitError, UsageError
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.check import NOTE, REFUSE, WARN, Check
-from page_alloc_bench.runner.preflight.host import Host, Module, clock_cost_ns
+from page_alloc_bench.runner.preflight.host import Host, Module, clock_cost_ns, open_log
 
 README = Path(__file__).parents[2] / "README.md"
 GIB_KB = 1 << 20
@@ -125,6 +125,7 @@ def make(root: Path, changes: dict[str, str | None], arguments: str = "", **othe
         "euid": 0,
         "release": "6.1",
         "clock_cost_ns": lambda: 30.0,
+        "open_log": lambda path: os.open(path, os.O_RDONLY),  # only root can make devices
         **other,
     }
     return Host(options.parse(arguments.split()), **settings)
@@ -407,6 +408,14 @@ def test_headers_of_another_build_are_refused_too(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
     assert look(make(tmp_path, {"dev/kmsg": None})) == [("kernel-log", REFUSE)]
+
+
+def test_what_stands_in_the_log_s_place_is_told(tmp_path: Path) -> None:
+    host = make(tmp_path, {"dev/kmsg": "not a device"}, open_log=open_log)
+    (finding,) = verdict.look(host, FILE_CHECKS)
+    assert (finding.name, finding.severity) == ("kernel-log", REFUSE)
+    assert "it is a regular file, not the kernel's log" in finding.found
+    assert "mknod -m 644 /dev/kmsg c 1 11" in finding.advice
 
 
 def test_a_configuration_that_is_not_known(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import agreement, cgroup, ledger, memory, oom, pidfd, populate, procfs, stall
+from . import agreement, cgroup, kernel_log, ledger, memory, oom, pidfd, populate, procfs, stall
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
@@ -106,8 +106,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         log = oom.OomLog()
     except OSError as error:
         raise FindlimitError(
-            f"cannot read the kernel's log, /dev/kmsg ({error.strerror}): no OOM kill could be "
-            "confirmed. Run as root, outside of any container"
+            f"the kernel's log, {kernel_log.KMSG}, cannot be read ({error.strerror}): no OOM kill "
+            f"could be confirmed. {kernel_log.advice(error)}"
         ) from error
     with log, _Signals() as signals:
         charged = (own.usage_bytes() if own else None) or 0

@@ -18,7 +18,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from .kernel_log import KMSG, KernelLog
+from .kernel_log import KernelLog
 from .procfs import page_size
 
 _KILL = re.compile(
@@ -152,8 +152,8 @@ class Parser:
 class OomLog(KernelLog):
     """The OOM kills in the kernel's log from now on."""
 
-    def __init__(self, path: str = KMSG) -> None:
-        super().__init__(path)
+    def __init__(self, descriptor: int | None = None) -> None:
+        super().__init__(descriptor)
         self._parser = Parser()
 
     def __enter__(self) -> OomLog:

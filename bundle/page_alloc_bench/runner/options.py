@@ -34,6 +34,7 @@ _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 _MAX_ORDER = 63
 _MAX_HELD = 1 << 24  # PAB_MAX_HELD in kmod/page_alloc_bench.h
+_DEFAULT_HELD = 1000
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE
 
 _DESCRIPTION = """\
@@ -147,6 +148,8 @@ def parse(arguments: list[str]) -> Options:
         if re.match(r"-[^-].", word) and not _GO_FORM.fullmatch(word):
             parser.error(f"unknown option {word}")  # argparse would take -held=3 for -h
     options = parser.parse_args([_modern(word) for word in arguments], namespace=Options())
+    if options.spread is None:
+        options.spread = min(options.held, _DEFAULT_HELD)
     if options.spread > options.held:
         parser.error(f"--spread={options.spread} must not exceed --held={options.held}")
     if options.quiet and options.verbose:
@@ -270,17 +273,16 @@ def _add_antagonist_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--held",
         type=_integer(1, _MAX_HELD),
-        default=1000,
+        default=_DEFAULT_HELD,
         metavar="BLOCKS",
         help="blocks that a worker holds on average (default: 1000)",
     )
     group.add_argument(
         "--spread",
         type=_integer(1, _MAX_HELD),
-        default=1000,
         metavar="BLOCKS",
         help="how far it strays from that, 1 to --held: its targets are uniform in "
-        "held-spread..held+spread (default: 1000)",
+        "held-spread..held+spread (default: 1000, or --held where that is less)",
     )
     group.add_argument(
         "--seed",

@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from . import kernel_module
+from . import kernel_log, kernel_module
 from .scratch import remove_tree
 
 _RELEASE_S = 600.0  # a host that is out of memory is slow to close a session
@@ -176,8 +176,4 @@ def _kill_group(number: str) -> None:
 
 def _complain(message: str) -> None:
     """Leave word in the kernel log, the only place left that anybody reads."""
-    try:
-        with open("/dev/kmsg", "w", encoding="utf-8") as log:
-            log.write(f"page-alloc-bench: {message}\n")
-    except OSError:
-        return  # there is no place left
+    kernel_log.say(f"page-alloc-bench: {message}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import build_identity, facts, output, procfs
+from page_alloc_bench.runner import build_identity, facts, kernel_log, output, procfs
 from page_alloc_bench.runner.options import Options
 
 _COMMAND_S = 10.0
@@ -48,6 +48,11 @@ def clock_cost_ns() -> float:
     return max(0.0, best(time.clock_gettime_ns, time.CLOCK_MONOTONIC) - best(abs, 1))
 
 
+def open_log(path: str) -> int:
+    """Return a descriptor of the kernel's log. Raises OSError, also where it is something else."""
+    return kernel_log.open_log(os.O_RDONLY, path)
+
+
 @dataclass(frozen=True)
 class Host:
     """One host and one run on it.
@@ -63,6 +68,7 @@ class Host:
     version: str = field(default_factory=lambda: os.uname().version)
     module: Module = field(default_factory=Module)
     clock_cost_ns: Callable[[], float] = clock_cost_ns
+    open_log: Callable[[str], int] = open_log
 
     @property
     def cpus(self) -> list[int]:

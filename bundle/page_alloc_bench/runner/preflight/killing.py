@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import cgroup
+from page_alloc_bench.runner import cgroup, kernel_log
 
 from .check import REFUSE, WARN, Check, Finding, SysctlCheck
 from .host import Host
@@ -151,13 +151,15 @@ class KernelLog(Check):
     meaning = "no OOM kill can be confirmed, so nothing that the child got would count"
     advice = "run as root, outside of any container"
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Open it."""
         try:
-            os.close(os.open(host.path("dev/kmsg"), os.O_RDONLY | os.O_NONBLOCK))
+            os.close(host.open_log(host.path("dev/kmsg")))
         except OSError as error:
-            return f"the kernel's log, /dev/kmsg, cannot be read ({error.strerror})"
-        return None
+            yield self.finding(
+                f"the kernel's log, {kernel_log.KMSG}, cannot be read ({error.strerror})",
+                advice=kernel_log.advice(error),
+            )
 
 
 def _logind(host: Host, name: str, *session: str) -> str | None:
