@@ -180,7 +180,6 @@ class Run:
     def arrive(self, phase: str, order: int) -> None:
         """Return when the run is in the middle of a phase."""
         if phase == "steady_wait":
-            self.await_line(f"order {order}, idle\n")
             self._starve_a_worker(order)
         line = {"writing": "results"}.get(phase, phase.replace("_", " "))
         self.await_line(f"order {order}, {line}\n")
@@ -212,8 +211,13 @@ class Run:
 
     def _starve_a_worker(self, order: int) -> None:
         """Leave a worker no time at all, from findlimit's end on: steady state does not come."""
-        if ["idle", order] not in self.request["moments"]:
-            self._await(lambda: named("pab-findlimit"))
+        first, last = self.request["orders"][0], self.request["orders"][-1]
+        if order != first:
+            self.await_line(f"order {order}, configure\n")
+        else:
+            self.await_line(f"order {last}, idle\n")
+            if ["idle", last] not in self.request["moments"]:
+                self._await(lambda: named("pab-findlimit"))
         _spare_the_kernel()
         children = [f"/proc/{pid}" for pid in named("pab-findlimit")]
         self._await(lambda: not any(map(os.path.exists, children)))  # quick, as steady state is

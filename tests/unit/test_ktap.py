@@ -15,7 +15,7 @@ import tap.parser  # type: ignore[import-untyped]
 
 import ktap_reader
 from ktap_reader import KtapError
-from page_alloc_bench.runner import options, output
+from page_alloc_bench.runner import options, output, plan
 from page_alloc_bench.runner.errors import (
     HostUnfitError,
     Interrupted,
@@ -64,6 +64,10 @@ class Run:
             self.phase(order, name)
         return self
 
+    def values(self, order: int, *values: int) -> Run:
+        self.document.put("idle_available_bytes", order, values)
+        return self
+
     def end(
         self,
         error: BaseException | None = None,
@@ -102,6 +106,58 @@ def test_a_whole_run_passes() -> None:
         "latencies",
         "reconciled",
     ]
+
+
+def as_planned(*orders: int) -> list[plan.PlannedPhase]:
+    """Return what a run does, in the order of time."""
+    return plan.phases(orders)
+
+
+def test_idle_phases_come_first_and_are_told_in_their_orders() -> None:
+    run = Run(0, 4, 9).load()
+    for name, order in as_planned(0, 4, 9):
+        if name == "idle":
+            run.values(order, 1000 + order)
+        run.phase(order, name)
+    report = run.end()
+    for order in (0, 4, 9):
+        assert list(below(report, f"order_{order}")) == [
+            "configured", "idle", "steady", "antagonized", "stopped", "latencies", "reconciled",
+        ]  # fmt: skip
+        told = report.test(f"order_{order}")
+        assert told.sub("idle").diagnostics == [
+            f"idle_available_bytes_order{order}: {1000 + order}"
+        ]
+        assert told.sub("idle").result == "pass"
+    # At once, too: where the host dies before its order, the last lines have it.
+    at_once = run.text.index("idle_available_bytes_order9")
+    assert at_once < run.text.index("ok 3 steady")
+
+
+def test_a_later_idle_phase_that_fails_is_told_in_its_order() -> None:
+    run = Run(0, 4, 9).load().phase(0, "configure").phase(0, "idle")
+    report = run.phase(4, "idle", Interrupted(2)).end(Interrupted(2))
+    others = ("steady", "antagonized", "stopped", "latencies", "reconciled")
+    assert below(report, "order_0") == {
+        "configured": "pass", "idle": "pass", **dict.fromkeys(others, "skip")
+    }  # fmt: skip
+    assert below(report, "order_4") == {
+        "configured": "skip", "idle": "fail", **dict.fromkeys(others, "skip")
+    }  # fmt: skip
+    assert report.test("order_4").sub("idle").text == "stopped by SIGINT"
+    assert results(report)["order_9"] == "skip"
+    assert results(report)["order_4"] == "fail"
+
+
+def test_a_run_that_ends_before_an_order_still_tells_its_idle_phase() -> None:
+    run = Run(0, 4).load()
+    for name, order in as_planned(0, 4)[:5]:
+        run.phase(order, name, TimedOut(30) if name == "antagonized" else None)
+    report = run.phase(0, "stop").phase(0, "results").end(TimedOut(30))
+    assert below(report, "order_0")["antagonized"] == "fail"
+    assert below(report, "order_4")["idle"] == "pass"
+    assert below(report, "order_4")["steady"] == "skip"
+    assert results(report)["order_4"] == "pass"
 
 
 def test_values_stand_before_the_result_that_they_explain() -> None:

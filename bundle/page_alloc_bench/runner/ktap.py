@@ -5,8 +5,10 @@ Documentation/dev-tools/ktap.rst in the kernel tree is the specification. Lines 
 run goes on: when the host hangs or dies, the last of them says where.
 
 Top-level tests are "loaded", an "order_N" for each order, "unloaded", "written" (the JSON) and
-"complete". A test that was not reached is skipped; the one that the run ended in fails, with the
-reason as an ERROR or TIMEOUT directive. A run that is refused (exit codes 2 and 3) bails out.
+"complete". The idle phases of all orders come first: what a later order got is told at once, and
+its result among those of its order. A test that was not reached is skipped; the one that the run
+ended in fails, with the reason as an ERROR or TIMEOUT directive. A run that is refused (exit codes
+2 and 3) bails out.
 """
 
 from __future__ import annotations
@@ -113,6 +115,7 @@ class Ktap:
         self._order: int | None = None
         self._level: _Level | None = None  # of the order that is being measured
         self._pending: list[str] = []  # its subtests to come
+        self._early: dict[tuple[int, str], BaseException | None] = {}  # measured before their order
 
     def bail_out(self, reason: str) -> None:
         """Say that the run was refused; nothing may follow."""
@@ -129,13 +132,20 @@ class Ktap:
 
     def phase_ended(self, record: dict[str, Any], error: BaseException | None) -> None:
         """Report the subtests that a phase of the run decides; error: what cut it short, if any."""
-        level = self._level
-        if level is None or record["order"] != self._order:
-            level = self._begin_order(record["order"])
-        for name in [name for name in self._pending if _SUBTESTS[name] == record["name"]]:
+        level, order, phase = self._level, record["order"], record["name"]
+        if level is not None and order != self._order:
+            self._early[order, phase] = error
+            for name in [name for name, of in _SUBTESTS.items() if of == phase]:
+                self._tell_warnings(level)
+                self._tell_values(level, name, order)
+            return
+        if level is None:
+            level = self._begin_order(order)
+        for name in [name for name in self._pending if _SUBTESTS[name] == phase]:
             self._skip_until(level, name)
             self._decide(level, name, error)
-        if record["name"] == "results":
+        self._decide_early(level)
+        if phase == "results":
             self._end_order(level)
 
     def end(
@@ -154,8 +164,11 @@ class Ktap:
             self._end_order(self._level)
         if not self._loaded:
             top.not_ok("loaded", _directive(ending))
-        for order in self._orders:
-            top.skip(_name(order), "not reached")
+        for order in list(self._orders):
+            if any(early == order for early, _ in self._early):
+                self._end_order(self._begin_order(order))
+            else:
+                top.skip(_name(order), "not reached")
         self._tell_warnings(top)
         top.report("unloaded", unloaded, skipped="nothing was loaded")
         top.report("written", written, skipped="no --output-path")
@@ -187,13 +200,27 @@ class Ktap:
     def _skip_until(self, level: _Level, name: str | None) -> None:
         """Report what was not reached; name: the subtest before which to stop, if any."""
         while self._pending and self._pending[0] != name:
-            level.skip(self._pending.pop(0), "not reached")
+            if not self._decide_early(level):
+                level.skip(self._pending.pop(0), "not reached")
+
+    def _decide_early(self, level: _Level) -> bool:
+        """Report the next subtest if it was measured before its order; return whether it was."""
+        assert self._order is not None
+        if not self._pending:
+            return False
+        name = self._pending[0]
+        phase = self._order, _SUBTESTS[name]
+        if phase not in self._early:
+            return False
+        self._decide(level, name, self._early[phase])
+        return True
 
     def _decide(self, level: _Level, name: str, error: BaseException | None) -> None:
         """Report one subtest, and before it what was measured."""
         self._pending.remove(name)
         self._tell_warnings(level)
-        self._tell_values(level, name)
+        assert self._order is not None
+        self._tell_values(level, name, self._order)
         timed = name != "latencies" or self._tell_latencies(level)
         if error is not None:
             level.not_ok(name, _directive(error))
@@ -204,13 +231,12 @@ class Ktap:
         else:
             level.ok(name)
 
-    def _tell_values(self, level: _Level, name: str) -> None:
-        """Tell every value that a subtest is about."""
-        assert self._order is not None
+    def _tell_values(self, level: _Level, name: str, order: int) -> None:
+        """Tell every value that a subtest of an order is about."""
         for metric in _VALUES.get(name, ()):
-            values = self._document.get(metric, self._order)
+            values = self._document.get(metric, order)
             if values:
-                level.diagnostic(f"{key(metric, self._order)}: {' '.join(map(str, values))}")
+                level.diagnostic(f"{key(metric, order)}: {' '.join(map(str, values))}")
 
     def _tell_latencies(self, level: _Level) -> bool:
         """Tell the statistics of each class of latencies; return whether there were any."""

@@ -41,7 +41,7 @@ _DESCRIPTION = """\
 Measure the page allocator of the running kernel: how much memory a process can get, how fast
 pages are allocated and freed, and how much memory is lost while an antagonist does so.
 
-For each order, the run does this:
+For each order, the run does this, idle for all orders first:
   idle         a child process takes memory until the OOM killer ends it, --iterations times
   antagonized  the same while a kernel thread on each CPU allocates and frees blocks of that order
 Latencies and counts come from the antagonist."""

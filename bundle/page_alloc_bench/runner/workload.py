@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The default workload: available memory without and with an antagonist, order by order."""
+"""The default workload: available memory without an antagonist, then with one, order by order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import agreement, findlimit, latencies, procfs, resolution, sampling, stall
+from . import agreement, findlimit, latencies, plan, procfs, resolution, sampling, stall
 from .accounts import Accounts, difference, entries
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import RunnerError
@@ -64,15 +64,21 @@ class Workload:
 
     def run(self) -> None:
         """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
-        for order in self._options.alloc_orders:
+        steps: dict[str, Callable[[], None]] = {
+            "configure": self._configure,
+            "idle": functools.partial(self._findlimit, "idle"),
+            "steady_wait": self._antagonize,  # and all that follows of its order
+        }
+        for name, order in plan.phases(self._options.alloc_orders):
             self._order = order
-            self._steady = None
-            with self._phase("configure"):
-                self._configure()
-            self._findlimit("idle")
-            self._antagonize()
+            if name in steps:
+                steps[name]()
 
     def _configure(self) -> None:
+        with self._phase("configure"):
+            self._prepare()
+
+    def _prepare(self) -> None:
         options = self._options
         one_in = TIME_ONE_IN[options.latencies]
         capacity = sampling.capacity_per_cpu(options.sample_size, len(self._cpus))
@@ -195,6 +201,7 @@ class Workload:
 
     def _antagonize(self) -> None:
         """Measure beside the running antagonist; what it did is recorded even if cut short."""
+        self._steady = None
         try:
             with self._phase("steady_wait"):
                 self._before_start = procfs.vmstat()

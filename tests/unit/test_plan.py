@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run will do is known before it begins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import big_machine
+from page_alloc_bench.runner import plan, result
+
+
+@pytest.mark.parametrize("orders", [[0], [4], [0, 4], [4, 0], [9, 0, 4]])
+def test_all_idle_phases_come_before_the_first_antagonist(orders: list[int]) -> None:
+    phases = plan.phases(orders)
+    names = [name for name, _ in phases]
+    last_idle = max(i for i, name in enumerate(names) if name == "idle")
+    assert names.index("steady_wait") > last_idle
+    assert [order for name, order in phases if name == "idle"] == orders
+    assert [order for name, order in phases if name == "antagonized"] == orders
+    for order in orders:
+        mine = [name for name, of in phases if of == order]
+        assert sorted(mine) == sorted(
+            ["configure", "idle", "steady_wait", "antagonized", "stop", "results"]
+        )
+        assert mine.index("configure") < mine.index("steady_wait")
+    assert len(set(phases)) == len(phases)
+    # What the module takes for itself is not in what idle has and antagonized lacks.
+    assert names[0] == "configure"
+
+
+def test_the_names_are_those_of_the_schema() -> None:
+    phases = result.schema()["properties"]["run"]["properties"]["phases"]
+    assert {name for name, _ in plan.phases([0])} == set(
+        phases["items"]["properties"]["name"]["enum"]
+    )
+    assert set(plan.MEASURED) <= {name for name, _ in plan.phases([0])}
+
+
+def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
+    tree = big_machine.make_tree(tmp_path)
+    subprocess.run(
+        [sys.executable, big_machine.__file__, tree, tree / "result.json"],
+        env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, check=True,
+    )  # fmt: skip
+    run = json.loads((tree / "result.json").read_text())["run"]
+    assert [(phase["name"], phase["order"]) for phase in run["phases"]] == plan.phases(
+        run["parameters"]["alloc_orders"]
+    )
