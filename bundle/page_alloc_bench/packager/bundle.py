@@ -146,8 +146,9 @@ def _licenses() -> Members:
         ("page-alloc-bench", "GPL-2.0-only.txt", "licenses/GPL-2.0-only.txt"),
         ("shiv", "LICENSE", "licenses/shiv.txt"),
     ):
-        for file in metadata.files(package) or []:
-            if name not in found and file.name == suffix:
+        # A checkout need not be installed.
+        for file in [] if name in found else metadata.files(package) or []:
+            if file.name == suffix:
                 found[name] = Member(Path(str(file.locate())).read_bytes())
         if name not in found:
             raise PackagerError(
