@@ -305,6 +305,7 @@ def test_only_root_may_look_and_no_second_one_starts(clean: Guest) -> None:
     for verb in ("--status", "--attach", "--stop"):
         done = clean.run([BUNDLE, verb], user="bench", check=False)
         assert (done.returncode, done.stdout) == (3, "")
+        assert "only root can look at a run on this host, or end it" in done.stderr
     assert clean.run(["ls", KEPT], user="bench", check=False).returncode != 0
     for words in (["--detach"], []):
         done = clean.run([BUNDLE, *words, *OPTIONS], check=False)

@@ -509,6 +509,60 @@ def test_a_refusal_says_what_differs_and_what_would_allow_it(side: Any) -> None:
     assert "differs: thp.enabled: always -> never (allowed)" in allowed.stdout
 
 
+RIGHT = {
+    "thp.enabled": "thp.enabeld",
+    "governor": "governer",
+    "parameters.held": "parameters.helt",
+    "machine.cpu_model": "machine.cpumodel",
+    "incomplete": "incomplet",
+}
+
+
+@pytest.mark.parametrize("right", RIGHT)
+@pytest.mark.parametrize("command", ["compare", "report"])
+def test_a_fact_to_allow_that_there_is_not_is_told_what_there_is(
+    command: str, right: str, side: Any, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    where = ["-o", page] if command == "report" else []
+    words = [command, side(0, 6), "--vs", side(6, 12), *where, "--allow-difference", RIGHT[right]]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert (done.exit_code, done.stdout) == (2 if command == "report" else 3, "")
+    assert not page.exists()
+    assert f"--allow-difference: there is no fact {RIGHT[right]}." in done.stderr
+    assert f"Did you mean {right}?" in done.stderr
+    assert "There are: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["thp.*", "parameters", "debug.KASAN", "config.HZ", "machine.node7.memory", "kernel.*", "swap"],
+)
+def test_a_fact_to_allow_may_be_alike_in_these_runs_or_known_to_others_only(
+    name: str, side: Any
+) -> None:
+    assert compared(side(0, 6), side(6, 12), allow=[name]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("idle_availible_bytes", "Did you mean idle_available_bytes?"),
+        ("kernel_page_aloc_latencies_ns:p99", "Did you mean kernel_page_alloc_latencies_ns?"),
+        ("kernel_page_alloc_latencies_ns:p98", "Did you mean p99?"),
+        ("idle_available_bytes_order7", "There are: idle_available_bytes, "),
+        ("speed", "There are: idle_available_bytes, "),
+    ],
+)
+def test_each_metric_that_is_asked_for_must_be_one(wrong: str, said: str, side: Any) -> None:
+    """One that is right does not hide another that is not."""
+    done = run(side(0, 6), "--vs", side(6, 12), "--metric", "idle_available_bytes",
+               "--metric", wrong)  # fmt: skip
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert f"no metric in common matches {wrong}. " in done.stderr
+    assert said in done.stderr
+
+
 def test_a_bad_file_gets_one_line(side: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text('{"run": ')

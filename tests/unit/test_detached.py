@@ -37,7 +37,7 @@ from page_alloc_bench.runner.errors import HostUnfitError, Stop
 from page_alloc_bench.runner.progress import Reporter
 
 kept._PARENTS = ({parent!r},)
-kept.require_root = lambda: None
+kept.require_root = lambda *_: None
 single._ADDRESS = "\\0pab-test-" + {name!r}
 single.LISTED_AS = "@pab-test-" + {name!r}
 FAKE = os.environ.get("FAKE", "")

@@ -158,7 +158,19 @@ def test_metrics_can_be_chosen() -> None:
     }
     done = call("export", "--format", "csv", FILES[0], "--metric", "colour")
     assert done.exit_code == 2
-    assert done.stderr == "Error: colour: no such metric in any result\n"
+    assert done.stderr.startswith("Error: colour: no such metric in any result. There are: ")
+    assert "idle_available_bytes, " in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--metric", "--fact"])
+def test_a_name_that_is_nearly_right_is_told_what_is(option: str) -> None:
+    wrong, right = {
+        "--metric": ("antagonised_available_bytes", "antagonized_available_bytes"),
+        "--fact": ("kernel.releese", "kernel.release"),
+    }[option]
+    done = call("export", "--format", "csv", FILES[0], option, wrong)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"Did you mean {right}?" in done.stderr
 
 
 def families(*arguments: object) -> dict[str, Any]:

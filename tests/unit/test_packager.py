@@ -99,12 +99,22 @@ def test_a_tree_says_once_that_its_build_cannot_be_told(kdir: Path) -> None:
     assert "no vmlinux" in warning
 
 
-def test_no_tree_says_which_headers_to_install(tmp_path: Path) -> None:
+def test_no_tree_says_which_headers_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = tmp_path / "build"
     link.symlink_to("/usr/src/gone")
+    monkeypatch.setattr(tree, "of_running_kernel", lambda: link)
     error = refusal(link)
     assert "/usr/src/gone" in error.message
     assert f"linux-headers-{os.uname().release}" in error.advice
+
+
+def test_a_path_that_was_given_is_not_asked_for_again(tmp_path: Path) -> None:
+    error = refusal(tmp_path / "missing")
+    assert f"no kernel tree at {tmp_path}/missing" in error.message
+    assert "give one" not in error.advice
+    assert error.advice.startswith("check the path of --kdir; this host has ")
 
 
 def test_a_directory_that_is_no_tree(tmp_path: Path) -> None:

@@ -214,12 +214,16 @@ def test_a_metric_that_was_measured_and_is_empty() -> None:
     assert json.loads(told.stdout)["values"] == []
 
 
-def test_a_metric_that_is_not_there_is_one_line_with_a_hint() -> None:
+def test_a_metric_that_is_not_there_is_one_line_with_the_right_names() -> None:
     done = call(FILE, "--metric", "idle_availible_bytes")
     assert done.exit_code == 2
-    assert done.stderr == (
-        f"Error: {FILE}: has no metric idle_availible_bytes; did you mean idle_available_bytes?\n"
+    said = (
+        f"Error: {FILE}: has no metric idle_availible_bytes. Did you mean idle_available_bytes? "
+        "There are: "
     )
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert "kernel_page_allocs, " in done.stderr.removeprefix(said)
 
 
 def test_stdin_is_read_as_ssh_hands_it_over() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from page_alloc_bench.runner import names
+
 from . import facts_difference, per_run, statistics
 from .cautions import cautions
 from .comparison import (
@@ -87,6 +89,8 @@ def compare(
     CompareError where nothing can be.
     """
     _check(base, new)
+    if unknown := facts_difference.unknown(base, new, allow):
+        raise CompareError(f"--allow-difference: {unknown}")
     differences = facts_difference.differences(base, new, allow)
     if refused := [d for d in differences if d.refused]:
         raise RefusedError(refused)
@@ -156,12 +160,24 @@ class _Figures:
     def select(self, only: Sequence[str], *, everything: bool) -> list[Statistic]:
         """Return the statistics to show, in the order of the table."""
         if only:
+            for pattern in only:
+                self._require(pattern)
             chosen = [s for s in self.common if any(_matches(s, pattern) for pattern in only)]
-            if not chosen:
-                raise CompareError(f"no metric in common matches {', '.join(only)}")
         else:
             chosen = [s for s in self.common if everything or s.rank < Rank.REST]
         return sorted(chosen, key=_order)
+
+    def _require(self, pattern: str) -> None:
+        """Raise CompareError for a pattern that matches nothing: a typing mistake is not silent."""
+        if any(_matches(s, pattern) for s in self.common):
+            return
+        name, _, kind = pattern.partition(":")
+        of_it = [s for s in sorted(self.common, key=_order) if _matches(s, name)]
+        if of_it:
+            instead = names.instead_of(kind, (s.statistic for s in of_it))
+        else:
+            instead = names.instead_of(name, (s.metric for s in sorted(self.common, key=_order)))
+        raise CompareError(f"no metric in common matches {pattern}. {instead}")
 
     def arrays(self, statistic: Statistic) -> tuple[statistics.Array, statistics.Array]:
         """Return the figures of both sides; a run that lacks this one has none in them."""

@@ -8,11 +8,14 @@ meant: other parameters, another machine, a debug option. The *other* ones may, 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
+
+from page_alloc_bench.runner import names
 
 from .results import Result
 
@@ -43,6 +46,9 @@ _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
 
 _KERNELS = ("kernel.release", "kernel.version", "kernel.build_id", "kernel.config")
 _UNKNOWN = "unknown"
+
+# Facts that some results have and others not: any name of these is a right one.
+_FAMILY = re.compile(r"(config|debug|vm|machine\.node[0-9]+)\.")
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,25 @@ def differences(
     parameters.…, or patterns like thp.*. A run that is not complete is always listed.
     """
     facts = [[_facts(result) for result in side] for side in (base, new)]
-    names = dict.fromkeys(name for side in facts for run in side for name in run)
-    found = [d for name in names if (d := _difference(name, facts)) is not None]
+    every = dict.fromkeys(name for side in facts for run in side for name in run)
+    found = [d for name in every if (d := _difference(name, facts)) is not None]
     patterns = tuple(allow)
     judged = [_judge(d, found, patterns) for d in found]
     order = ("invalidating", "other", "meant")
     return sorted(judged, key=lambda d: (not d.refused, order.index(d.kind)))
+
+
+def unknown(base: Sequence[Result], new: Sequence[Result], allow: Iterable[str]) -> str | None:
+    """Return what is wrong with the first name of allow that is no fact's; None if all are good."""
+    facts = {
+        name: fact for side in (base, new) for run in side for name, fact in _facts(run).items()
+    }
+    for name in allow:
+        if _FAMILY.match(name) or any(_allowed(fact, [name]) for fact in facts):
+            continue
+        right = [n for n, f in facts.items() if f.kind != "other" and not _FAMILY.match(n)]
+        return f"there is no fact {name}. {names.instead_of(name, [*right, 'debug.*'])}"
+    return None
 
 
 def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import textwrap
 from array import array
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from page_alloc_bench.runner import resolution, summary
+from page_alloc_bench.runner import names, resolution, summary
 from page_alloc_bench.runner import result as runner
 from page_alloc_bench.runner.resolution import Hidden
 
@@ -118,9 +117,7 @@ def find_metrics(result: Result, name: str) -> list[Metric]:
     ]
     if not found:
         known = dict.fromkeys(metric.name for metric in result.metrics.values())
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ResultError(result.path, f"has no metric {name}{hint}")
+        raise ResultError(result.path, f"has no metric {name}. {names.instead_of(name, known)}")
     return found
 
 

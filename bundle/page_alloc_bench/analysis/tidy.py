@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from page_alloc_bench.runner import names
 from page_alloc_bench.runner import result as runner
 
 from .facts import CHIEF, Value, column, flatten, text
@@ -43,7 +44,10 @@ def select(given: Sequence[Run], patterns: Sequence[str]) -> list[Run]:
         return list(given)
     for pattern in patterns:
         if not any(_matches(key, [pattern]) for run in given for key in run.result.metrics):
-            raise ResultError(pattern, "no such metric in any result")
+            known = (name for run in given for name, _ in run.result.metrics)
+            raise ResultError(
+                pattern, f"no such metric in any result. {names.instead_of(pattern, known)}"
+            )
     return [
         replace(run, result=replace(run.result, metrics=kept))
         for run in given
@@ -84,7 +88,12 @@ def fact_columns(given: Sequence[Run], asked: Sequence[str]) -> list[str]:
         return list(known)
     for name in asked:
         if name not in known:
-            raise ResultError(name, "no such fact in any result; page-alloc-bench show --facts")
+            near = names.closest(name, known)
+            raise ResultError(
+                name,
+                f"no such fact in any result.{f' Did you mean {near}?' if near else ''} "
+                "page-alloc-bench show --facts RESULT lists them",
+            )
     return list(dict.fromkeys([*CHIEF, *asked]))
 
 

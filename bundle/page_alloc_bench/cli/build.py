@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import click
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
-from page_alloc_bench.packager import manifest, process, signing
+from page_alloc_bench.packager import manifest, process, signing, tree
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.process import TargetError
@@ -48,10 +47,6 @@ class _Reporter:
             click.secho(message, fg="yellow", err=True)
         elif not self._quiet:
             click.echo(f"[{time.monotonic() - self._start:5.1f}s] {message}", err=True)
-
-
-def _default_kdir() -> Path:
-    return Path("/lib/modules") / platform.release() / "build"
 
 
 def _build_options(function: Function) -> Function:
@@ -234,7 +229,7 @@ def _trees(
 ) -> list[packager.TreeRequest]:
     """Return the trees of the command line, by default that of the running kernel."""
     named = [_fetch(name, compilers) for name in kernel_names]
-    kdirs = kdirs or (() if named else (_default_kdir(),))
+    kdirs = kdirs or (() if named else (tree.of_running_kernel(),))
     return [_tree(kdir, compilers) for kdir in kdirs] + named
 
 
@@ -266,7 +261,11 @@ def _print(result: packager.BuildResult) -> None:
 
 @click.command(cls=BenchCommand, context_settings=CONTEXT)
 @click.option(
-    "--kdir", type=_PATH, default=_default_kdir, show_default=_DEFAULT_KDIR, help=_KDIR_HELP
+    "--kdir",
+    type=_PATH,
+    default=tree.of_running_kernel,
+    show_default=_DEFAULT_KDIR,
+    help=_KDIR_HELP,
 )
 @_build_options
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)

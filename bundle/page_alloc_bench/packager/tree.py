@@ -177,14 +177,28 @@ def compiler_of(tree: Tree, tools: Toolchain) -> str:
     return (tools.cross_compile or "") + "gcc"
 
 
+def of_running_kernel() -> Path:
+    """Return where the headers of the running kernel are, or would be."""
+    return Path("/lib/modules") / platform.release() / "build"
+
+
+def _other_tree(kdir: Path) -> str:
+    """Return what to do about a tree that is not there: by default, or where the user said."""
+    if kdir == of_running_kernel():
+        return (
+            "give one with --kdir, or install the headers of the running kernel: "
+            f"linux-headers-{platform.release()} on Debian and Ubuntu, kernel-devel on Fedora"
+        )
+    found = sorted(path for path in Path("/lib/modules").glob("*/build") if path.is_dir())
+    trees = f"this host has {', '.join(map(str, found))}" if found else "this host has no headers"
+    return f"check the path of --kdir; {trees}"
+
+
 def _require_tree(kdir: Path) -> None:
     if not kdir.exists():
         dangling = f" (it points to {os.readlink(kdir)})" if kdir.is_symlink() else ""
         raise PackagerError(
-            f"there is no kernel tree at {kdir}{dangling}",
-            "give one with --kdir, or install the headers of the running kernel: "
-            f"linux-headers-{platform.release()} on Debian and Ubuntu, kernel-devel on Fedora",
-            NOT_FIT,
+            f"there is no kernel tree at {kdir}{dangling}", _other_tree(kdir), NOT_FIT
         )
     if not (kdir / "Makefile").is_file():
         raise PackagerError(

@@ -23,7 +23,7 @@ from typing import Any
 
 from page_alloc_bench.runner import procfs
 from page_alloc_bench.runner.errors import HostUnfitError
-from page_alloc_bench.runner.preflight import NOT_ROOT
+from page_alloc_bench.runner.preflight import NOT_ROOT_TO_LOOK
 
 NAME = "page-alloc-bench"
 LOG, RESULT, STATE = "log", "result", "state"
@@ -34,10 +34,13 @@ _FILE = os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_TRIES, _READ_S = 100, 0.01
 
 
-def require_root() -> None:
-    """Raise HostUnfitError unless this process may look into the directory, and signal a run."""
+def require_root(otherwise: str = NOT_ROOT_TO_LOOK) -> None:
+    """Raise HostUnfitError unless this process may look into the directory, and signal a run.
+
+    otherwise: what it says.
+    """
     if os.geteuid() != 0:
-        raise HostUnfitError(NOT_ROOT)
+        raise HostUnfitError(otherwise)
 
 
 class Kept:

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from page_alloc_bench.runner import session
+from page_alloc_bench.runner import preflight, session
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -102,7 +102,7 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
 
 def _make_directory() -> Kept:
     """Return a new directory for the run. Raises HostUnfitError if there is one, and OSError."""
-    kept.require_root()
+    kept.require_root(preflight.NOT_ROOT)
     with suppress(FileExistsError):
         return Kept.make()
     _require_leftover()

@@ -9,3 +9,4 @@ that one in a short-lived child only: it takes memory that a run must not keep.
 from __future__ import annotations
 
 NOT_ROOT = "only root can load a kernel module; run it with sudo"
+NOT_ROOT_TO_LOOK = "only root can look at a run on this host, or end it; do so with sudo"
