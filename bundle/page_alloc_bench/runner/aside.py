@@ -9,19 +9,35 @@ from __future__ import annotations
 
 import marshal
 import os
+import select
+import signal
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
+from . import reap
 from .errors import RunnerError
 
 Value = TypeVar("Value")
+LIMIT_S = 300.0  # a file system that does not answer, say
+_LOOK_S = 1.0
+_BLOCK = 1 << 16
 
 
-def call(function: Callable[[], Value]) -> Value:
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def call(
+    function: Callable[[], Value],
+    while_waiting: Callable[[], object] = _nothing,
+    limit_s: float = LIMIT_S,
+) -> Value:
     """Return what function returns in a child: numbers, text, bytes, and lists and dicts of them.
 
     A RunnerError of the function is raised here with its message and exit code; whatever else it
-    raises is one too, after the traceback on stderr.
+    raises is one too, after the traceback on stderr. while_waiting: called about once a second; it
+    may raise. A child that has not answered after limit_s is killed, which is a RunnerError.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -29,9 +45,22 @@ def call(function: Callable[[], Value]) -> Value:
         os.close(reader)
         _answer(function, writer)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(pid, 0)
+    try:
+        data = _await_answer(reader, while_waiting, limit_s)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        reap.ended(pid)
+        raise
+    finally:
+        os.close(reader)
+    if data is None:
+        os.kill(pid, signal.SIGKILL)
+    reap.ended(pid)
+    if data is None:
+        raise RunnerError(
+            f"a look at this host has not come back within {limit_s:g} s: see if a file system or "
+            "a service hangs (dmesg, ps -eo pid,stat,wchan:32,args)"
+        )
     if not data:
         raise RunnerError(f"a child process died in {function.__qualname__}")
     message, exit_code, value = marshal.loads(data)  # noqa: S302 (our own child's)
@@ -41,6 +70,22 @@ def call(function: Callable[[], Value]) -> Value:
         raise error
     answer: Value = value
     return answer
+
+
+def _await_answer(reader: int, while_waiting: Callable[[], object], limit_s: float) -> bytes | None:
+    """Return all that comes from a pipe until its end; None if that has not come in time."""
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    deadline = time.monotonic() + limit_s
+    parts: list[bytes] = []
+    while time.monotonic() < deadline:
+        if not poller.poll(_LOOK_S * 1000):
+            while_waiting()
+        elif part := os.read(reader, _BLOCK):
+            parts.append(part)
+        else:
+            return b"".join(parts)
+    return None
 
 
 def _answer(function: Callable[[], object], writer: int) -> NoReturn:

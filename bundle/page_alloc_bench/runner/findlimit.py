@@ -20,7 +20,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import agreement, cgroup, kernel_log, ledger, memory, oom, pidfd, populate, procfs, stall
+from . import (
+    agreement,
+    cgroup,
+    kernel_log,
+    ledger,
+    memory,
+    oom,
+    pidfd,
+    populate,
+    procfs,
+    reap,
+    stall,
+)
 from .errors import RunnerError
 from .lifecycle import STOP_SIGNALS
 
@@ -28,6 +40,7 @@ _PROGRESS_S = 1.0
 _ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
 _LOG_WAIT_S = 5.0
 _KILL_S = 30.0
+_KILL_BYTES = 64 << 20  # a process that gives back less in that time does not end
 _BACK_TIMEOUT_S = 30.0
 _BACK_INTERVAL_S = 0.05
 _PROC_PID_INIT_INO = 0xEFFFFFFC  # include/linux/proc_ns.h: the first PID namespace
@@ -234,24 +247,25 @@ def _run_child(
 ) -> _End:
     """Start the child and wait for its end; it is dead and reaped however this function is left.
 
-    But for a child that has stalled and cannot be killed: nobody could wait for that.
+    But for a child that cannot be killed, as the kernel has not come to it: nobody could wait for
+    that. Its memory comes back at its end, which on a large machine takes a while.
     """
     pid = _fork(work, board)
-    descriptor, flags = -1, 0
+    descriptor = -1
     try:
         descriptor = pidfd.open_pidfd(pid)
         with signals.window():
             watch.until_death(pid, descriptor)
         died_ns = time.monotonic_ns()
+        _, status, usage = os.wait4(pid, 0)
     except BaseException as error:
         signals.hold()  # A handler may have raised on the way out of the window.
         os.kill(pid, signal.SIGKILL)
-        if isinstance(error, stall.StalledError) and not pidfd.ended(descriptor, _KILL_S):
-            flags = os.WNOHANG
-            error.record["unkillable"] = True
+        gone = reap.ended(pid, _KILL_S, lambda: memory.free_bytes() // _KILL_BYTES)
+        if isinstance(error, stall.StalledError):
+            error.record["unkillable"] = not gone
         raise
     finally:
-        _, status, usage = os.wait4(pid, flags)
         if descriptor >= 0:
             os.close(descriptor)
     return _End(pid, status, usage.ru_maxrss * 1024, died_ns)

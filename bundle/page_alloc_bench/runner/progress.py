@@ -8,10 +8,12 @@ import os
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from .errors import NobodyListens
 from .options import PROGRAM
 
+PATIENCE_S = 10.0  # with a stderr that takes nothing
 _UPDATE_S = 0.25  # of the line on a terminal
 _GIB = 1 << 30
 _ERASE_LINE = "\r\x1b[K"
@@ -45,6 +47,7 @@ class Reporter:
         self._tell = tell
         self._streams = _Streams(stderr=not quiet and tell is None)
         self._passed_on = b""
+        self._stuck = False  # nobody reads what we write
 
     def watch_stdout(self, *, needed: bool) -> None:
         """Have progress raise NobodyListens if stdout is needed and has no reader any more."""
@@ -146,11 +149,23 @@ class Reporter:
         self._write_bytes(text.encode("utf-8", "replace"))
 
     def _write_bytes(self, data: bytes) -> None:
+        """Write to stderr in pieces that a pipe with any room takes at once (man 7 pipe).
+
+        Nothing waits long for it: whoever does not read, such as a terminal after Ctrl-S, must not
+        keep a host from being cleaned. What cannot be written after a while is dropped, and so is
+        what follows, until there is room again.
+        """
         if self._streams.stderr_gone:
             return
+        poller = select.poll()
+        poller.register(2, select.POLLOUT)
         try:
             while data:
-                data = data[os.write(2, data) :]
+                self._stuck = not poller.poll(0 if self._stuck else PATIENCE_S * 1000)
+                if self._stuck:
+                    return
+                with suppress(BlockingIOError):  # the starter may have made it non-blocking
+                    data = data[os.write(2, data[: select.PIPE_BUF]) :]
         except OSError:
             self._streams.stderr_gone = True
 

@@ -8,6 +8,8 @@ import stat
 import sys
 from contextlib import suppress
 
+from . import reap
+
 VARIABLE = "PAGE_ALLOC_BENCH_SCRATCH"
 KEEP_VARIABLE = "PAGE_ALLOC_BENCH_KEEP"
 ALIVE_OPTION = "page_alloc_bench_alive"  # launch.py says what it is
@@ -48,7 +50,7 @@ class Scratch:
             with suppress(BrokenPipeError), open(int(descriptor), "wb", buffering=0) as pipe:
                 pipe.write(b"bye\n")
             if child:
-                os.waitpid(int(child), 0)
+                reap.ended(int(child))
 
     def adopt(self) -> tuple[int, ...]:
         """Answer for the directory from here on, as a child of the process that did so far.

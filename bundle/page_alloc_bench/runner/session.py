@@ -96,7 +96,7 @@ def _prepare(
     check_orders(options.alloc_orders, procfs.largest_order())
     with signals.deferred():
         claim = stack.enter_context(single.claim())
-        findings = _preflight(options, reporter)
+        findings = _preflight(options, reporter, signals)
         stack.enter_context(protect.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
         dog = watchdog.Watchdog([claim.fileno(), *locked])
@@ -130,13 +130,13 @@ def _prepare(
     )
 
 
-def _preflight(options: Options, reporter: Reporter) -> list[dict[str, Any]]:
+def _preflight(options: Options, reporter: Reporter, signals: Signals) -> list[dict[str, Any]]:
     """Look at the host, say what there is to say, and return it.
 
     Raises HostUnfitError if something refuses the run that has not been accepted; only that is
     told then.
     """
-    findings = aside.call(lambda: _examine(options))
+    findings = aside.call(lambda: _examine(options), signals.let_in)
     refusals = [
         f"{finding['line']}; or accept it: --accept {finding['name']}"
         for finding in findings
@@ -258,7 +258,7 @@ class Session:
         """Compile the module here if the bundle holds none for this kernel; nothing of it stays."""
         from . import target_build
 
-        sources = aside.call(_sources_if_needed)
+        sources = aside.call(_sources_if_needed, self._signals.let_in)
         if sources is None:
             return
         self._reporter.note("the bundle holds no module for this kernel: compiling it here")
@@ -285,7 +285,7 @@ class Session:
         """Load the module for this kernel and open its device; host undoes both."""
         from .device import AbiMismatchError, Device
 
-        image, entry = self._built or aside.call(_module)
+        image, entry = self._built or aside.call(_module, self._signals.let_in)
         self._built = None
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
         if not self._dog.expect(watchdog.MODULE, kernel_module.NAME):
@@ -323,7 +323,7 @@ class Session:
         from .result import Document
 
         built = self._built[1] if self._built else None
-        facts = aside.call(lambda: _look_around(self._cpus, built))
+        facts = aside.call(lambda: _look_around(self._cpus, built), self._signals.let_in)
         document = Document(
             {
                 "tool_version": __version__,

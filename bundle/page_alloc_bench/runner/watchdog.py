@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from . import kernel_log, kernel_module
+from . import kernel_log, kernel_module, reap
 from .scratch import remove_tree
 
 _RELEASE_S = 600.0  # a host that is out of memory is slow to close a session
@@ -65,13 +65,18 @@ class Watchdog:
         return self._tell(f"-{kind} {name}")
 
     def dismiss(self) -> None:
-        """Say that all is clean, and wait until the watchdog has gone. May be called again."""
+        """Say that all is clean, and wait until the watchdog has gone. May be called again.
+
+        One that does not go, as it is stopped, is killed: there is nothing left for it to do.
+        """
         if self._writer < 0:
             return
         self._tell(_BYE)
         os.close(self._writer)
         self._writer = -1
-        os.waitpid(self.pid, 0)
+        if not reap.ended(self.pid):
+            os.kill(self.pid, signal.SIGKILL)
+            reap.ended(self.pid)
 
     def _tell(self, line: str) -> bool:
         assert "\n" not in line

@@ -32,6 +32,7 @@ _PARENTS = ("/run", "/dev/shm", "/tmp")  # noqa: S108 - a private directory, tru
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_TRIES, _READ_S = 100, 0.01
+LOCK_S = 10.0
 
 
 def require_root(otherwise: str = NOT_ROOT_TO_LOOK) -> None:
@@ -109,16 +110,17 @@ class Kept:
 
     def is_over(self) -> bool:
         """Return whether the run and all that belongs to it has ended."""
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._try_lock(fcntl.LOCK_SH):
             return False
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         return True
 
     def remove(self) -> None:
-        """Remove it once the run is over, unless somebody else has done so. Raises OSError."""
-        fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        """Remove it once the run is over, unless somebody else has done so.
+
+        Raises HostUnfitError if another process keeps it locked, and OSError.
+        """
+        self._lock()
         for name in os.listdir(self.descriptor):
             os.unlink(name, dir_fd=self.descriptor)
         # Nobody without the lock removes this very directory: no other takes its place meanwhile.
@@ -126,6 +128,24 @@ class Kept:
             if os.path.samestat(os.lstat(self.path), os.fstat(self.descriptor)):
                 os.rmdir(self.path)
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        """Lock it for this process alone. Raises HostUnfitError, and OSError."""
+        deadline = time.monotonic() + LOCK_S
+        while not self._try_lock(fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise HostUnfitError(
+                    f"another process keeps {self.path} locked: see who (fuser {self.path})"
+                )
+            time.sleep(_READ_S)
+
+    def _try_lock(self, kind: int) -> bool:
+        """Lock it, LOCK_EX or LOCK_SH, unless another has locked it. Raises OSError."""
+        try:
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 class State:
