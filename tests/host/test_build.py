@@ -52,6 +52,11 @@ def test_two_builds_agree_to_the_byte(
     kernel: kernels.FetchedKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
+    # make takes its environment for variables of its own: each of these would change the module.
+    monkeypatch.setenv("OBJECT_FILES_NON_STANDARD", "y")
+    monkeypatch.setenv("CFLAGS_MODULE", "-DX -O1")
+    monkeypatch.setenv("KBUILD_EXTRA_SYMBOLS", "/nonexistent")
+    monkeypatch.setenv("GNUMAKEFLAGS", "CONFIG_MODVERSIONS=")
     second = build_in(tmp_path / "another place", kernel.kdir, monkeypatch)
     assert module_of(first) == module_of(second)
     assert first.path.read_bytes() == second.path.read_bytes()

@@ -36,6 +36,7 @@ from page_alloc_bench.packager import (
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.process import run, run_in_foreground
 from page_alloc_bench.packager.tree import Toolchain
+from page_alloc_bench.runner import kbuild_environment
 
 GCC = 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0) 12.2.0"'
 CLANG = 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"'
@@ -56,7 +57,7 @@ def kdir(tmp_path: Path) -> Path:
     files = {
         "Makefile": "",
         ".config": "# Linux/x86 6.1.0 Kernel Configuration\n",
-        "Module.symvers": "",
+        "Module.symvers": "0x1\tpanic\tvmlinux\tEXPORT_SYMBOL\t\n",
         "scripts/mod/modpost": "",
         "include/config/auto.conf": f"CONFIG_MODULES=y\nCONFIG_MODVERSIONS=y\n{GCC}\n",
         "include/config/kernel.release": "6.1.0\n",
@@ -68,6 +69,7 @@ def kdir(tmp_path: Path) -> Path:
         path = top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (top / "scripts/mod/modpost").chmod(0o755)
     return top
 
 
@@ -160,6 +162,42 @@ def test_without_symvers_it_builds_and_says_what_is_lost(kdir: Path) -> None:
     assert "only when" in tree.probe(kdir).warnings()[0]
 
 
+@pytest.mark.parametrize("text", ["", "\n", "0x1\tmine\tdrivers/x\tEXPORT_SYMBOL\t\n"])
+def test_symvers_without_the_kernels_symbols_are_none(kdir: Path, text: str) -> None:
+    (kdir / "Module.symvers").write_text(text)
+    found = tree.probe(kdir)
+    assert "no Module.symvers with the kernel's symbols" in found.warnings()[0]
+    assert "KBUILD_MODPOST_WARN=1" in kbuild.make_command(found, Toolchain(), Path("/s"), 1)
+
+
+BINARY = bytes(range(256)) * 40
+TEXTS = (
+    ".config", ".kernelvariables", "Module.symvers", "include/config/auto.conf",
+    "include/generated/autoconf.h", "include/generated/compile.h",
+    "include/generated/utsrelease.h", "include/generated/utsversion.h", "vmlinux",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_binary_file_is_no_traceback(kdir: Path, name: str) -> None:
+    (kdir / name).write_bytes(BINARY)
+    result = CliRunner().invoke(cli.main, ["build", "--kdir", str(kdir), "-o", f"{kdir}/x.run"])
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code in (1, 3)
+    assert "try: " in result.stderr
+
+
+@pytest.mark.parametrize("name", ["scripts/mod/modpost", "tools/objtool/objtool"])
+def test_a_tool_that_may_not_be_executed_is_named(kdir: Path, name: str) -> None:
+    (kdir / name).parent.mkdir(parents=True, exist_ok=True)
+    (kdir / name).write_text("")
+    (kdir / name).chmod(0o644)
+    error = refusal(kdir)
+    assert f"{kdir / name} may not be executed" in error.message
+    assert f"chmod +x {kdir / name}" in error.advice
+    assert "modules_prepare" not in error.advice
+
+
 # Compilers.
 
 
@@ -199,6 +237,45 @@ def test_a_foreign_tree_wants_a_cross_compiler(kdir: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arch", "words"),
+    [
+        ("amd64", "is a name for that which kbuild does not know"),
+        ("x64", "is a name for that which kbuild does not know"),
+        ("arm64", "asks for another"),
+        ("aarch64", "asks for another"),
+        ("nonsense", "asks for another"),
+    ],
+)
+def test_an_architecture_that_is_not_the_trees(kdir: Path, arch: str, words: str) -> None:
+    error = toolchain_refusal(kdir, Toolchain(arch=arch), everything_installed)
+    assert f"is a kernel for x86, and --arch {arch} {words}" in error.message
+    assert "leave out --arch" in error.advice
+    tools = Toolchain(arch=arch, from_environment=("arch",))
+    error = toolchain_refusal(kdir, tools, everything_installed)
+    assert f"ARCH={arch} in the environment" in error.message
+    assert "unset ARCH" in error.advice
+
+
+@pytest.mark.parametrize("arch", ["x86", "x86_64", "i386"])
+def test_kbuilds_own_names_of_an_architecture_are_taken(kdir: Path, arch: str) -> None:
+    tools = tree.complete_toolchain(tree.probe(kdir), Toolchain(arch=arch), everything_installed)
+    assert tools.arch == arch
+
+
+@pytest.mark.parametrize("name", ["ARCH", "CC", "CROSS_COMPILE", "LLVM"])
+def test_what_the_environment_has_set_is_named(kdir: Path, name: str) -> None:
+    value = {"ARCH": "amd64", "CC": "gcc-99", "CROSS_COMPILE": "none-", "LLVM": "-99"}[name]
+    arguments = ["build", "--kdir", str(kdir), "-o", f"{kdir}/bench.run"]
+    result = CliRunner(env={name: value}).invoke(cli.main, arguments)
+    assert result.exit_code == 3
+    assert f"{name}={value} in the environment" in result.stderr
+    option = f"--{name.lower().replace('_', '-')}"
+    result = CliRunner().invoke(cli.main, [*arguments, option, value])
+    assert result.exit_code == 3
+    assert "in the environment" not in result.stderr
+
+
+@pytest.mark.parametrize(
     ("llvm", "strip"),
     [("1", "llvm-strip"), ("-15", "llvm-strip-15"), ("/opt/llvm/bin/", "/opt/llvm/bin/llvm-strip")],
 )
@@ -234,6 +311,7 @@ def failing_tree(kdir: Path, *complaints: str) -> tree.Tree:
         ("gcc: error: unrecognized command-line option -fx", "compiler that built the kernel"),
         ("objtool: /lib/libc.so.6: version `GLIBC_2.38` not found", "modules_prepare"),
         ('ERROR: modpost: "new_symbol" [x.ko] undefined!', "does not export new_symbol"),
+        ("/bin/sh: 1: scripts/mod/mk_elfconfig: Permission denied", "chmod"),
         ("something unheard of", "modules_prepare"),
     ],
 )
@@ -245,6 +323,51 @@ def test_a_failure_shows_the_compilers_words_and_what_to_do(
         kbuild.build(kernel, Toolchain(), tmp_path, jobs=1, verbose=False, progress=lambda _: None)
     assert complaint.replace("'", "") in caught.value.message
     assert advice in caught.value.advice
+
+
+def test_a_kernel_that_trims_its_symbols_is_not_to_be_reported(kdir: Path, tmp_path: Path) -> None:
+    config = kdir / "include/config/auto.conf"
+    config.write_text(config.read_text() + "CONFIG_TRIM_UNUSED_KSYMS=y\n")
+    kernel = failing_tree(kdir, 'ERROR: modpost: "a_symbol" [x.ko] undefined!')
+    with pytest.raises(PackagerError) as caught:
+        kbuild.build(kernel, Toolchain(), tmp_path, jobs=1, verbose=False, progress=lambda _: None)
+    assert "list a_symbol in CONFIG_UNUSED_KSYMS_WHITELIST" in caught.value.advice
+    assert "report" not in caught.value.advice
+
+
+HOSTILE = (
+    "ARCH", "SUBARCH", "CC", "CFLAGS_MODULE", "CPATH", "C_INCLUDE_PATH", "GNUMAKEFLAGS",
+    "MAKEFILES", "KBUILD_EXTRA_SYMBOLS", "KBUILD_OUTPUT", "KCPPFLAGS", "KBUILD_CFLAGS", "O", "M",
+    "OBJECT_FILES_NON_STANDARD", "GCC_EXEC_PREFIX", "COMPILER_PATH", "CCACHE_PREFIX", "V", "W", "C",
+    "LOCALVERSION", "CONFIG_MODVERSIONS", "SOURCE_DATE_EPOCH", "BASH_ENV", "ENV", "SHELL",
+)  # fmt: skip
+
+
+def test_kbuild_sees_nothing_of_the_environment_but_what_it_needs(
+    kdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in HOSTILE:
+        monkeypatch.setenv(name, "hostile")
+    for name in ("HOME", "CCACHE_DIR"):
+        monkeypatch.setenv(name, "/somewhere")
+    (kdir / "Makefile").write_text("modules:\n\t@env >&2; false\n")
+    monkeypatch.setenv("MAKEFLAGS", "n")  # make would only say what it would do
+    with pytest.raises(PackagerError) as caught:
+        kbuild.build(
+            tree.probe(kdir), Toolchain(), tmp_path, jobs=1, verbose=False, progress=lambda _: None
+        )
+    lines = caught.value.message.splitlines()
+    seen = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+    assert seen["HOME"] == seen["CCACHE_DIR"] == "/somewhere"
+    assert seen["LC_ALL"] == "C"
+    assert "PATH" in seen
+    of_make = {
+        "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR",
+        "M", "PWD", "KCFLAGS", "CONFIG_DEBUG_INFO_BTF_MODULES", "KBUILD_MODPOST_WARN",
+    }  # fmt: skip
+    allowed = {*kbuild_environment.ALLOWED, "TMPDIR", "LC_ALL"}
+    assert set(seen) - of_make <= allowed
+    assert "hostile" not in seen.values()
 
 
 def test_warnings_about_the_kernels_own_headers_are_not_passed_on() -> None:
@@ -432,11 +555,16 @@ def test_a_cached_wheel_needs_no_network(tmp_path: Path, monkeypatch: pytest.Mon
 # Where it is built.
 
 
-def test_make_never_sees_a_scratch_directory_with_a_space(
-    kdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["a place", "a,b", "a=b", "a:b", "a#b", "a%b", "$a", "ä", "link"])
+def test_make_never_sees_a_scratch_directory_that_it_cannot_name(
+    kdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    asked = tmp_path / "a place"
-    asked.mkdir()
+    asked = tmp_path / name
+    if name == "link":
+        (tmp_path / "x,y").mkdir()
+        asked.symlink_to("x,y")
+    else:
+        asked.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(asked))
     (kdir / "Makefile").write_text('modules:\n\t@echo M is "$(M)" >&2; false\n')
     with pytest.raises(PackagerError) as caught:
@@ -492,7 +620,15 @@ def test_settings_come_from_the_environment_too(
     CliRunner(env=environment).invoke(cli.main, arguments)
     assert seen == [
         build.BuildRequest(
-            tmp_path, "1", "arm64", "a-", "gcc", "-g", output=Path("bench.run"), jobs=4
+            tmp_path,
+            "1",
+            "arm64",
+            "a-",
+            "gcc",
+            "-g",
+            from_environment=("llvm", "arch", "cross_compile", "kcflags"),
+            output=Path("bench.run"),
+            jobs=4,
         )
     ]
 

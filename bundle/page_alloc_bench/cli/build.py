@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
@@ -181,7 +182,8 @@ def build(
 
     Prints what it made, a `name: value` line each or, with --matrix-file, a table.
     """
-    compilers = {name: options.pop(name) for name in _TREE_OPTIONS}
+    compilers: dict[str, Any] = {name: options.pop(name) for name in _TREE_OPTIONS}
+    compilers["from_environment"] = _from_environment()
     options["signer"] = _signer(sign_key, sign_cert)
     options["fetch_python"] = _fetch_python
     if matrix_file:
@@ -203,7 +205,7 @@ def build(
 def _build_matrix(
     path: Path,
     directory: Path,
-    compilers: dict[str, str | None],
+    compilers: Mapping[str, Any],
     options: dict[str, Any],
     *,
     quiet: bool,
@@ -225,7 +227,7 @@ def _build_matrix(
 
 
 def _trees(
-    kdirs: tuple[Path, ...], kernel_names: tuple[str, ...], compilers: dict[str, str | None]
+    kdirs: tuple[Path, ...], kernel_names: tuple[str, ...], compilers: Mapping[str, Any]
 ) -> list[packager.TreeRequest]:
     """Return the trees of the command line, by default that of the running kernel."""
     named = [_fetch(name, compilers) for name in kernel_names]
@@ -233,8 +235,14 @@ def _trees(
     return [_tree(kdir, compilers) for kdir in kdirs] + named
 
 
-def _tree(kdir: Path, compilers: Mapping[str, str | None]) -> packager.TreeRequest:
-    return packager.TreeRequest(kdir, **compilers)  # type: ignore[arg-type]
+def _tree(kdir: Path, compilers: Mapping[str, Any]) -> packager.TreeRequest:
+    return packager.TreeRequest(kdir, **compilers)
+
+
+def _from_environment() -> tuple[str, ...]:
+    """Return which of the options for a tree have been set by the environment alone."""
+    source = click.get_current_context().get_parameter_source
+    return tuple(name for name in _TREE_OPTIONS if source(name) is ParameterSource.ENVIRONMENT)
 
 
 def _signer(key: str | None, certificate: Path | None) -> signing.Signer | None:
@@ -279,16 +287,21 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
         request = packager.BuildRequest(
-            output=Path(scratch) / "bench.run", python=packager.HOST, **options
+            output=Path(scratch) / "bench.run",
+            python=packager.HOST,
+            from_environment=_from_environment(),
+            **options,
         )
         result = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
         status = process.run_in_foreground(["sh", str(result.path), *bench_options])
     sys.exit(status)
 
 
-def _fetch(kernel: str, compilers: Mapping[str, str | None]) -> packager.TreeRequest:
+def _fetch(kernel: str, compilers: Mapping[str, Any]) -> packager.TreeRequest:
     try:
-        return building.tree_request(kernels.fetch(kernel), compilers)
+        asked = dict(compilers)
+        said = asked.pop("from_environment")
+        return building.tree_request(kernels.fetch(kernel), asked, said)
     except TargetError as error:
         raise click.ClickException(str(error)) from error
 

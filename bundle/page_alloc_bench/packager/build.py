@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from page_alloc_bench.packager import (
 )
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
+from page_alloc_bench.runner import kbuild_environment
 
 Progress = Callable[[str], None]
 
@@ -42,7 +42,8 @@ def _no_progress(_: str) -> None:
 class TreeRequest:
     """A kernel tree and how to compile for it: None is kbuild's own default.
 
-    ``within``: where to compile; it must know the tree.
+    ``from_environment``: which of these the environment has set, by their names here. ``within``:
+    where to compile; it must know the tree.
     """
 
     kdir: Path
@@ -51,6 +52,7 @@ class TreeRequest:
     cross_compile: str | None = None
     cc: str | None = None
     kcflags: str | None = None
+    from_environment: tuple[str, ...] = ()
     within: Place = HERE
 
     @property
@@ -62,6 +64,7 @@ class TreeRequest:
             self.cross_compile or None,
             self.cc or None,
             self.kcflags or None,
+            self.from_environment,
         )
 
 
@@ -160,7 +163,8 @@ def _prepare(
     if request.signer:
         signing.require(kernel, request.signer)
     progress(f"kernel   {kernel.release} from {kernel.path} ({kernel.compiler})")
-    progress(f"compile  with {tree.compiler_of(kernel, tools)}")
+    said = ", ".join(asked.toolchain.origin(name) for name in asked.from_environment)
+    progress(f"compile  with {tree.compiler_of(kernel, tools)}{f' ({said})' if said else ''}")
     place.mkdir()
     sources = kbuild.copy_sources(resources.kmod_dir(), place)
     return _Job(kernel, tools, sources, asked.within)
@@ -282,9 +286,12 @@ def _scratch_parent() -> str:
     """Return where to build; make cannot, in a directory whose name means something to it."""
     asked = tempfile.gettempdir()
     for parent in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - parents of private directories
-        if re.fullmatch(r"[\w/.,+@=-]+", parent) and os.access(parent, os.W_OK | os.X_OK):
+        if kbuild_environment.is_fit(parent) and os.access(parent, os.W_OK | os.X_OK):
             return parent
-    raise PackagerError(f"make cannot work in {asked}", "set TMPDIR to a path without spaces")
+    raise PackagerError(
+        f"the kernel's build cannot work in {asked}",
+        "set TMPDIR to a directory that you can write to, its path of letters, digits and /.+@-_",
+    )
 
 
 def _require_writable(output: Path) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -18,7 +17,7 @@ from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.packager.tree import Toolchain, Tree
 from page_alloc_bench.runner import facts
-from page_alloc_bench.runner.target_build import KBUILD_VARIABLES
+from page_alloc_bench.runner.kbuild_environment import environment
 
 Progress = Callable[[str], None]
 
@@ -31,6 +30,7 @@ _DROPPINGS = shutil.ignore_patterns(
 _LINES_SHOWN = 60
 # What make says of each symbol where the tree's one warning has said it all.
 _SYMBOLS = re.compile(r"modpost|Module\.symvers|KBUILD_MODPOST_WARN")
+_UNDEFINED = r'modpost: "([^"]+)" .*undefined'
 # What make and the compiler say, and what helps.
 _ADVICE = (
     (
@@ -60,9 +60,19 @@ _ADVICE = (
     ),
     (r"No space left on device", "make room in the temporary directory, or set TMPDIR"),
     (
-        r'modpost: "([^"]+)" .*undefined',
+        r"(\S+): Permission denied",
+        "{0} may not be read or executed: chmod it, or copy the tree anew with its modes (cp -a, "
+        "tar), to a file system that is not mounted noexec",
+    ),
+    (
+        _UNDEFINED,
         "this kernel does not export {0}; please report its release ({release}) to the project",
     ),
+)
+_TRIMMED = (
+    "this kernel exports only what its own modules use (CONFIG_TRIM_UNUSED_KSYMS), and {0} is not "
+    "among that: switch that off, or list {0} in CONFIG_UNUSED_KSYMS_WHITELIST, and build the "
+    "kernel again"
 )
 
 
@@ -107,7 +117,7 @@ def build(
     command = within.command(make_command(tree, tools, sources, jobs), [sources], [])
     if verbose:
         progress(shlex.join(command))
-    finished = process.run(command, env=_environment())
+    finished = process.run(command, env=environment())
     if verbose:
         for line in finished.stdout.splitlines():
             progress(line)
@@ -175,12 +185,6 @@ def _not_ours(line: str, sources: Path) -> bool:
     return "pahole" in line or bool(found and not found[1].startswith(f"{sources}/"))
 
 
-def _environment() -> dict[str, str]:
-    """Return our environment without what would steer kbuild behind the caller's back."""
-    environment = {k: v for k, v in os.environ.items() if k not in KBUILD_VARIABLES}
-    return {**environment, "LC_ALL": "C"}
-
-
 def _strip(module: Path, tools: Toolchain, within: Place) -> None:
     """Drop the debug information, which is nine tenths of a module."""
     command = [tools.strip, "--strip-debug", str(module)]
@@ -203,7 +207,8 @@ def _failure(tree: Tree, sources: Path, finished: process.Finished) -> PackagerE
     for pattern, text in _ADVICE:
         found = re.search(pattern, finished.stderr)
         if found:
-            advice = text.format(*found.groups(), compiler=tree.compiler, release=tree.release)
+            said = _TRIMMED if pattern == _UNDEFINED and tree.trimmed else text
+            advice = said.format(*found.groups(), compiler=tree.compiler, release=tree.release)
             break
     return PackagerError(
         "\n".join([f"the module does not build against {tree.path} ({tree.release}):", *shown]),

@@ -199,7 +199,8 @@ def _entry(
         raise PackagerError(f"{where} has no kdir")
     given = {key: entry[key] for key in _TREE_KEYS & entry.keys()}
     kdir = path.parent / Path(entry["kdir"]).expanduser()
-    return name, replace(defaults, kdir=kdir, **given)
+    inherited = tuple(key for key in defaults.from_environment if key not in given)
+    return name, replace(defaults, kdir=kdir, from_environment=inherited, **given)
 
 
 def _refuse_unknown(where: str, table: Mapping[str, Any], known: set[str]) -> None:

@@ -12,26 +12,38 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
-from page_alloc_bench.runner import build_identity
+from page_alloc_bench.runner import build_identity, target_build
 
 Which = Callable[[str], Optional[str]]
 
-# What kbuild calls the processors that uname -m and the configuration name otherwise.
+# What kbuild calls the processors that uname -m, the configuration and packagers name otherwise.
 KBUILD_ARCH = {
     "x86_64": "x86",
+    "amd64": "x86",
+    "x64": "x86",
     "i386": "x86",
     "i686": "x86",
     "aarch64": "arm64",
     "riscv64": "riscv",
     "ppc64le": "powerpc",
     "s390x": "s390",
+    "ppc64": "powerpc",
+    "ppc64el": "powerpc",
+    "armhf": "arm",
+    "armv7l": "arm",
     "loongarch64": "loongarch",
 }
+# What kbuild starts of the tree's own, as far as a tree has it.
+_PROGRAMS = (
+    "scripts/basic/fixdep", "scripts/mod/modpost", "scripts/sign-file", "tools/objtool/objtool",
+)  # fmt: skip
+# Of those, what kbuild takes as ARCH all the same: the top Makefile of the kernel.
+_ALSO_ARCH = ("i386", "x86_64")
 CROSS_PREFIX = {
     "x86": "x86_64-linux-gnu-",
     "arm64": "aarch64-linux-gnu-",
@@ -43,13 +55,18 @@ CROSS_PREFIX = {
 
 @dataclass(frozen=True)
 class Toolchain:
-    """How the caller wants to compile, in kbuild's own terms; None is kbuild's default."""
+    """How the caller wants to compile, in kbuild's own terms; None is kbuild's default.
+
+    ``from_environment``: the names of those fields that nobody asked for on the command line: a
+    shell or a container has left their variables set.
+    """
 
     llvm: str | None = None
     arch: str | None = None
     cross_compile: str | None = None
     cc: str | None = None
     kcflags: str | None = None
+    from_environment: tuple[str, ...] = ()
 
     def llvm_tool(self, name: str) -> str:
         """Return how ``LLVM=1``, ``LLVM=-15`` and ``LLVM=/usr/lib/llvm-15/bin/`` call a tool."""
@@ -57,6 +74,12 @@ class Toolchain:
         if llvm.endswith("/"):
             return llvm + name
         return name + llvm if llvm.startswith("-") else name
+
+    def origin(self, field: str) -> str:
+        """Return how the user would name where the value of a field comes from."""
+        if field in self.from_environment:
+            return f"{field.upper()}={getattr(self, field)} in the environment"
+        return f"--{field.replace('_', '-')} {getattr(self, field)}"
 
     @property
     def strip(self) -> str:
@@ -73,7 +96,8 @@ class Tree:
     whether modules carry symbol versions and whether the tree still has them. ``signature_hash`` is
     what the kernel's own modules are signed with, "" when it does not check signatures, and
     ``signed_only`` whether it refuses modules without one whatever its command line says.
-    ``build`` is what the runner's build_identity.of_tree() says.
+    ``trimmed`` is whether the kernel exports only what its own modules use. ``build`` is what the
+    runner's build_identity.of_tree() says.
     """
 
     path: Path
@@ -84,6 +108,7 @@ class Tree:
     symvers: bool
     signature_hash: str = ""
     signed_only: bool = False
+    trimmed: bool = False
     build: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
@@ -104,8 +129,8 @@ class Tree:
             else "a symbol that the kernel lacks shows only when the module is loaded"
         )
         return [
-            f"{self.path} has no Module.symvers, so symbols are not checked: {lost}; "
-            "a full build of the kernel makes that file"
+            f"{self.path} has no Module.symvers with the kernel's symbols, so they are not "
+            f"checked: {lost}; a full build of the kernel makes that file"
         ]
 
     def _unknown_build(self) -> list[str]:
@@ -135,7 +160,8 @@ def probe(kdir: Path) -> Tree:
         arch=_arch(kdir),
         compiler=config.get("CONFIG_CC_VERSION_TEXT", "").strip('"'),
         modversions=config.get("CONFIG_MODVERSIONS") == "y",
-        symvers=(kdir / "Module.symvers").exists(),
+        symvers=target_build.knows_symbols(str(kdir)),
+        trimmed=config.get("CONFIG_TRIM_UNUSED_KSYMS") == "y",
         signature_hash=config.get("CONFIG_MODULE_SIG_HASH", "").strip('"'),
         signed_only=config.get("CONFIG_MODULE_SIG_FORCE") == "y",
         build=build_identity.of_tree(str(kdir)),
@@ -150,19 +176,50 @@ def complete_toolchain(tree: Tree, asked: Toolchain, which: Which = shutil.which
     """
     host = KBUILD_ARCH.get(platform.machine(), platform.machine())
     arch = asked.arch
+    _require_own_arch(tree, asked)
     foreign = _common_arch(arch or tree.arch) not in (host, "um")
     if foreign and not (asked.cross_compile or asked.llvm or asked.cc):
         prefix = CROSS_PREFIX.get(_common_arch(arch or tree.arch), "PREFIX-")
         raise PackagerError(
-            f"{tree.path} is a kernel for {arch or tree.arch}, and the compiler makes {host}",
+            f"{tree.path} is a kernel for {arch or tree.arch}, and the compiler makes {host}"
+            f"{_as_said(asked, 'arch')}",
             f"name a cross compiler with --cross-compile {prefix}, or use --llvm 1",
             NOT_FIT,
         )
     if arch is None and (foreign or tree.arch == "um"):
         arch = tree.arch
-    complete = Toolchain(asked.llvm, arch, asked.cross_compile, asked.cc, asked.kcflags)
+    complete = replace(asked, arch=arch)
     _require_compiler(tree, complete, which)
     return complete
+
+
+def _require_own_arch(tree: Tree, asked: Toolchain) -> None:
+    """Raise PackagerError where the caller's architecture is not the tree's, in kbuild's words."""
+    arch = asked.arch
+    if not arch or not tree.arch or arch == tree.arch:
+        return
+    kbuilds = KBUILD_ARCH.get(arch, arch)
+    if kbuilds == tree.arch and arch in _ALSO_ARCH:
+        return
+    wrong = f"{tree.path} is a kernel for {tree.arch}, and {asked.origin('arch')}"
+    unset = "unset ARCH" if "arch" in asked.from_environment else "leave out --arch"
+    if kbuilds == tree.arch:
+        raise PackagerError(
+            f"{wrong} is a name for that which kbuild does not know",
+            f"{unset}, since the tree says what it is for, or say {tree.arch}",
+            NOT_FIT,
+        )
+    raise PackagerError(
+        f"{wrong} asks for another",
+        f"{unset}, since the tree says what it is for, or give the tree of such a kernel",
+        NOT_FIT,
+    )
+
+
+def _as_said(asked: Toolchain, *fields: str) -> str:
+    """Return, in brackets, which of these fields the environment has set; "" if none."""
+    said = [asked.origin(name) for name in fields if name in asked.from_environment]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def compiler_of(tree: Tree, tools: Toolchain) -> str:
@@ -209,6 +266,24 @@ def _require_tree(kdir: Path) -> None:
 
 
 def _require_prepared(kdir: Path) -> None:
+    _require_files(kdir)
+    _require_programs(kdir)
+
+
+def _require_programs(kdir: Path) -> None:
+    """Look for tools of the tree that lost their mode on the way here, or may not run here."""
+    for name in _PROGRAMS:
+        path = kdir / name
+        if path.exists() and not os.access(path, os.X_OK):
+            raise PackagerError(
+                f"{path} may not be executed",
+                f"run: chmod +x {path}; or copy the tree anew with its modes (cp -a, tar), to a "
+                "file system that is not mounted noexec",
+                NOT_FIT,
+            )
+
+
+def _require_files(kdir: Path) -> None:
     scripts = kdir / "scripts"
     if scripts.is_symlink() and not scripts.exists():
         raise PackagerError(
@@ -239,8 +314,18 @@ def _require_prepared(kdir: Path) -> None:
 
 def _config(path: Path) -> dict[str, str]:
     """Return the CONFIG_ settings of ``path``, values as they stand there."""
-    pairs = (line.partition("=") for line in path.read_text(errors="replace").splitlines())
+    pairs = (line.partition("=") for line in _text(path).splitlines())
     return {name: value for name, sign, value in pairs if sign and name.startswith("CONFIG_")}
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file of the tree, whatever is in it."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise PackagerError(
+            f"{path} cannot be read: {error.strerror}", "make the tree readable for you", NOT_FIT
+        ) from error
 
 
 def _release(kdir: Path) -> str:
@@ -249,10 +334,15 @@ def _release(kdir: Path) -> str:
     utsrelease.h is what becomes the vermagic; include/config/kernel.release differs from it in
     Debian's headers.
     """
-    text = (kdir / "include/generated/utsrelease.h").read_text()
-    found = re.search(r'UTS_RELEASE\s+"([^"]+)"', text)
+    text = _text(kdir / "include/generated/utsrelease.h")
+    found = re.search(r'UTS_RELEASE\s+"([\w.+~:-]+)"', text)
     if not found:
-        raise PackagerError(f"{kdir} does not name its release in include/generated/utsrelease.h")
+        raise PackagerError(
+            f"{kdir} does not name its release in include/generated/utsrelease.h",
+            f"that file is damaged: remove it and run make -C {kdir} modules_prepare, or install "
+            "the headers anew",
+            NOT_FIT,
+        )
     return found[1]
 
 
@@ -261,7 +351,7 @@ def _arch(kdir: Path) -> str:
     for name in ("include/config/auto.conf", "include/generated/autoconf.h", ".config"):
         path = kdir / name
         if path.exists():
-            found = re.search(r"Linux/(\w+) \S+ Kernel Configuration", path.read_text()[:4096])
+            found = re.search(r"Linux/(\w+) \S+ Kernel Configuration", _text(path)[:4096])
             if found:
                 return found[1]
     return ""
@@ -276,7 +366,7 @@ def _compiler_in_kernelvariables(kdir: Path) -> str | None:
     path = kdir / ".kernelvariables"
     if not path.exists():
         return None
-    found = re.search(r"^CC\s*[:?]?=.*?([\w.-]*gcc[\w.-]*)\s*$", path.read_text(), re.MULTILINE)
+    found = re.search(r"^CC\s*[:?]?=.*?([\w.-]*gcc[\w.-]*)\s*$", _text(path), re.MULTILINE)
     return found[1] if found else None
 
 
@@ -284,8 +374,10 @@ def _require_compiler(tree: Tree, tools: Toolchain, which: Which) -> None:
     command = compiler_of(tree, tools)
     if tree.clang and "clang" not in command:
         raise PackagerError(
-            f"{tree.path} was built with clang ({tree.compiler}), and {command} would be used",
-            "add --llvm 1, as you did for the kernel",
+            f"{tree.path} was built with clang ({tree.compiler}), and {command} would be used"
+            f"{_as_said(tools, 'cc', 'llvm', 'cross_compile')}",
+            "add --llvm 1, as you did for the kernel"
+            + (", and unset CC" if "cc" in tools.from_environment else ""),
             NOT_FIT,
         )
     words = command.split()
@@ -293,7 +385,7 @@ def _require_compiler(tree: Tree, tools: Toolchain, which: Which) -> None:
     if not which(program):
         raise PackagerError(
             f"the compiler {program} is not installed (the tree was built with "
-            f"{tree.compiler or 'an unknown one'})",
+            f"{tree.compiler or 'an unknown one'}){_as_said(tools, 'cc', 'llvm', 'cross_compile')}",
             f"install {program}, or name another compiler with --cc",
             NOT_FIT,
         )

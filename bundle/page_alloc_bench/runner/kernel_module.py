@@ -132,6 +132,7 @@ def _explain(error: int, log: list[str]) -> str:
         errno.EKEYREJECTED: _SIGN,
         errno.ENOKEY: _SIGN,
         errno.ENOSYS: "this kernel is built without loadable modules",
+        errno.ENOENT: "it needs a symbol that this kernel does not export",
         errno.ENOMEM: "there is not enough memory",
     }
     reason = _explain_eperm() if error == errno.EPERM else reasons.get(error)

@@ -16,19 +16,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from . import aside, build_identity, facts, modinfo, paths, procfs
+from . import aside, build_identity, facts, kbuild_environment, modinfo, paths, procfs
 from .errors import HostUnfitError
 
 SOURCES = "kmod/"
 _MODULE = "page_alloc_bench"
-# Set by a caller for builds of his own, these would change what is built or where.
-KBUILD_VARIABLES = (
-    "ARCH", "CC", "CROSS_COMPILE", "KBUILD_EXTMOD", "KBUILD_OUTPUT", "KCFLAGS", "KDIR", "LLVM", "M",
-    "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MO", "O",
-)  # fmt: skip
 _ERRORS_SHOWN = 4
-# make takes these for separators of words.
-_UNFIT_FOR_MAKE = re.compile(r"[^\w/.,+@=-]")
 
 # Entered, with the number of a process group, while that is at work.
 Guard = Callable[[int], "AbstractContextManager[None]"]
@@ -55,9 +48,14 @@ def require() -> list[str]:
         )
     _require_program("make", "make")
     words = _compiler_words(headers)
-    if not os.path.exists(f"{headers}/Module.symvers"):
+    if not knows_symbols(headers):
         words.append("KBUILD_MODPOST_WARN=1")
     return words
+
+
+def knows_symbols(tree: str) -> bool:
+    """Return whether a tree lists what the kernel exports; make modules alone lists none of it."""
+    return "\tvmlinux\t" in (procfs.read_or_none(f"{tree}/Module.symvers") or "")
 
 
 def place(scratch: str | None) -> str:
@@ -67,7 +65,7 @@ def place(scratch: str | None) -> str:
     """
     own = f"page-alloc-bench.{os.urandom(8).hex()}"
     for parent in (scratch, "/dev/shm", os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/run"):  # noqa: S108 - the directory made there is private and unpredictable
-        if parent and not _UNFIT_FOR_MAKE.search(parent) and _is_fit(parent):
+        if parent and kbuild_environment.is_fit(parent) and _is_fit(parent):
             return os.path.join(os.path.abspath(parent), own)
     raise HostUnfitError(
         "the module cannot be built here: no directory can be written to that nobody else can "
@@ -112,10 +110,9 @@ def sources_of(names: list[str], read: Callable[[str], bytes]) -> dict[str, byte
 
 def _run(command: list[str], guard: Guard) -> tuple[int, str]:
     """Run a program to its end; return its status and what it said on both of its outputs."""
-    environment = {k: v for k, v in os.environ.items() if k not in KBUILD_VARIABLES}
     process = subprocess.Popen(
         command,
-        env={**environment, "LC_ALL": "C"},
+        env=kbuild_environment.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -14,12 +14,15 @@ from page_alloc_bench.targets.kernels import FetchedKernel
 
 
 def tree_request(
-    fetched: FetchedKernel, asked: Mapping[str, str | None] | None = None
+    fetched: FetchedKernel,
+    asked: Mapping[str, str | None] | None = None,
+    from_environment: Sequence[str] = (),
 ) -> TreeRequest:
     """Return what the packager is to be asked for, to build for the kernel FETCHED.
 
-    ASKED, by the names of TreeRequest's fields, comes before what the kernel's row says. The build
-    root is made in the cache if the row needs it; raises TargetError when that cannot be done.
+    ASKED, by the names of TreeRequest's fields, comes before what the kernel's row says;
+    FROM_ENVIRONMENT are those of them that the environment has set. The build root is made in the
+    cache if the row needs it; raises TargetError when that cannot be done.
     """
     row = fetched.kernel
     given = {name: value for name, value in (asked or {}).items() if value}
@@ -33,7 +36,8 @@ def tree_request(
         # The trees name the compiler of their own suite.
         settings.setdefault("cc", settings.get("cross_compile", "") + (row.cc or "gcc"))
     within = _build_root(fetched.trees) if row.build_root else HERE
-    return TreeRequest(fetched.kdir, **settings, within=within)
+    said = tuple(name for name in from_environment if name in given)
+    return TreeRequest(fetched.kdir, **settings, from_environment=said, within=within)
 
 
 def _build_root(trees: Sequence[Path]) -> Place:

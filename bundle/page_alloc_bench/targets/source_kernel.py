@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from page_alloc_bench import resources
+from page_alloc_bench.runner.kbuild_environment import environment
 from page_alloc_bench.targets import build_root, cache
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
@@ -146,6 +147,6 @@ def _make(kernel: Kernel, objects: Path, *words: str) -> None:
     tree = source_of(kernel)
     argv = ["make", "-s", "-C", str(tree), f"O={objects}", *_ANONYMOUS, *kernel.make, *words]
     try:
-        run(build_root.command(argv, writable=[objects], readonly=[tree]))
+        run(build_root.command(argv, writable=[objects], readonly=[tree]), env=environment())
     except CommandError as error:
         raise TargetError(f"the kernel {kernel.name} does not build\n{error}") from error
