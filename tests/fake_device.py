@@ -42,7 +42,8 @@ class FakeDevice:
     """What Workload needs of a Device.
 
     nodes: the node of each CPU. timed: latencies that each CPU times of a class. latency_ns: draws
-    one; its reading is what a clock with a step of step_ns(cpu) makes of it.
+    one; its reading is what a clock with a step of step_ns(cpu) makes of it. clock_cost_ps: of a
+    reading, on CPU 0; a little more on the others.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class FakeDevice:
         timed: int = 1000,
         latency_ns: Callable[[random.Random], float] = _latency_ns,
         step_ns: Callable[[int], int] = lambda _cpu: 20,
+        clock_cost_ps: int = 24_000,
     ) -> None:
         self._nodes = nodes
         self._timed = timed
         self._latency_ns = latency_ns
         self._step_ns = step_ns
+        self._clock_cost_ps = clock_cost_ps
         self._cpus: list[int] = []
         self._capacity = 0
         self._held = 0
@@ -98,7 +101,7 @@ class FakeDevice:
             frees=allocs,
             failures=3,
             remote=allocs // 100,
-            clock_cost_ps=24_000 + cpu,
+            clock_cost_ps=self._clock_cost_ps + cpu,
             clock_step_ns=self._step_ns(cpu),
         )
 

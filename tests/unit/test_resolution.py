@@ -7,7 +7,7 @@ import json
 import random
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+import lab
 import recorded
 from fake_device import FakeDevice
 from page_alloc_bench.analysis import compare, per_run, report, results, tidy
@@ -33,8 +34,8 @@ class Silent:
         pass
 
 
-def measured(device: FakeDevice, cpus: list[int]) -> Document:
-    """The document of a run whose workers did what device says, at order 0."""
+def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) -> Document:
+    """The document of a run whose workers did what device says, at each of the orders."""
     document = Document(
         {
             "kernel": {"release": "6.1", "page_size_bytes": 4096},
@@ -50,7 +51,8 @@ def measured(device: FakeDevice, cpus: list[int]) -> Document:
     )  # fmt: skip
     device.configure(held=1000, cpus=cpus, sample_capacity=1000)
     run._steady = device.progress()
-    run._collect(device.progress())
+    for run._order in orders:
+        run._collect(device.progress())
     document.end(complete=True, reason=None, exit_code=0)
     return document
 
@@ -125,6 +127,28 @@ def test_a_clock_that_resolves_all_marks_nothing() -> None:
     document = measured(device, [0, 1])
     assert document.get("kernel_page_allocs_below_clock_step", 0)[0] == 0
     assert "<" not in summary.render(document)
+    assert document.run["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("cost_ns", "told"), [(20, False), (154, False), (280, False), (340, True), (1426, True)]
+)
+def test_a_clock_is_judged_by_what_its_reading_costs_the_module(cost_ns: int, told: bool) -> None:
+    """The typical latency is 650 ns: of 154 ns in it much is not the clock's."""
+    device = FakeDevice(
+        {0: 0, 1: 0}, latency_ns=lambda rng: rng.uniform(600, 700), clock_cost_ps=cost_ns * 1000
+    )
+    document = measured(device, [0, 1], orders=[0, 4, 9])
+    assert len(document.run["warnings"]) == told  # once, not for each order
+    if told:
+        assert f"a clock read costs up to {cost_ns:,} ns" in document.run["warnings"][0]
+        # The tests of real guests let this one pass, by its words.
+        assert lab.SLOW_CLOCK in document.run["warnings"][0]
+
+
+def test_nothing_is_said_of_the_cost_of_a_clock_that_is_not_known() -> None:
+    document = measured(FakeDevice({0: 0}, clock_cost_ps=0), [0])
+    assert document.run["clocks"][0]["cost_ps"] is None
     assert document.run["warnings"] == []
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from .device import bucket_floor
 
 _SUFFIX = "_latencies_ns"
+_LARGE_SHARE = 0.5  # of a latency that is the reading of its clock
 _ENOUGH = 100  # readings of a step and more, for a mean that is right within 10 %
 
 
@@ -85,3 +86,40 @@ def of(
         timed=int(timed[0]) if len(timed) else 0,
         step_ns=max(known, default=None),
     )
+
+
+def clock_costs_ns(run: dict[str, Any]) -> list[float]:
+    """Return what the module found that a reading of the clock costs, of each CPU that it knows."""
+    clocks = run.get("clocks", ())
+    return [clock["cost_ps"] / 1000 for clock in clocks if clock["cost_ps"] is not None]
+
+
+def costly_clock(
+    get: Callable[[str, int], Sequence[int]], run: dict[str, Any], names: Sequence[str], order: int
+) -> str | None:
+    """Return what to say of a clock whose reading is half of a typical latency or more; None: less.
+
+    names: of the latencies to judge it by, as *_latencies_ns. By what it costs in the kernel: the
+    module's calibration.
+    """
+    costs = clock_costs_ns(run)
+    medians = [
+        sorted(sample)[len(sample) // 2]
+        for name in names
+        if (sample := get(name, order)) and not _median_hidden(get, run, name, order)
+    ]
+    if not costs or not medians or max(costs) < _LARGE_SHARE * min(medians):
+        return None
+    cost, median = max(costs), min(medians)
+    return (
+        f"order {order}: a clock read costs up to {cost:,.0f} ns, and half of the latencies that "
+        f"contain one are {median:,} ns or less: much of each is the clock's; rates are not "
+        "affected, and a faster clocksource would tell more"
+    )
+
+
+def _median_hidden(
+    get: Callable[[str, int], Sequence[int]], run: dict[str, Any], name: str, order: int
+) -> bool:
+    hidden = of(get, run, name, order)
+    return hidden is not None and hidden.hides_part(0.5)

@@ -265,8 +265,7 @@ def _timing(document: Document, order: int) -> str:
     timed = document.get("kernel_page_allocs_timed", order)
     if not timed:
         return ""
-    clocks = document.run.get("clocks", ())
-    costs = [clock["cost_ps"] / 1000 for clock in clocks if clock["cost_ps"] is not None]
+    costs = resolution.clock_costs_ns(document.run)
     allocs = document.get("kernel_page_allocs", order)[0]
     cost = f"; a clock read costs {min(costs):,.1f}-{max(costs):,.1f} ns" if costs else ""
     return f"timed {timed[0]:,} of {allocs:,} allocations{cost}"

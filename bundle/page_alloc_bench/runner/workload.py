@@ -60,6 +60,7 @@ class Workload:
         self._start = time.monotonic()
         self._order = 0
         self._steady: Progress | None = None
+        self._clock_told = False
         self._before_start: dict[str, int] = {}
 
     def run(self) -> None:
@@ -274,6 +275,7 @@ class Workload:
         ]
         for latency_class in LatencyClass:
             self._collect_latencies(latency_class, stats)
+        self._check_clock()
 
     def _collect_counts(self, stats: Sequence[CpuStats]) -> None:
         order, put = self._order, self._document.put
@@ -323,6 +325,15 @@ class Workload:
         put(f"{name}_latency_histogram", order, counts)
         put(f"{name}_latency_histogram_bounds_ns", order, bounds)
         self._check_resolution(name)
+
+    def _check_clock(self) -> None:
+        """Warn, once in a run, of a clock whose reading is much of what it times."""
+        names = [f"{_NAMES[each]}_latencies_ns" for each in (LatencyClass.ALLOC, LatencyClass.FREE)]
+        document = self._document
+        text = resolution.costly_clock(document.get, document.run, names, self._order)
+        if text is not None and not self._clock_told:
+            self._clock_told = True
+            self._warn(text)
 
     def _check_resolution(self, name: str) -> None:
         """Warn where the clock is too coarse for the median of one class of latencies."""

@@ -7,7 +7,6 @@ import functools
 import os
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,21 +32,6 @@ class Module:
     headers: str = ""
 
 
-def clock_cost_ns() -> float:
-    """Return what reading CLOCK_MONOTONIC costs, without the call of Python around it."""
-
-    def best(call: Callable[[int], object], argument: int) -> float:
-        shortest = float("inf")
-        for _ in range(20):
-            start = time.perf_counter_ns()
-            for _ in range(100):
-                call(argument)
-            shortest = min(shortest, (time.perf_counter_ns() - start) / 100)
-        return shortest
-
-    return max(0.0, best(time.clock_gettime_ns, time.CLOCK_MONOTONIC) - best(abs, 1))
-
-
 def open_log(path: str) -> int:
     """Return a descriptor of the kernel's log. Raises OSError, also where it is something else."""
     return kernel_log.open_log(os.O_RDONLY, path)
@@ -67,7 +51,6 @@ class Host:
     release: str = field(default_factory=lambda: os.uname().release)
     version: str = field(default_factory=lambda: os.uname().version)
     module: Module = field(default_factory=Module)
-    clock_cost_ns: Callable[[], float] = clock_cost_ns
     open_log: Callable[[str], int] = open_log
 
     @property
