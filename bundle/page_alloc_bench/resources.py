@@ -8,6 +8,7 @@ the packager nor a target cares which of the two it runs from.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -28,6 +29,14 @@ def _find(name: str) -> Path:
     raise ResourceError(
         f"{name}/ is neither {places}: install page-alloc-bench again, this copy is incomplete"
     )
+
+
+def cache_dir() -> Path:
+    """Return the directory of everything this project caches, which may not be there yet."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification tells programs to ignore a relative path.
+    home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return home / "page-alloc-bench"
 
 
 def kmod_dir() -> Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
@@ -14,11 +15,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from page_alloc_bench import installation
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing, tree
-from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+from page_alloc_bench.runner.options import parse
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.process import TargetError
 
@@ -285,6 +288,9 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
     \b
         sudo page-alloc-bench run -- --iterations 3 --output-path result.json
     """
+    if os.geteuid() != 0 and parse(list(bench_options)).verb is None:
+        _explain(PackagerError("only root can load a kernel module", installation.as_root()))
+        sys.exit(NOT_FIT)
     with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
         request = packager.BuildRequest(
             output=Path(scratch) / "bench.run",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from page_alloc_bench import installation
+
 from .common import CONTEXT
 from .sides import SidesCommand, percent, split
 
@@ -152,7 +154,8 @@ def _compare(
         from page_alloc_bench.analysis import compare as engine
         from page_alloc_bench.analysis import results
     except ImportError as error:
-        _fail(f"{error.name} is not installed: pip install 'page-alloc-bench[analysis]'")
+        needed = installation.install_extra("analysis")
+        _fail(f"{error.name} is not installed; this needs:\n  {needed}")
     try:
         sides = results.load_all(base), results.load_all(new)
         return engine.compare(*sides, threshold_percent=threshold, **options)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from page_alloc_bench import installation
+
 from .common import CONTEXT
 from .sides import SidesCommand, percent, split
 
@@ -88,8 +90,8 @@ def _load(base: Sequence[str], new: Sequence[str]) -> tuple[Sequence[Result], Se
         from page_alloc_bench.analysis import report as _  # noqa: F401 (what it needs is there)
         from page_alloc_bench.analysis import results
     except ImportError as error:
-        missing = f"{error.name} is not installed: pip install 'page-alloc-bench[analysis]'"
-        _fail(missing, _FAILED)
+        needed = installation.install_extra("analysis")
+        _fail(f"{error.name} is not installed; this needs:\n  {needed}", _FAILED)
     try:
         return results.load_all(base), results.load_all(new)
     except results.ResultError as error:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from page_alloc_bench import installation
+
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.tidy import Run
 
@@ -31,7 +33,7 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("page_alloc_bench"):
             raise
         raise click.ClickException(
-            f"{error.name} is not installed; this needs: pip install 'page-alloc-bench[{extra}]'"
+            f"{error.name} is not installed; this needs:\n  {installation.install_extra(extra)}"
         ) from error
 
 

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from page_alloc_bench import resources
+from page_alloc_bench import resources, space
 from page_alloc_bench.packager import (
     bundle,
     files,
@@ -27,11 +28,13 @@ from page_alloc_bench.packager import (
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.runner import kbuild_environment
+from page_alloc_bench.space import Room
 
 Progress = Callable[[str], None]
 
 EMBEDDED = "embedded"
 HOST = "host"
+_ROOM = Room(64, 1000)  # to build in
 
 
 def _no_progress(_: str) -> None:
@@ -125,8 +128,7 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
     """
     for output in filter(None, (request.output, request.sbom, request.compile_commands)):
         _require_writable(output)
-    with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=_scratch_parent()) as name:
-        scratch = Path(name).resolve()
+    with _scratch() as scratch:
         kernels = [tree.probe(asked.kdir) for asked in request.trees]
         _refuse_twins(kernels)
         jobs = [
@@ -145,9 +147,9 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
         members = zipapp.make_members(psutils, scratch)
         pythons = _pythons(request, psutils, zipapp.programs(members), scratch, progress)
         data = bundle.assemble(modules, members, kmod, pythons)
-        if request.sbom:
-            _write_sbom(data, request.sbom)
-        files.write(request.output, data, executable=True)
+    if request.sbom:
+        _write_sbom(data, request.sbom)
+    files.write(request.output, data, executable=True)
     return BuildResult(
         request.output, len(data), manifest.sha256(data), tuple(modules), tuple(warnings)
     )
@@ -282,9 +284,33 @@ def _write_sbom(data: bytes, path: Path) -> None:
     files.write(path, sbom.of_bundle(data).encode())
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a directory that is removed afterwards; explain a disk that is full."""
+    parent = _scratch_parent()
+    advice = "make room there, or set TMPDIR to a directory that has it"
+    lacking = space.shortage(Path(parent), _ROOM)
+    if lacking:
+        raise PackagerError(f"building {lacking}", advice)
+    try:
+        with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=parent) as name:
+            yield Path(name).resolve()
+    except (OSError, PackagerError) as error:
+        if not space.ran_out(error, [Path(parent)]):
+            raise
+        raise PackagerError(f"no space left to build in {parent}:\n{error}", advice) from error
+
+
 def _scratch_parent() -> str:
     """Return where to build; make cannot, in a directory whose name means something to it."""
-    asked = tempfile.gettempdir()
+    try:
+        asked = tempfile.gettempdir()
+    except OSError as error:
+        # It says which places it has tried.
+        raise PackagerError(
+            f"{error.strerror}: none can be written to, or all are full",
+            "set TMPDIR to a directory that has room",
+        ) from error
     for parent in (asked, "/var/tmp", "/tmp"):  # noqa: S108 - parents of private directories
         if kbuild_environment.is_fit(parent) and os.access(parent, os.W_OK | os.X_OK):
             return parent

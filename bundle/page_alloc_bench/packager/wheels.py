@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 
+from page_alloc_bench import resources
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
 
@@ -21,8 +21,7 @@ _PLATFORM = "manylinux2014"
 
 def cache_dir() -> Path:
     """Return where downloaded wheels are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "page-alloc-bench" / "wheels"
+    return resources.cache_dir() / "wheels"
 
 
 def psutil_wheel(machine: str) -> Path:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import cache, initramfs, kernels
 from page_alloc_bench.targets.apt import ARCHITECTURES, PrivateApt
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -136,6 +137,7 @@ def busybox(arch: str) -> Path:
         f"{arch}-{cache.digest(*_SUITES)}",
         lambda temporary, _final: _fetch_busybox(arch, temporary),
         f"a static busybox for {arch}",
+        room=Room(300, 200),
     )
     return directory / "busybox"
 

@@ -19,6 +19,8 @@ from page_alloc_bench.targets.process import CommandError, TargetError, need, ru
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Debian's names of architectures, by what uname -m says.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Seconds after which apt has no chance any more: a full disk can hold it for ever.
+_SHOW_S, _UPDATE_S, _DOWNLOAD_S = 120, 900, 3600
 _CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "sid")
 _ALIASES = ("oldoldstable", "oldstable", "stable", "testing", "unstable")
 
@@ -160,6 +162,8 @@ class PrivateApt:
             "Acquire::Check-Valid-Until": "false",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
+            "Acquire::http::Timeout": "30",
+            "Acquire::https::Timeout": "30",
         }
         # Read after the host's own configuration (-c), which may set a proxy worth having.
         self._config = directory / "apt.conf"
@@ -168,7 +172,7 @@ class PrivateApt:
     def update(self) -> None:
         """Fetch the package lists; a list that cannot be fetched is an error, not a warning."""
         try:
-            self._apt("apt-get", "update", "-qq")
+            self._apt("apt-get", "update", "-qq", timeout=_UPDATE_S)
         except CommandError as error:
             raise TargetError(
                 f"cannot fetch the package lists of {', '.join(self.suites)}: check the network "
@@ -193,7 +197,7 @@ class PrivateApt:
         """Download PACKAGES and unpack their files under DESTINATION."""
         debs = self.directory / "debs"
         try:
-            self._apt("apt-get", "download", "-qq", *packages, cwd=debs)
+            self._apt("apt-get", "download", "-qq", *packages, cwd=debs, timeout=_DOWNLOAD_S)
         except CommandError as error:
             raise TargetError(
                 f"cannot download {' '.join(packages)}: try again (a mirror in the middle of an "
@@ -202,6 +206,9 @@ class PrivateApt:
         for deb in sorted(debs.glob("*.deb")):
             run([need("dpkg-deb", "dpkg"), "-x", str(deb), str(destination)])
 
-    def _apt(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
+    def _apt(
+        self, tool: str, *arguments: str, cwd: Path | None = None, timeout: float = _SHOW_S
+    ) -> str:
         argv = [need(tool, "apt"), f"--config-file={self._config}", *arguments]
-        return run(argv, cwd=cwd, env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        return run(argv, cwd=cwd, env=environment, timeout=timeout).stdout

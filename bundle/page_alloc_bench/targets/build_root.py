@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import bootstrap, cache
 from page_alloc_bench.targets.process import need
 
@@ -33,9 +34,10 @@ def ensure() -> Path:
             "roots",
             _key(),
             lambda temporary, _final: bootstrap.install(
-                temporary / "tree", _SUITES, _PACKAGES, variant="essential"
+                bootstrap.Debian(_SUITES, _PACKAGES, variant="essential"), temporary / "tree"
             ),
             f"a build root of Debian {_SUITES[0]} (some minutes)",
+            room=Room(2000, 12_000),
         )
         / "tree"
     )

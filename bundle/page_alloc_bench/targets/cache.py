@@ -9,22 +9,34 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from page_alloc_bench import resources, space
+from page_alloc_bench.space import Room
+from page_alloc_bench.targets import namespace
+from page_alloc_bench.targets.process import TargetError
+
+_ELSEWHERE = "set XDG_CACHE_HOME to a directory where there is room, and that you may write to"
+_HOW_TO_GET_ROOM = f"make room there, or {_ELSEWHERE}"
+
+
+_SMALL = Room(16, 64)
+
 
 def cache_dir() -> Path:
-    """Return the directory of everything this project caches, made if it is missing."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification tells programs to ignore a relative path.
-    home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    path = home / "page-alloc-bench"
-    path.mkdir(parents=True, exist_ok=True)
+    """Return the directory of everything this project caches, made if it is missing.
+
+    Raises TargetError where it cannot be.
+    """
+    path = resources.cache_dir()
+    # A home that is not there is meant not to be (HOME=/nonexistent).
+    if path.parent == Path.home() / ".cache" and not Path.home().is_dir():
+        raise TargetError(f"the home directory {Path.home()} is not there: {_ELSEWHERE}")
+    _make_directory(path)
     return path
 
 
@@ -36,7 +48,7 @@ def digest(*parts: str) -> str:
 
 def has(kind: str, key: str) -> bool:
     """Return whether there is an entry KIND/KEY."""
-    return (cache_dir() / kind / key).is_dir()
+    return (resources.cache_dir() / kind / key).is_dir()
 
 
 def entry(
@@ -45,35 +57,68 @@ def entry(
     build: Callable[[Path, Path], None],
     what: str,
     *,
+    room: Room = _SMALL,
     refresh: bool = False,
 ) -> Path:
     """Return the cached directory KIND/KEY, made by BUILD(temporary, final) if it is not there.
 
     BUILD fills the directory ``temporary``, which then becomes ``final``. What BUILD raises leaves
-    no entry behind. WHAT names the entry in the progress line. With REFRESH it is made anew; the
-    old one stays until the new one is whole, and who has its files open keeps them.
+    no entry behind. WHAT names the entry in the progress line. ROOM is what is needed while it is
+    made. With REFRESH it is made anew; the old one stays until the new one is whole, and who has
+    its files open keeps them.
+
+    Raises TargetError where the cache cannot be written, before BUILD where it has not the ROOM.
     """
-    final = cache_dir() / kind / key
+    final = resources.cache_dir() / kind / key
     if final.is_dir() and not refresh:
         return final
-    final.parent.mkdir(parents=True, exist_ok=True)
+    cache_dir()
+    _make_directory(final.parent)
     with _lock(final.parent / f".{key}.lock", what):
         if final.is_dir() and not refresh:
             return final
         for stale in final.parent.glob(f".{key}.*/"):  # of a process that was killed
-            shutil.rmtree(stale, ignore_errors=True)
+            namespace.remove(stale)
+        lacking = space.shortage(final.parent, room)
+        if lacking:
+            raise TargetError(f"{what} {lacking}: {_HOW_TO_GET_ROOM}")
         note(f"preparing {what} (once, kept in {final})")
-        temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
-        try:
-            temporary.chmod(0o755)
-            build(temporary, final)
-            if final.is_dir():
-                final.rename(final.with_name(f"{temporary.name}.old"))
-            temporary.rename(final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(final.with_name(f"{temporary.name}.old"), ignore_errors=True)
+        _make(final, build, what)
     return final
+
+
+def _make(final: Path, build: Callable[[Path, Path], None], what: str) -> None:
+    """Make FINAL by BUILD under another name; explain a disk that is full by then."""
+    temporary, old = None, None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        temporary.chmod(0o755)
+        build(temporary, final)
+        old = final.with_name(f"{temporary.name}.old")
+        if final.is_dir():
+            final.rename(old)
+        temporary.rename(final)
+    except (OSError, TargetError) as error:
+        if space.ran_out(error, [final.parent]):
+            places = " or ".join({str(final.parent): 0, str(space.scratch_parent()): 0})
+            raise TargetError(
+                f"no space left in {places} for {what}: {_HOW_TO_GET_ROOM}\n{error}"
+            ) from error
+        if isinstance(error, OSError):
+            raise TargetError(f"cannot make {what} in {final.parent}: {error}") from error
+        raise
+    finally:
+        for left in filter(None, (temporary, old)):
+            namespace.remove(left)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(
+            f"the cache {path} cannot be made: {error.strerror}; {_ELSEWHERE}"
+        ) from error
 
 
 def note(text: str) -> None:
@@ -85,7 +130,13 @@ def note(text: str) -> None:
 @contextmanager
 def _lock(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file PATH; the kernel drops it whatever happens to this process."""
-    with path.open("w") as file:
+    try:
+        opened = path.open("w")
+    except OSError as error:
+        raise TargetError(
+            f"the cache {path.parent} cannot be written: {error.strerror}; {_ELSEWHERE}"
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import apt, cache
 from page_alloc_bench.targets.process import TargetError
 
 # The oldest suite that the packager itself runs on: its Python is here for most builders, so that
 # its library can be compiled.
 SUITES = ("bookworm", "bookworm-security")
+_ROOM = Room(300, 2_000)
 _VERSION = "3.11"
 # The interpreter, its library, and the libraries of both, without what only packages need of them.
 _PACKAGES = (
@@ -37,4 +39,4 @@ def fetch(machine: str) -> Path:
         shutil.rmtree(scratch)
 
     key = f"{machine}-{cache.digest(*SUITES, *_PACKAGES)}"
-    return cache.entry("pythons", key, unpack, f"Debian's Python for {arch}") / "root"
+    return cache.entry("pythons", key, unpack, f"Debian's Python for {arch}", room=_ROOM) / "root"

@@ -13,11 +13,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import cache, source_kernel
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import TargetError
 
 _BUILD_ARCH = "amd64"
+# While it is fetched: the lists of a suite or two, the packages, and what is in them.
+_CLOUD_ROOM, _ROOM = Room(600, 20_000), Room(1100, 30_000)
 _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-.")
 
 
@@ -177,6 +180,7 @@ def _fetch_packages(kernel: Kernel, *, refresh: bool = False) -> Path:
         _key(kernel),
         lambda temporary, final: _fetch(kernel, temporary, final),
         f"Debian's kernel {kernel.name} ({kernel.flavour}, {suites})",
+        room=_CLOUD_ROOM if kernel.flavour.startswith("cloud-") else _ROOM,
         refresh=refresh,
     )
 

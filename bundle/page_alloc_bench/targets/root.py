@@ -14,11 +14,13 @@ from pathlib import Path
 import jinja2
 
 from page_alloc_bench import resources
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import bootstrap, cache
 from page_alloc_bench.targets.keys import Keys, get_keys
-from page_alloc_bench.targets.process import TargetError, need, run
+from page_alloc_bench.targets.process import TargetError
 
 INIT = "/usr/local/sbin/guest-init"
+_ROOM = Room(900, 15_000)  # an archive, unpacked, and the image
 HOSTNAME = "page-alloc-bench"
 READY = "guest: ready for ssh"  # what the root's init says on the console
 
@@ -89,6 +91,7 @@ def image(root: Root | str = DEFAULT) -> Path:
         _key(row, keys),
         lambda temporary, _final: _build(row, _init(), keys, temporary),
         f"a guest root of Debian {row.name} (about a minute)",
+        room=_ROOM,
     )
     return directory / "root.ext4"
 
@@ -110,22 +113,16 @@ def _key(root: Root, keys: Keys) -> str:
 
 def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
     """Make root.ext4 of ROOT in TEMPORARY."""
-    mkfs = need("mke2fs", "e2fsprogs")
-    with tempfile.TemporaryDirectory(prefix="pab-root.", dir=temporary) as scratch:
-        tree, extra = Path(scratch) / "tree", Path(scratch) / "extra"
-        extra.mkdir()
-        _write_extra(extra, init, keys)
-        hook = _customize(extra)
-        bootstrap.install(tree, root.suites, root.packages, arch=root.arch, hook=hook)
-        # mke2fs copies owners and modes; no journal, because no image outlives its guest.
-        argv = [mkfs, "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1"]
+    debian = bootstrap.Debian(root.suites, root.packages, root.arch)
+    with tempfile.TemporaryDirectory(prefix="pab-extra.", dir=temporary) as extra:
+        _write_extra(Path(extra), init, keys)
         path = temporary / "root.ext4"
-        run([*argv, "-d", str(tree), str(path), f"{root.size_mib}M"])
+        bootstrap.image(debian, path, root.size_mib, _customize(Path(extra)))
         path.chmod(0o600)  # it holds the key that proves a guest to be one
 
 
 def _write_extra(extra: Path, init: str, keys: Keys) -> None:
-    """Write the files that the hook of mmdebstrap puts in place."""
+    """Write the files that _customize() puts in place."""
     (extra / "init").write_text(init)
     (extra / "sshd.conf").write_text(_SSHD)
     (extra / "authorized_keys").write_text(keys.login.with_suffix(".pub").read_text())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from page_alloc_bench import resources
 from page_alloc_bench.runner.kbuild_environment import environment
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import build_root, cache
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
@@ -40,6 +41,7 @@ def source(version: str, suites: Sequence[str] = _SUITES, *, refresh: bool = Fal
         f"linux-{version}-{cache.digest(*suites)}",
         lambda temporary, _final: _fetch_source(version, suites, temporary),
         f"the source of Debian's kernel {version}",
+        room=Room(2400, 100_000),
         refresh=refresh,
     )
     return directory / "linux"
@@ -63,6 +65,7 @@ def build(kernel: Kernel, *, refresh: bool = False) -> Path:
         key(kernel),
         lambda temporary, _final: _build(kernel, _config(kernel), temporary),
         f"the kernel {kernel.name} from Debian's source (some minutes)",
+        room=Room(2000, 30_000),
         refresh=refresh,
     )
 
