@@ -48,6 +48,7 @@ def test_scripts_pass_shellcheck(path: Path) -> None:
     ("template", "values"),
     [
         ("guest-init.sh.j2", {"hostname": "guest", "marker": "ready"}),
+        ("guest-systemd.sh.j2", {}),
         ("guest-initramfs.sh.j2",
          {"modules": ["a"], "address": "10.0.2.15/24", "gateway": "10.0.2.2", "init": "/init"}),
         ("appliance-init.sh.j2",

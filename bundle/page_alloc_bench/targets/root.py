@@ -8,7 +8,7 @@ through a snapshot: it never changes once made. Editing its row or its init make
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -27,7 +27,7 @@ READY = "guest: ready for ssh"  # what the root's init says on the console
 _PACKAGES = ("openssh-server", "sudo", "kmod", "procps", "iproute2", "python3", "numactl")
 _SSHD = """\
 # Written by page-alloc-bench.
-UsePAM no
+UsePAM {pam}
 UseDNS no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
@@ -37,6 +37,34 @@ TCPKeepAlive no
 # Tests run many commands at once over one connection.
 MaxSessions 64
 """
+# A host with systemd: login sessions, devices named by udev, and daemons that kill when memory is
+# short. None of these runs until a test starts it, nor does anything that works by the clock.
+_SYSTEMD_PACKAGES = (
+    *("systemd-sysv", "libpam-systemd", "dbus", "udev", "systemd-oomd", "earlyoom", "nohang"),
+    "psmisc",
+)
+_SYSTEMD_HOOK = f"""\
+chroot "$1" systemd-machine-id-setup
+chroot "$1" systemctl disable systemd-oomd.service systemd-oomd.socket earlyoom nohang
+chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+e2scrub_all.timer fstrim.timer getty@tty1.service serial-getty@ttyS0.service
+install -d "$1"/etc/systemd/system/ssh.service.d
+printf '[Service]\\nExecStartPost=/bin/sh -c "echo {READY} >/dev/console"\\n' \
+>"$1"/etc/systemd/system/ssh.service.d/guest.conf
+"""
+
+
+@dataclass(frozen=True)
+class Init:
+    """What process 1 of a root is: a template of the project, and what sshd and the tree need."""
+
+    template: str
+    pam: str = "no"
+    hook: str = ""
+
+
+TINY = Init("guest-init.sh.j2")
+SYSTEMD = Init("guest-systemd.sh.j2", pam="yes", hook=_SYSTEMD_HOOK)
 
 
 @dataclass(frozen=True)
@@ -51,6 +79,7 @@ class Root:
     packages: tuple[str, ...] = _PACKAGES
     arch: str = "amd64"
     size_mib: int = 2048
+    init: Init = field(default=TINY, repr=False)  # its content counts for the key, see _key()
 
 
 ROOTS = (
@@ -58,6 +87,18 @@ ROOTS = (
     Root("bookworm", ("bookworm", "bookworm-security")),
     Root("trixie", ("trixie", "trixie-security")),
     Root("sid", ("sid",)),
+    Root(
+        "bookworm-systemd",
+        ("bookworm", "bookworm-security"),
+        (*_PACKAGES, *_SYSTEMD_PACKAGES),
+        init=SYSTEMD,
+    ),
+    Root(
+        "trixie-systemd",
+        ("trixie", "trixie-security"),
+        (*_PACKAGES, *_SYSTEMD_PACKAGES),
+        init=SYSTEMD,
+    ),
 )
 DEFAULT = "bookworm"
 
@@ -89,7 +130,7 @@ def image(root: Root | str = DEFAULT) -> Path:
     directory = cache.entry(
         "roots",
         _key(row, keys),
-        lambda temporary, _final: _build(row, _init(), keys, temporary),
+        lambda temporary, _final: _build(row, keys, temporary),
         f"a guest root of Debian {row.name} (about a minute)",
         room=_ROOM,
     )
@@ -101,36 +142,40 @@ def cached(name: str) -> bool:
     return cache.has("roots", _key(lookup(name), get_keys()))
 
 
-def _init() -> str:
-    return render("guest-init.sh.j2", hostname=HOSTNAME, marker=READY)
+def _init(root: Root) -> str:
+    return render(root.init.template, hostname=HOSTNAME, marker=READY)
+
+
+def _sshd(root: Root) -> str:
+    return _SSHD.format(pam=root.init.pam)
 
 
 def _key(root: Root, keys: Keys) -> str:
     public = keys.login.with_suffix(".pub").read_text()
-    digest = cache.digest(repr(root), _init(), _SSHD, public, _customize(Path("/")))
+    digest = cache.digest(repr(root), _init(root), _sshd(root), public, _customize(root, Path("/")))
     return f"{root.name}-{digest}"
 
 
-def _build(root: Root, init: str, keys: Keys, temporary: Path) -> None:
+def _build(root: Root, keys: Keys, temporary: Path) -> None:
     """Make root.ext4 of ROOT in TEMPORARY."""
     debian = bootstrap.Debian(root.suites, root.packages, root.arch)
     with tempfile.TemporaryDirectory(prefix="pab-extra.", dir=temporary) as extra:
-        _write_extra(Path(extra), init, keys)
+        _write_extra(root, Path(extra), keys)
         path = temporary / "root.ext4"
-        bootstrap.image(debian, path, root.size_mib, _customize(Path(extra)))
+        bootstrap.image(debian, path, root.size_mib, _customize(root, Path(extra)))
         path.chmod(0o600)  # it holds the key that proves a guest to be one
 
 
-def _write_extra(extra: Path, init: str, keys: Keys) -> None:
+def _write_extra(root: Root, extra: Path, keys: Keys) -> None:
     """Write the files that _customize() puts in place."""
-    (extra / "init").write_text(init)
-    (extra / "sshd.conf").write_text(_SSHD)
+    (extra / "init").write_text(_init(root))
+    (extra / "sshd.conf").write_text(_sshd(root))
     (extra / "authorized_keys").write_text(keys.login.with_suffix(".pub").read_text())
     (extra / "host").write_text(keys.host.read_text())
     (extra / "host.pub").write_text(keys.host.with_suffix(".pub").read_text())
 
 
-def _customize(extra: Path) -> str:
+def _customize(root: Root, extra: Path) -> str:
     """Return the shell words that turn the bootstrapped tree ("$1") into a guest."""
     return f"""set -e
 install -m 755 {extra}/init "$1"{INIT}
@@ -149,4 +194,4 @@ install -m 600 {extra}/authorized_keys "$1"/home/bench/.ssh/authorized_keys
 chroot "$1" chown -R bench:bench /home/bench/.ssh
 echo {HOSTNAME} >"$1"/etc/hostname
 echo '127.0.0.1 localhost {HOSTNAME}' >"$1"/etc/hosts
-"""
+{root.init.hook}"""
