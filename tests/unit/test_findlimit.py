@@ -350,7 +350,8 @@ def test_the_smallest_limit_of_the_line_counts(tmp_path: Path) -> None:
     )
     own = cgroup.own(str(tmp_path))
     assert own is not None
-    assert (own.limit_bytes(), own.usage_bytes(), own.killed_whole()) == (1000, 77, None)
+    assert own.limit() == cgroup.Setting(1000, tmp_path / "sys/fs/cgroup/a/memory.max")
+    assert (own.usage_bytes(), own.killed_whole()) == (77, None)
     (own.directory.parent / "memory.oom.group").write_text("1\n")
     assert own.killed_whole() == tmp_path / "sys/fs/cgroup/a/memory.oom.group"
 
@@ -367,9 +368,9 @@ def test_version_1_writes_no_limit_as_a_number(tmp_path: Path) -> None:
     (group / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     own = cgroup.own(str(tmp_path))
     assert own is not None
-    assert (own.version, own.limit_bytes()) == (1, None)
+    assert (own.version, own.limit()) == (1, None)
     (group.parent / "memory.limit_in_bytes").write_text("4096\n")
-    assert own.limit_bytes() == 4096
+    assert own.limit() == cgroup.Setting(4096, group.parent / "memory.limit_in_bytes")
 
 
 def test_no_cgroups_no_limit(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from page_alloc_bench.runner import cgroup, options, session
 from page_alloc_bench.runner.errors import HostUnfitError, UsageError
+from page_alloc_bench.runner.lifecycle import Signals
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.check import NOTE, REFUSE, WARN, Check
 from page_alloc_bench.runner.preflight.host import Host, Module, open_log
@@ -101,6 +102,12 @@ case "$2 $4" in
 "--property=Name 1") echo alice ;;
 esac
 """
+SYSTEMCTL_ALL = """#!/bin/sh
+case $2 in
+--property=KillMode) echo {killmode} ;;
+--property=OOMPolicy) echo {oompolicy} ;;
+esac
+"""
 SYSTEMCTL_STOP = '#!/bin/sh\n[ "$5" = bench.service ] && echo stop\n'
 
 
@@ -126,6 +133,9 @@ def make(root: Path, changes: dict[str, str | None], arguments: str = "", **othe
         "euid": 0,
         "release": "6.1",
         "open_log": lambda path: os.open(path, os.O_RDONLY),  # only root can make devices
+        "bundle": "/root/bench.run",
+        "arguments": arguments,
+        "by_sudo": False,
         **other,
     }
     return Host(options.parse(arguments.split()), **settings)
@@ -179,6 +189,17 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
         WARN,
         {"proc/self/cgroup": "0::/user.slice/user-1.slice/user@1.service/app.slice/a.service\n"},
         "",
+    ),
+    (
+        "unit-end",
+        REFUSE,
+        {
+            "proc/self/cgroup": "0::/system.slice/agent.service\n",
+            "usr/bin/systemctl": SYSTEMCTL_ALL.format(
+                killmode="control-group", oompolicy="continue"
+            ),
+        },
+        "--detach",
     ),
     ("kill-user-processes", REFUSE, logind("yes", only="", spared="root"), "--detach"),
     ("kill-user-processes", REFUSE, logind("yes", only="bob alice", spared="root"), "--detach"),
@@ -291,6 +312,13 @@ NOT_FOUND: list[tuple[dict[str, str], str]] = [
     (logind("no", only="", spared="root"), "--detach"),
     (logind("yes", only="", spared="root alice"), "--detach"),
     (logind("yes", only="bob", spared=""), "--detach"),
+    (
+        {
+            "proc/self/cgroup": "0::/system.slice/ssh.service\n",
+            "usr/bin/systemctl": SYSTEMCTL_ALL.format(killmode="process", oompolicy="continue"),
+        },
+        "--detach",
+    ),
     ({f"{CPU}/isolated": ""}, "--cpus 1"),
     ({"proc/self/cgroup": "0::/system.slice/bench.service\n"}, ""),
     (kernel("CONFIG_PAGE_OWNER"), ""),
@@ -490,26 +518,161 @@ def test_the_worst_comes_first_and_refuses(tmp_path: Path) -> None:
     host = make(tmp_path, changes)
     found = verdict.look(host, FILE_CHECKS)
     assert [finding.name for finding in found] == ["panic-on-oom", "swap", "panic-reboot"]
-    records = [verdict._record(finding, host.options) for finding in found]
+    records = [verdict._record(finding, host) for finding in found]
     assert [record["name"] for record in verdict.refused(records)] == ["panic-on-oom"]
     text = verdict.table(records, 10)
     assert "or accept it: --accept panic-on-oom" in text
     assert "sysctl vm.panic_on_oom=0" in text
     assert "7 of 10 checks found nothing" in text
+    assert "    sysctl vm.panic_on_oom=0" in text.splitlines()  # to be copied
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
 def test_what_is_accepted_does_not_refuse(tmp_path: Path) -> None:
     host = make(tmp_path, sysctl("vm.panic_on_oom", "1"), "--accept panic-on-oom,swap")
-    records = [verdict._record(f, host.options) for f in verdict.look(host, FILE_CHECKS)]
+    records = [verdict._record(f, host) for f in verdict.look(host, FILE_CHECKS)]
     assert [record["accepted"] for record in records] == [True]
     assert verdict.refused(records) == []
     assert verdict.table(records, 10).endswith("a run may begin")
 
 
 def test_accepting_what_there_is_not_is_a_mistake() -> None:
-    with pytest.raises(UsageError, match="no check is called nonsense;"):
+    with pytest.raises(UsageError, match=r"no check is called nonsense\. There are: .*oom-daemon"):
         verdict.examine(options.parse(["--accept", "swap,nonsense"]))
+    with pytest.raises(UsageError, match=r"called swop\. Did you mean swap\?"):
+        verdict.examine(options.parse(["--accept", "swop"]))
+    with pytest.raises(UsageError, match=r"called oom-deamon\. Did you mean oom-daemon\?"):
+        verdict.examine(options.parse(["--accept", "oom-deamon"]))
+
+
+# Without these no run can begin: whoever accepts them gets another refusal, or the kernel's.
+NOT_ACCEPTABLE = {
+    "root", "module", "modules-disabled", "lockdown", "sig-enforce", "another-copy", "stale-module",
+    "kernel-log", "pid-namespace", "user-namespace",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(NOT_ACCEPTABLE))
+def test_accepting_what_no_run_can_begin_with_is_a_mistake(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} cannot be accepted"):
+        verdict.examine(options.parse(["--accept", name]))
+
+
+def test_nobody_is_told_to_accept_what_cannot_be_accepted(tmp_path: Path) -> None:
+    seen = set()
+    for number, (_, severity, changes, arguments) in enumerate(FOUND):
+        host = make(tmp_path / str(number), changes, arguments)
+        cgroup.own.cache_clear()
+        for record in (verdict._record(f, host) for f in verdict.look(host, FILE_CHECKS)):
+            refuses, possible = severity == REFUSE, record["name"] not in NOT_ACCEPTABLE
+            assert record["acceptable"] is possible
+            for text in (verdict.refusal(record), verdict.table([record], 2)):
+                assert ("--accept" in text) is (possible and refuses) or severity != REFUSE
+            seen.add((refuses, possible))
+    assert {(True, True), (True, False)} <= seen
+
+
+# What is advised
+
+
+def advised(host: Host, name: str) -> tuple[list[str], list[str]]:
+    """Return the commands that the finding of that name has, and those that undo them."""
+    cgroup.own.cache_clear()
+    (found,) = [f for f in verdict.look(host, FILE_CHECKS) if f.name == name]
+    record = verdict._record(found, host)
+    return list(record["commands"]), list(record["undo"])
+
+
+LIMITED = {"sys/fs/cgroup/user.slice/memory.max": "1073741824\n"}
+SERVICE = {"proc/self/cgroup": "0::/system.slice/bench.service\n"}
+# systemd as it answers: which units have an OOMPolicy, and what it says of a daemon's.
+SYSTEMD = """#!/bin/sh
+case "$2 $5" in
+"--property=OOMPolicy bench.service") echo stop ;;
+"--property=OOMPolicy init.scope") {scopes} ;;
+"--property=TriggeredBy "*) echo {triggers} ;;
+"--property=UnitFileState "*) echo {state} ;;
+esac
+"""
+
+
+def systemd(scopes: str = "echo stop", triggers: str = "", state: str = "enabled") -> str:
+    return SYSTEMD.format(scopes=scopes, triggers=triggers, state=state)
+
+
+def test_a_limit_is_named_and_left_behind_with_the_options_that_were_given(tmp_path: Path) -> None:
+    host = make(tmp_path, LIMITED, "--held 3 --spread 2")
+    commands, _ = advised(host, "memory-cgroup")
+    into = "echo $$ > /sys/fs/cgroup/cgroup.procs && exec"
+    assert commands == [f"sh -c '{into} /root/bench.run --held 3 --spread 2'"]
+    sudoer = dataclasses.replace(host, by_sudo=True)
+    assert advised(sudoer, "memory-cgroup")[0] == [f"sudo {commands[0]}"]
+    (found,) = verdict.look(host, FILE_CHECKS)
+    assert found.found.startswith(
+        "/sys/fs/cgroup/user.slice/memory.max limits this process to 1024"
+    )
+
+
+def test_a_limit_of_all_that_is_to_be_seen_cannot_be_left_behind(tmp_path: Path) -> None:
+    host = make(tmp_path, {"sys/fs/cgroup/memory.max": "1073741824\n"})
+    assert advised(host, "memory-cgroup") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "policy"), [("echo stop", "-p OOMPolicy=continue "), ("true", "")]
+)
+def test_a_scope_gets_an_oom_policy_where_it_can_have_one(
+    tmp_path: Path, scopes: str, policy: str
+) -> None:
+    changes = {**SERVICE, "usr/bin/systemctl": systemd(scopes)}
+    for number, options_ in enumerate(("", "--detach")):
+        commands, _ = advised(make(tmp_path / str(number), changes, options_), "oom-policy")
+        assert commands == [f"systemd-run --scope {policy}/root/bench.run {options_}".rstrip()]
+
+
+@pytest.mark.parametrize(
+    ("triggers", "state", "commands", "undo"),
+    [
+        (
+            "oomd.socket",
+            "disabled",
+            ["systemctl mask --runtime --now oomd.socket oomd.service"],
+            [
+                "systemctl unmask --runtime oomd.socket oomd.service",
+                "systemctl start oomd.socket oomd.service",
+            ],
+        ),
+        (
+            "",
+            "enabled",
+            ["systemctl mask --runtime --now oomd.service"],
+            ["systemctl unmask --runtime oomd.service", "systemctl start oomd.service"],
+        ),
+        ("", "transient", ["systemctl stop oomd.service"], []),
+    ],
+)
+def test_a_daemon_is_ended_with_what_would_start_it_again(
+    tmp_path: Path, triggers: str, state: str, commands: list[str], undo: list[str]
+) -> None:
+    daemon = {"proc/77/comm": "systemd-oomd\n", "proc/77/cgroup": "0::/system.slice/oomd.service\n"}
+    told = {**daemon, "usr/bin/systemctl": systemd(triggers=triggers, state=state)}
+    assert advised(make(tmp_path / "a", told), "oom-daemon") == (commands, undo)
+    alone = {**told, "proc/77/cgroup": "0::/user.slice/session-1.scope\n"}
+    assert advised(make(tmp_path / "b", alone), "oom-daemon") == (["kill 77"], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "typed"),
+    [
+        ("sysctl vm.panic_on_oom=0", "sudo sysctl vm.panic_on_oom=0"),
+        ("echo 0 > /sys/x", "sudo sh -c 'echo 0 > /sys/x'"),
+        ("sudo bench.run", "sudo bench.run"),
+    ],
+)
+def test_who_is_root_by_sudo_is_told_to_type_it(tmp_path: Path, line: str, typed: str) -> None:
+    host = make(tmp_path, {})
+    assert host.as_root(line) == line
+    assert dataclasses.replace(host, by_sudo=True).as_root(line) == typed
 
 
 class Said:
@@ -526,6 +689,9 @@ def test_a_run_says_what_was_found_or_what_refuses_it(monkeypatch: pytest.Monkey
     def finding(name: str, severity: str, accepted: bool = False) -> dict[str, Any]:
         return {"name": name, "severity": severity, "accepted": accepted, "line": name.upper()}
 
+    def refusals() -> list[str]:
+        return [f["name"] for f in verdict.refused(findings)]
+
     findings = [
         finding("a", REFUSE),
         finding("b", REFUSE, accepted=True),
@@ -533,14 +699,14 @@ def test_a_run_says_what_was_found_or_what_refuses_it(monkeypatch: pytest.Monkey
         finding("d", WARN),
         finding("e", NOTE),
     ]
-    monkeypatch.setattr(session, "_examine", lambda _options: findings)
+    monkeypatch.setattr(session, "_examine", lambda _options: (findings, refusals()))
     said = Said()
-    with pytest.raises(HostUnfitError, match=r"^C; or accept it: --accept c$"):
-        session._preflight(options.parse([]), said)  # type: ignore[arg-type]
-    assert said.lines == [("error", "A; or accept it: --accept a")]
+    with pytest.raises(HostUnfitError, match=r"^c$"):
+        session._preflight(options.parse([]), said, Signals())  # type: ignore[arg-type]
+    assert said.lines == [("error", "a")]
     said.lines.clear()
     del findings[2], findings[0]
-    assert session._preflight(options.parse([]), said) == findings  # type: ignore[arg-type]
+    assert session._preflight(options.parse([]), said, Signals()) == findings  # type: ignore[arg-type]
     assert said.lines == [("warning", "B"), ("warning", "D"), ("note", "e: E")]
 
 
@@ -586,7 +752,7 @@ def test_a_daemon_that_kills_before_the_kernel_does_is_named(tmp_path: Path) -> 
         daemon.kill()
         daemon.wait()
     assert any(
-        f"earlyoom is running (PID {daemon.pid})" in line and "systemctl stop earlyoom" in line
+        f"earlyoom is running (PID {daemon.pid})" in line and f"kill {daemon.pid}" in line
         for line in found
     )
 

@@ -13,6 +13,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A number of bytes that a cgroup has been given, and the file that holds it."""
+
+    size: int
+    path: Path
+
+
+@dataclass(frozen=True)
 class MemoryCgroup:
     """One memory cgroup: its directory, and the directory where its hierarchy is mounted."""
 
@@ -20,18 +28,26 @@ class MemoryCgroup:
     top: Path
     version: int
 
+    def limit(self) -> Setting | None:
+        """Return that limit, and where it stands."""
+        return self._least("memory.max" if self.version == 2 else "memory.limit_in_bytes")
+
     def limit_bytes(self) -> int | None:
         """Return the smallest limit from here up to the top, or None if there is none."""
-        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
-        limits = [_number(path / name) for path in self._line()]
-        # Version 1 writes the largest counter it has for "no limit".
-        known = [limit for limit in limits if limit is not None and limit < 1 << 60]
-        return min(known, default=None)
+        limit = self.limit()
+        return limit.size if limit else None
 
-    def throttle_bytes(self) -> int | None:
+    def throttle(self) -> Setting | None:
         """Return the smallest memory.high from here up to the top, or None if there is none."""
-        limits = [_number(path / "memory.high") for path in self._line()]
-        return min((limit for limit in limits if limit is not None), default=None)
+        return self._least("memory.high")
+
+    def cpus(self) -> str | None:
+        """Return the list of CPUs that the cpuset leaves, or None if there is no telling."""
+        name = "cpuset.cpus.effective" if self.version == 2 else "cpuset.effective_cpus"
+        for path in self._line():
+            if lines := _lines(path / name):
+                return lines[0]
+        return None
 
     def usage_bytes(self) -> int | None:
         """Return what is charged to this cgroup now, or None at the top, where nobody counts."""
@@ -49,6 +65,13 @@ class MemoryCgroup:
                 return path / "memory.oom.group"
         return None
 
+    def _least(self, name: str) -> Setting | None:
+        """Return the smallest number that the files of this name hold, and where."""
+        numbers = [(_number(path / name), path / name) for path in self._line()]
+        # Version 1 writes the largest counter it has for "no limit".
+        known = [Setting(n, path) for n, path in numbers if n is not None and n < 1 << 60]
+        return min(known, key=lambda setting: setting.size, default=None)
+
     def _line(self) -> list[Path]:
         """Return this cgroup's directory and those of its ancestors, this one first."""
         inside = [path for path in self.directory.parents if self.top in (path, *path.parents)]
@@ -56,16 +79,16 @@ class MemoryCgroup:
 
 
 @functools.cache
-def own(root: str = "/") -> MemoryCgroup | None:
-    """Return the memory cgroup of this process, or None where there is none or none to see.
+def own(root: str = "/", controller: str = "memory") -> MemoryCgroup | None:
+    """Return the cgroup of this process, or None where there is none or none to see.
 
-    Looked up once: a run does not move to another.
+    controller: whose hierarchy it is to be of. Looked up once: a run does not move to another.
     """
-    mounts = _mounts(root)
+    mounts = _mounts(root, controller)
     for line in _lines(Path(root, "proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)
         version = 2 if controllers == "" else 1
-        if version == 1 and "memory" not in controllers.split(","):
+        if version == 1 and controller not in controllers.split(","):
             continue
         mount = mounts.get(version)
         if mount is None:
@@ -75,17 +98,17 @@ def own(root: str = "/") -> MemoryCgroup | None:
         if relative is None:
             continue
         directory = top / relative
-        if version == 1 or ((top / "cgroup.controllers").is_file() and _has_memory(top)):
+        if version == 1 or ((top / "cgroup.controllers").is_file() and _has(top, controller)):
             return MemoryCgroup(directory, top, version)
     return None
 
 
-def _has_memory(top: Path) -> bool:
-    """Say whether the version 2 hierarchy mounted at TOP has the memory controller."""
-    return "memory" in " ".join(_lines(top / "cgroup.controllers")).split()
+def _has(top: Path, controller: str) -> bool:
+    """Say whether the version 2 hierarchy mounted at TOP has a controller."""
+    return controller in " ".join(_lines(top / "cgroup.controllers")).split()
 
 
-def _mounts(root: str) -> dict[int, tuple[Path, Path]]:
+def _mounts(root: str, controller: str) -> dict[int, tuple[Path, Path]]:
     """Return for each version (the cgroup that is mounted, where) from /proc/self/mountinfo."""
     found: dict[int, tuple[Path, Path]] = {}
     for line in _lines(Path(root, "proc/self/mountinfo")):
@@ -93,7 +116,7 @@ def _mounts(root: str) -> dict[int, tuple[Path, Path]]:
         fields, (kind, _, options) = left.split(), right.split(" ", 2)
         if kind == "cgroup2":
             version = 2
-        elif kind == "cgroup" and "memory" in options.split(","):
+        elif kind == "cgroup" and controller in options.split(","):
             version = 1
         else:
             continue

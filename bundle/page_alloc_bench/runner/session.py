@@ -136,12 +136,7 @@ def _preflight(options: Options, reporter: Reporter, signals: Signals) -> list[d
     Raises HostUnfitError if something refuses the run that has not been accepted; only that is
     told then.
     """
-    findings = aside.call(lambda: _examine(options), signals.let_in)
-    refusals = [
-        f"{finding['line']}; or accept it: --accept {finding['name']}"
-        for finding in findings
-        if finding["severity"] == "refuse" and not finding["accepted"]
-    ]
+    findings, refusals = aside.call(lambda: _examine(options), signals.let_in)
     if refusals:
         for refusal in refusals[:-1]:
             reporter.error(refusal)
@@ -154,10 +149,12 @@ def _preflight(options: Options, reporter: Reporter, signals: Signals) -> list[d
     return findings
 
 
-def _examine(options: Options) -> list[dict[str, Any]]:
+def _examine(options: Options) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what is found, and of it what refuses a run, in words."""
     from .preflight import verdict
 
-    return verdict.examine(options)
+    findings = verdict.examine(options)
+    return findings, [verdict.refusal(finding) for finding in verdict.refused(findings)]
 
 
 class Session:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from page_alloc_bench.runner import cgroup, procfs
 
@@ -12,7 +14,22 @@ from .check import REFUSE, WARN, Check, Finding
 from .host import Host
 
 _ADVICE = "run outside of any container, in the host's own namespaces"
-_MOVE = "move out of it: echo $$ > /sys/fs/cgroup/cgroup.procs, or log in anew"
+_MOVE = "start it outside of that cgroup"
+
+
+def leaving(
+    host: Host, own: cgroup.MemoryCgroup, culprit: Path, start: str = ""
+) -> tuple[str, ...]:
+    """Return the command that starts this run in the topmost cgroup, out of culprit's reach.
+
+    own: our cgroup. culprit: the file of the setting that is in the way; if that is the topmost
+    cgroup's, as it may be in a container, there is no such command. start: what stands before the
+    command of the run.
+    """
+    if culprit.parent == own.top:
+        return ()
+    line = f"echo $$ > {host.name(own.top)}/cgroup.procs && exec {start}{host.again}"
+    return (f"sh -c {shlex.quote(line)}",)
 
 
 class MemoryCgroup(Check):
@@ -29,13 +46,18 @@ class MemoryCgroup(Check):
         total = host.memory().get("MemTotal", 0)
         if own is None:
             return
-        limit, throttle = own.limit_bytes(), own.throttle_bytes()
-        if limit is not None and limit < total:
-            yield self.finding(f"a cgroup limits this process to {limit >> 20} MiB of memory")
-        if throttle is not None and throttle < total:
+        limit, throttle = own.limit(), own.throttle()
+        if limit is not None and limit.size < total:
             yield self.finding(
-                f"a cgroup slows this process down from {throttle >> 20} MiB on (memory.high)",
+                f"{host.name(limit.path)} limits this process to {limit.size >> 20} MiB of memory",
+                commands=leaving(host, own, limit.path),
+            )
+        if throttle is not None and throttle.size < total:
+            yield self.finding(
+                f"{host.name(throttle.path)} slows this process down from "
+                f"{throttle.size >> 20} MiB on",
                 meaning="the child would crawl there, and no OOM kill come",
+                commands=leaving(host, own, throttle.path),
             )
 
 
@@ -47,17 +69,20 @@ class Cpuset(Check):
     meaning = "findlimit would measure the memory of some nodes, not the machine's"
     advice = _MOVE
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Compare what is allowed with the nodes that have memory."""
         allowed = re.search(
             r"^Mems_allowed_list:\s*(\S*)$", host.read("proc/self/status") or "", re.MULTILINE
         )
         nodes = set(host.cpu_list("sys/devices/system/node/has_memory"))
-        if not allowed or not nodes:
-            return None
-        missing = nodes - set(procfs.parse_list(allowed[1]))
-        have = f"this process may not use the memory of node {procfs.format_list(missing)}"
-        return have if missing else None
+        missing = nodes - set(procfs.parse_list(allowed[1])) if allowed else set()
+        if not missing:
+            return
+        own = cgroup.own(host.root, "cpuset")
+        yield self.finding(
+            f"this process may not use the memory of node {procfs.format_list(missing)}",
+            commands=leaving(host, own, own.directory / "cpuset.mems") if own else (),
+        )
 
 
 class Affinity(Check):
@@ -66,16 +91,24 @@ class Affinity(Check):
     name = "cpu-affinity"
     severity = WARN
     meaning = "the other CPUs get neither a worker nor a thread of findlimit"
-    advice = "start it on all CPUs (taskset -a, a wider cpuset), or say what is meant: --cpus"
+    advice = "say which CPUs are meant with --cpus, or start it on all of them"
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Compare the affinity with the CPUs online; isolated ones have a check of their own."""
         online = set(host.cpu_list("sys/devices/system/cpu/online"))
         isolated = set(host.cpu_list("sys/devices/system/cpu/isolated"))
         missing = online - isolated - host.affinity
         if host.options.cpus or not missing:
-            return None
-        return f"this process may not run on CPU {procfs.format_list(missing)}"
+            return
+        start = f"taskset -c {procfs.format_list(missing | host.affinity)} "
+        own = cgroup.own(host.root, "cpuset")
+        cpuset = own.cpus() if own else None
+        commands: tuple[str, ...] = (f"{start}{host.again}",)
+        if own and cpuset and missing - set(procfs.parse_list(cpuset)):
+            commands = leaving(host, own, own.directory / "cpuset.cpus", start)
+        yield self.finding(
+            f"this process may not run on CPU {procfs.format_list(missing)}", commands=commands
+        )
 
 
 class Container(Check):
@@ -118,6 +151,7 @@ class PidNamespace(_Namespace):
 
     name = "pid-namespace"
     kind = "pid"
+    acceptable = False
     first = "pid:[4026531836]"
     meaning = "the kernel's log names processes by other numbers: no OOM kill can be confirmed"
 
@@ -127,6 +161,7 @@ class UserNamespace(_Namespace):
 
     name = "user-namespace"
     kind = "user"
+    acceptable = False
     first = "user:[4026531837]"
     meaning = "root in here is not root outside: the kernel takes no module from it"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import build_identity, facts, kernel_log, output, procfs
+from page_alloc_bench.runner import archive, build_identity, facts, kernel_log, output, procfs
 from page_alloc_bench.runner.options import Options
 
 _COMMAND_S = 10.0
@@ -32,6 +34,19 @@ class Module:
     headers: str = ""
 
 
+def own_bundle() -> str:
+    """Return the words for a shell that start the bundle."""
+    bundle = os.environ.get(archive.BUNDLE_VARIABLE) or "bench.run"
+    if os.path.isdir(bundle):
+        bundle = os.path.join(bundle, "run.sh")
+    return shlex.join([bundle] if os.access(bundle, os.X_OK) else ["sh", bundle])
+
+
+def own_arguments() -> str:
+    """Return the words for a shell that are this run's options."""
+    return shlex.join(word for word in sys.argv[1:] if word != "--preflight")
+
+
 def open_log(path: str) -> int:
     """Return a descriptor of the kernel's log. Raises OSError, also where it is something else."""
     return kernel_log.open_log(os.O_RDONLY, path)
@@ -41,7 +56,8 @@ def open_log(path: str) -> int:
 class Host:
     """One host and one run on it.
 
-    root: the directory that stands for /. affinity: the CPUs this process may use.
+    root: the directory that stands for /. affinity: the CPUs this process may use. bundle,
+    arguments: for a shell, what starts this run. by_sudo: whether the user is root by sudo only.
     """
 
     options: Options
@@ -52,6 +68,21 @@ class Host:
     version: str = field(default_factory=lambda: os.uname().version)
     module: Module = field(default_factory=Module)
     open_log: Callable[[str], int] = open_log
+    bundle: str = field(default_factory=own_bundle)
+    arguments: str = field(default_factory=own_arguments)
+    by_sudo: bool = field(default_factory=lambda: "SUDO_UID" in os.environ)
+
+    @property
+    def again(self) -> str:
+        """Return the line for a shell that starts this run once more."""
+        return f"{self.bundle} {self.arguments}".rstrip()
+
+    def as_root(self, line: str) -> str:
+        """Return what the user has to type for root to run this line of a shell."""
+        if not self.by_sudo or line.startswith("sudo "):
+            return line
+        simple = line.startswith("sh -c ") or not set(line) & set("|&;<>()$*?`")
+        return f"sudo {line}" if simple else f"sudo sh -c {shlex.quote(line)}"
 
     @property
     def cpus(self) -> list[int]:
@@ -72,6 +103,10 @@ class Host:
     def path(self, name: str) -> str:
         """Return where the file is that stands for /name."""
         return os.path.join(self.root, name)
+
+    def name(self, path: str | os.PathLike[str]) -> str:
+        """Return /name for a path that path() returns."""
+        return "/" + os.path.relpath(path, self.root)
 
     def read(self, name: str) -> str | None:
         """Return the stripped text of /name; None where there is none or none to be read."""

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator
 
 from page_alloc_bench.runner import cgroup, kernel_log
 
+from . import systemd
 from .check import REFUSE, WARN, Check, Finding, SysctlCheck
+from .confinement import leaving
 from .host import Host
 
 # They end processes when memory gets short, before the kernel does.
@@ -23,7 +26,6 @@ class PanicOnOom(SysctlCheck):
     severity = REFUSE
     meaning = "the first OOM kill, and there is one in each iteration, would be a panic instead"
     sysctl = "vm.panic_on_oom"
-    advice = "sysctl vm.panic_on_oom=0"
 
 
 class KillAllocatingTask(SysctlCheck):
@@ -33,7 +35,6 @@ class KillAllocatingTask(SysctlCheck):
     severity = REFUSE
     meaning = "whichever process asks for memory at the wrong moment is killed, not our child"
     sysctl = "vm.oom_kill_allocating_task"
-    advice = "sysctl vm.oom_kill_allocating_task=0"
 
 
 class Overcommit(Check):
@@ -42,7 +43,8 @@ class Overcommit(Check):
     name = "overcommit"
     severity = REFUSE
     meaning = "the child reaches CommitLimit before memory ends, and no OOM kill comes"
-    advice = "sysctl vm.overcommit_memory=0"
+    advice = "let memory be overcommitted, as is the default"
+    commands = ("sysctl vm.overcommit_memory=0",)
 
     def found(self, host: Host) -> str | None:
         """Report 2, if the commit limit is in the way."""
@@ -61,14 +63,17 @@ class OomDaemon(Check):
     name = "oom-daemon"
     severity = REFUSE
     meaning = "it kills before the kernel's OOM killer does, our child or the whole ssh session"
-    advice = "stop it while the benchmark runs: systemctl stop"
+    advice = "end it while the benchmark runs"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Look at the name of every process."""
         for pid in host.names("proc"):
             name = host.read(f"proc/{pid}/comm") if pid.isdigit() else None
             if name in _DAEMONS:
-                yield self.finding(f"{name} is running (PID {pid})", advice=f"{self.advice} {name}")
+                commands, undo = systemd.stop(host, pid)
+                commands = commands or (f"kill {pid}",)
+                found = f"{name} is running (PID {pid})"
+                yield self.finding(found, commands=commands, undo=undo)
 
 
 class OomPolicy(Check):
@@ -77,53 +82,87 @@ class OomPolicy(Check):
     name = "oom-policy"
     severity = REFUSE
     meaning = "systemd ends the whole unit, this run included, when one process is OOM-killed"
-    advice = "systemd-run --pipe --wait --same-dir -p OOMPolicy=continue $PWD/bench.run"
+    advice = "start it in a scope of its own"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Ask systemd; a unit of a user's own manager cannot be asked about from here."""
-        if not host.exists("run/systemd/system"):
-            return
-        units = _units(host)
+        units = systemd.units(host) if systemd.runs(host) else []
         if not units:
             return
-        if any(unit.startswith("user@") for unit in units[:-1]):
+        commands = (systemd.in_a_scope(host),)
+        if systemd.of_a_user(units):
             yield self.finding(
                 f"this process is in {units[-1]}, a unit of a user's own systemd",
                 severity=WARN,
                 meaning="whether its OOMPolicy ends this run at the first OOM kill is not known",
+                commands=commands,
             )
             return
-        show = ("show", "--property=OOMPolicy", "--value", "--", units[-1])
-        policy = host.command("usr/bin/systemctl", *show) or host.command("bin/systemctl", *show)
+        policy = systemd.unit_property(host, "OOMPolicy", units[-1])
         if policy in ("stop", "kill"):
-            yield self.finding(f"{units[-1]} has OOMPolicy={policy}")
+            yield self.finding(f"{units[-1]} has OOMPolicy={policy}", commands=commands)
 
 
-class SessionKilled(Check):
+class _Ended(Check):
+    """Something of systemd's that ends what was started in it, if the run is to be detached."""
+
+    severity = REFUSE
+    advice = "start it in a scope of its own"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Look at the unit that this process is in."""
+        units = systemd.units(host) if systemd.runs(host) and host.options.detach else []
+        found = self.found_in(host, units) if units else None
+        if found:
+            yield self.finding(found, commands=(systemd.in_a_scope(host),))
+
+    def found_in(self, host: Host, units: list[str]) -> str | None:
+        """Return what ends a process that is in these units, outermost first."""
+        raise NotImplementedError
+
+
+class SessionKilled(_Ended):
     """logind's KillUserProcesses, if the run is to be detached."""
 
     name = "kill-user-processes"
-    severity = REFUSE
     meaning = "systemd ends all that was started in a login session, this run too, at its logout"
-    advice = "start it in a scope of its own: systemd-run --scope $PWD/bench.run --detach"
 
-    def found(self, host: Host) -> str | None:
+    def found_in(self, host: Host, units: list[str]) -> str | None:
         """Ask logind, if this process is in a login session; it spares some users, root as a rule.
 
         logind.conf(5): KillUserProcesses, KillOnlyUsers, KillExcludeUsers.
         """
-        if not host.options.detach or not host.exists("run/systemd/system"):
+        session = next((re.match(r"session-(\w+)\.scope$", unit) for unit in units), None)
+        ask = functools.partial(systemd.login_property, host)
+        if session is None or ask("KillUserProcesses") != "yes":
             return None
-        session = next((re.match(r"session-(\w+)\.scope$", unit) for unit in _units(host)), None)
-        if session is None or _logind(host, "KillUserProcesses") != "yes":
-            return None
-        user = _logind(host, "Name", session[1])
-        only, spared = (
-            (_logind(host, name) or "").split() for name in ("KillOnlyUsers", "KillExcludeUsers")
-        )
+        user = ask("Name", "session", session[1])
+        only, spared = ((ask(name) or "").split() for name in ("KillOnlyUsers", "KillExcludeUsers"))
         if user in spared or (only and user not in only):
             return None
         return f"KillUserProcesses is on for the login session of {user or 'an unknown user'}"
+
+
+class UnitEnds(_Ended):
+    """A unit that ends before the run, if the run is to be detached."""
+
+    name = "unit-end"
+    meaning = "systemd ends all that was started in it, this run too, when it ends"
+
+    def found_in(self, host: Host, units: list[str]) -> str | None:
+        """Look for a user's own manager, which ends at his last logout, or for a service.
+
+        user@.service(5): it stays for users that linger. systemd.kill(5): KillMode.
+        """
+        user = re.match(r"user@(\d+)\.service$", units[0])
+        if user is not None:
+            lingers = systemd.login_property(host, "Linger", "user", user[1]) == "yes"
+            ends = not lingers or (len(units) > 1 and units[-1].endswith(".service"))
+            return f"this process is in {units[-1]}, which user {user[1]} runs" if ends else None
+        if not units[-1].endswith(".service"):
+            return None
+        mode = systemd.unit_property(host, "KillMode", units[-1])
+        return f"this process is in {units[-1]}" if mode in ("control-group", "mixed") else None
 
 
 class OomGroup(Check):
@@ -138,9 +177,8 @@ class OomGroup(Check):
         """Report the topmost cgroup that says so."""
         own = cgroup.own(host.root)
         culprit = own.killed_whole() if own else None
-        if culprit:
-            path = "/" + os.path.relpath(culprit, host.root)
-            yield self.finding(f"{path} is 1", advice=f"run in another cgroup, or: echo 0 > {path}")
+        if own and culprit:
+            yield self.finding(f"{host.name(culprit)} is 1", commands=leaving(host, own, culprit))
 
 
 class KernelLog(Check):
@@ -150,6 +188,7 @@ class KernelLog(Check):
     severity = REFUSE
     meaning = "no OOM kill can be confirmed, so nothing that the child got would count"
     advice = "run as root, outside of any container"
+    acceptable = False
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Open it."""
@@ -162,23 +201,6 @@ class KernelLog(Check):
             )
 
 
-def _logind(host: Host, name: str, *session: str) -> str | None:
-    """Return a property of logind, or of a session that it knows; None if there is no telling."""
-    show = ("show-session", f"--property={name}", "--value", *session)
-    return host.command("usr/bin/loginctl", *show) or host.command("bin/loginctl", *show)
-
-
-def _units(host: Host) -> list[str]:
-    """Return the units of systemd that this process is in, outermost first."""
-    for line in (host.read("proc/self/cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "name=systemd"):
-            units = [part for part in path.split("/") if part.endswith((".service", ".scope"))]
-            if units:
-                return units
-    return []
-
-
 CHECKS = (
     PanicOnOom(),
     KillAllocatingTask(),
@@ -186,6 +208,7 @@ CHECKS = (
     OomDaemon(),
     OomPolicy(),
     SessionKilled(),
+    UnitEnds(),
     OomGroup(),
     KernelLog(),
 )

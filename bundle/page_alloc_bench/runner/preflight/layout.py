@@ -30,12 +30,14 @@ class OfflineCpus(Check):
     name = "offline-cpus"
     severity = NOTE
     meaning = "they take no part: compare only with runs on the same CPUs"
-    advice = "echo 1 > /sys/devices/system/cpu/cpuN/online"
+    advice = "take them online, if they are to take part"
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Compare those present with those online."""
         missing = set(host.cpu_list(f"{_CPU}/present")) - set(host.cpu_list(f"{_CPU}/online"))
-        return f"CPU {procfs.format_list(missing)} is offline" if missing else None
+        if missing:
+            cpus = procfs.format_list(missing)
+            yield self.finding(f"CPU {cpus} is offline", commands=(f"chcpu --enable {cpus}",))
 
 
 class IsolatedCpus(Check):
@@ -78,16 +80,20 @@ class HugetlbPool(Check):
     name = "hugetlb"
     severity = WARN
     meaning = "that memory is out of the child's reach: available memory is less by it"
-    advice = "sysctl vm.nr_hugepages=0, unless the pool is part of what is compared"
+    advice = "empty them, unless they are part of what is compared"
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Add up the pools of all sizes."""
-        total = 0
+        total, commands = 0, []
         for name in host.names(_HUGE):
             size = re.fullmatch(r"hugepages-(\d+)kB", name)
             count = host.number(f"{_HUGE}/{name}/nr_hugepages")
-            total += (int(size[1]) << 10) * (count or 0) if size else 0
-        return f"hugetlb pools hold {total >> 20} MiB" if total else None
+            if size and count:
+                total += (int(size[1]) << 10) * count
+                commands.append(f"echo 0 > /{_HUGE}/{name}/nr_hugepages")
+        if total:
+            found = f"hugetlb pools hold {total >> 20} MiB"
+            yield self.finding(found, commands=tuple(commands))
 
 
 class ShortMemory(Check):
@@ -95,6 +101,7 @@ class ShortMemory(Check):
 
     name = "short-memory"
     severity = WARN
+    worst = REFUSE
     meaning = "what others hold, and give back or not, is a large part of the figure"
     advice = "stop what uses it, or boot afresh"
 
@@ -179,7 +186,8 @@ class HugePages(Check):
     name = "thp"
     severity = WARN
     meaning = "huge pages were asked for, and the child gets none"
-    advice = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+    advice = "let programs ask for them"
+    commands = ("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",)
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report --thp always where it has no effect."""
@@ -188,7 +196,7 @@ class HugePages(Check):
             return
         if mode is None:
             yield self.finding(
-                "this kernel has no transparent huge pages", advice="leave --thp out"
+                "this kernel has no transparent huge pages", advice="leave --thp out", commands=()
             )
         else:
             yield self.finding(f"transparent huge pages are off ({mode})")

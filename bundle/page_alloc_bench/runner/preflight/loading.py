@@ -23,10 +23,12 @@ class Root(Check):
     name = "root"
     severity = REFUSE
     meaning, advice = NOT_ROOT.split("; ")
+    acceptable = False
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Report anybody but root."""
-        return f"this is user {host.euid}" if host.euid else None
+        if host.euid:
+            yield self.finding(f"this is user {host.euid}", commands=(f"sudo {host.again}",))
 
 
 class Module(Check):
@@ -35,6 +37,7 @@ class Module(Check):
     name = "module"
     severity = REFUSE
     meaning = "there is nothing to load"
+    acceptable = False
     advice = (
         "build one for it: page-alloc-bench build --kdir TREE; or, if this host has its kernel's "
         "headers and a compiler, give --build-on-target"
@@ -84,6 +87,7 @@ class ModulesDisabled(Check):
     name = "modules-disabled"
     severity = REFUSE
     meaning = "this kernel takes no module any more until it is booted again"
+    acceptable = False
     advice = "reboot, and keep whatever sets it from doing so"
 
     def found(self, host: Host) -> str | None:
@@ -96,6 +100,7 @@ class _Signed(Check):
 
     severity = REFUSE
     meaning = "this kernel takes signed modules only, and ours is not signed"
+    acceptable = False
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Refuse a module that is not signed; of one that is, say that it has to be."""
@@ -138,15 +143,18 @@ class AnotherCopy(Check):
     name = ANOTHER_COPY
     severity = REFUSE
     meaning = "two runs would measure each other"
-    advice = "wait for it to end, or end it with --stop"
+    acceptable = False
+    advice = "wait for it to end, or end it"
 
-    def found(self, host: Host) -> str | None:
+    def look(self, host: Host) -> Iterator[Finding]:
         """Look for the socket that a run holds; a run itself has taken it by now."""
         if not host.options.preflight:
-            return None
+            return
         rows = (host.read("proc/net/unix") or "").splitlines()
         taken = any(row.split()[-1:] == [single.LISTED_AS] for row in rows)
-        return f"another copy{single.holder()} is running" if taken else None
+        if taken:
+            found = f"another copy{single.holder()} is running"
+            yield self.finding(found, commands=(f"{host.bundle} --stop",))
 
 
 class StaleModule(Check):
@@ -154,8 +162,11 @@ class StaleModule(Check):
 
     name = "stale-module"
     severity = WARN
+    worst = REFUSE
     meaning = "a run that was killed along with its watchdog left it; it will be replaced"
-    advice = f"nothing to do; or: rmmod {kernel_module.NAME}"
+    acceptable = False
+    advice = "nothing has to be done; to be rid of it without a run"
+    commands = (f"rmmod {kernel_module.NAME}",)
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report one that is loaded; refuse if it is in use."""
@@ -168,7 +179,9 @@ class StaleModule(Check):
                     f"a module {name} is loaded and in use",
                     severity=REFUSE,
                     meaning="somebody else holds its session",
-                    advice=f"wait for its user to end: fuser {kernel_module.device_path()}",
+                    advice=f"wait for its user, whom fuser {kernel_module.device_path()} names, "
+                    "to end",
+                    commands=(),
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from . import systemd
 from .check import NOTE, REFUSE, WARN, Check, Finding, SysctlCheck
 from .host import Host
 
@@ -27,7 +28,6 @@ class SoftlockupPanic(_PanicSwitch):
     severity = REFUSE
     sysctl = "kernel.softlockup_panic"
     meaning = "a CPU that reclaims for long without scheduling, out of memory, panics the host"
-    advice = "sysctl kernel.softlockup_panic=0"
 
 
 class HungTaskPanic(_PanicSwitch):
@@ -37,7 +37,6 @@ class HungTaskPanic(_PanicSwitch):
     severity = REFUSE
     sysctl = "kernel.hung_task_panic"
     meaning = "a process that waits for memory too long panics the host"
-    advice = "sysctl kernel.hung_task_panic=0"
 
     def found(self, host: Host) -> str | None:
         """Report it unless kernel.hung_task_timeout_secs is 0."""
@@ -53,7 +52,6 @@ class RcuStallPanic(_PanicSwitch):
     severity = REFUSE
     sysctl = "kernel.panic_on_rcu_stall"
     meaning = "a CPU kept busy for long by reclaim or by the antagonist panics the host"
-    advice = "sysctl kernel.panic_on_rcu_stall=0"
 
 
 class HardlockupPanic(_PanicSwitch):
@@ -63,7 +61,6 @@ class HardlockupPanic(_PanicSwitch):
     severity = WARN
     sysctl = "kernel.hardlockup_panic"
     meaning = "a CPU that holds an allocator lock for ten seconds panics the host"
-    advice = "sysctl kernel.hardlockup_panic=0"
 
     def found(self, host: Host) -> str | None:
         """Report it if the NMI watchdog is on."""
@@ -77,7 +74,6 @@ class PanicOnWarn(_PanicSwitch):
     severity = WARN
     sysctl = "kernel.panic_on_warn"
     meaning = "any WARN that the load brings out panics the host"
-    advice = "sysctl kernel.panic_on_warn=0"
 
 
 class PanicReboot(SysctlCheck):
@@ -87,7 +83,7 @@ class PanicReboot(SysctlCheck):
     severity = NOTE
     meaning = "should the kernel panic, the host reboots by itself, and its log may be lost"
     sysctl = "kernel.panic"
-    advice = "sysctl kernel.panic=0, or keep a console or kdump at hand"
+    advice = "keep a console or kdump at hand, or turn it off"
 
 
 class Watchdog(Check):
@@ -96,9 +92,8 @@ class Watchdog(Check):
     name = "watchdog"
     severity = REFUSE
     meaning = "a daemon that cannot run for so long, out of memory, lets it reset the host"
-    advice = (
-        "stop its daemon properly (wd_keepalive, watchdog, sbd, or systemd's RuntimeWatchdogSec=0)"
-    )
+    worst = REFUSE
+    advice = "end what feeds it, in the way that lets go of the timer"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report the active ones; a long timeout is but a warning."""
@@ -110,7 +105,28 @@ class Watchdog(Check):
             identity = host.read(f"{directory}/identity") or "unnamed"
             found = f"/dev/{name} ({identity}) is active, its timeout {timeout_s or 'unknown'} s"
             long = timeout_s is not None and timeout_s > _SHORT_S
-            yield self.finding(found, severity=WARN if long else REFUSE)
+            commands, undo = self._end(host, f"/dev/{name}")
+            severity = WARN if long else REFUSE
+            yield self.finding(found, severity=severity, commands=commands, undo=undo)
+
+    def _end(self, host: Host, device: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the commands that end whoever has the device open, and those that undo it.
+
+        A process that is merely killed does not let go of the timer, and the host would be reset.
+        """
+        pid = _who_has_open(host, {device, "/dev/watchdog"})
+        if pid is None:
+            return (), ()
+        return systemd.feed_no_watchdog(host) if pid == "1" else systemd.stop(host, pid)
+
+
+def _who_has_open(host: Host, devices: set[str]) -> str | None:
+    """Return the PID of a process that has one of the devices open; None if none is to be seen."""
+    for pid in filter(str.isdigit, host.names("proc")):
+        for fd in host.names(f"proc/{pid}/fd"):
+            if host.link(f"proc/{pid}/fd/{fd}") in devices:
+                return pid
+    return None
 
 
 def _then(host: Host) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from .check import NOTE, WARN, Check, Finding
 from .host import Host
 
-_ADVICE = "give --no-swap, which keeps the child's memory out of it, or: swapoff -a"
+_ADVICE = "give --no-swap, which keeps the child's memory out of it, or turn swap off"
+_OFF = ("swapoff -a",)
 
 
 class Swap(Check):
@@ -18,6 +19,7 @@ class Swap(Check):
     severity = WARN
     meaning = "available memory counts what fits there too, and durations are those of the disk"
     advice = _ADVICE
+    commands = _OFF
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report areas in use, but for compressed memory."""
@@ -33,6 +35,7 @@ class Zram(Check):
     severity = WARN
     meaning = "the child's pages, all zero, shrink to nothing: far more than the memory is counted"
     advice = _ADVICE
+    commands = _OFF
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report areas in use."""
@@ -47,7 +50,8 @@ class Zswap(Check):
     name = "zswap"
     severity = WARN
     meaning = "pages on their way to swap are compressed into memory instead"
-    advice = "give --no-swap, or: echo N > /sys/module/zswap/parameters/enabled"
+    advice = "give --no-swap, or turn it off"
+    commands = ("echo N > /sys/module/zswap/parameters/enabled",)
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report it if there is swap at all, without which it does nothing."""
@@ -60,7 +64,7 @@ def _milder(check: Check, host: Host, found: str) -> Finding:
     if not host.options.no_swap:
         return check.finding(found)
     meaning = "with --no-swap the child stays out of it; others, who do not, make a little room"
-    return check.finding(found, severity=NOTE, meaning=meaning, advice="swapoff -a")
+    return check.finding(found, severity=NOTE, meaning=meaning, advice="turn it off")
 
 
 def _areas(host: Host) -> list[str]:

@@ -85,7 +85,8 @@ class Governor(Check):
     name = "governor"
     severity = WARN
     meaning = "clock rates follow the load, and times follow the clock rates"
-    advice = "cpupower frequency-set -g performance"
+    advice = "let them stay at their highest"
+    commands = ("echo performance | tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",)
 
     def found(self, host: Host) -> str | None:
         """Report CPUs of the run with another governor than performance; none is fine."""
@@ -100,7 +101,7 @@ class Turbo(Check):
     name = "turbo"
     severity = NOTE
     meaning = "clock rates depend on temperature and on how many CPUs are busy"
-    advice = "for steadier times turn it off while measuring: echo"
+    advice = "for steadier times turn it off while measuring"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report it if the kernel says that it is on."""
@@ -109,7 +110,7 @@ class Turbo(Check):
             ("sys/devices/system/cpu/cpufreq/boost", "1", "0"),
         ):
             if host.read(name) == on:
-                yield self.finding("turbo is on", advice=f"{self.advice} {off} > /{name}")
+                yield self.finding("turbo is on", commands=(f"echo {off} > /{name}",))
 
 
 class Clocksource(Check):

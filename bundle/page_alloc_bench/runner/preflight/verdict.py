@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from page_alloc_bench.runner import archive, build_identity, target_build
+from page_alloc_bench.runner import archive, build_identity, names, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.options import Options
 
@@ -53,13 +54,30 @@ def examine(options: Options) -> list[dict[str, Any]]:
 
     Raises UsageError if --accept names no check, and ArchiveError.
     """
-    known = {check.name for check in CHECKS}
-    unknown = sorted(set(options.accept) - known)
-    if unknown:
-        raise UsageError(
-            f"--accept: no check is called {', '.join(unknown)}; --preflight names what refuses"
-        )
-    return [_record(finding, options) for finding in look(Host(options, module=_module(options)))]
+    _check_accepted(options.accept)
+    host = Host(options, module=_module(options))
+    return [_record(finding, host) for finding in look(host)]
+
+
+def _check_accepted(accepted: Iterable[str]) -> None:
+    """Raise UsageError for what cannot be accepted."""
+    known = {check.name: check for check in CHECKS}
+    refusing = [c.name for c in CHECKS if c.acceptable and REFUSE in (c.severity, c.worst)]
+    for name in accepted:
+        if name not in known:
+            instead = names.instead_of(name, refusing, known)
+            raise UsageError(f"--accept: no check is called {name}. {instead}")
+        if not known[name].acceptable:
+            raise UsageError(
+                f"--accept: {name} cannot be accepted, for no run could begin; --preflight says "
+                "what there is and how to change it"
+            )
+
+
+def refusal(record: dict[str, Any]) -> str:
+    """Return why a finding refuses a run, and what to do, in one line."""
+    accept = f"; or accept it: --accept {record['name']}" if record["acceptable"] else ""
+    return f"{record['line']}{accept}"
 
 
 def refused(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -74,8 +92,8 @@ def report(options: Options, *, as_json: bool) -> tuple[str, int]:
     if as_json:
         import json
 
-        names = [check.name for check in CHECKS]
-        text = json.dumps({"fit": fit, "checks": names, "findings": records}, indent=1)
+        checks = [check.name for check in CHECKS]
+        text = json.dumps({"fit": fit, "checks": checks, "findings": records}, indent=1)
     else:
         text = table(records, len(CHECKS))
     return text, EXIT_COMPLETE if fit else EXIT_HOST_UNFIT
@@ -98,35 +116,46 @@ def _rows(record: dict[str, Any], wide: int) -> list[str]:
 
     severity = "accept" if record["accepted"] else record["severity"]
     first = f"{severity:<6}  {record['name']:<{wide}}  "
-    texts = [record["found"], record["meaning"], f"change it: {record['advice']}"]
-    if record["severity"] == REFUSE and not record["accepted"]:
-        texts.append(f"or accept it: --accept {record['name']}")
     indent = " " * len(first)
-    rows = [
-        row
-        for number, text in enumerate(texts)
-        for row in textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent=indent + "  " * bool(number),
-            subsequent_indent=indent + "  ",
+
+    def wrapped(text: str, more: str = "  ") -> list[str]:
+        return textwrap.wrap(
+            text, _WIDTH, initial_indent=indent + more, subsequent_indent=indent + "  "
         )
-    ]
+
+    rows = [*wrapped(record["found"], ""), *wrapped(record["meaning"])]
+    # A command stands on a line of its own, whole, however long: it is there to be copied.
+    rows += [*wrapped(f"change it: {record['advice']}"), *_commands(record["commands"])]
+    if record["undo"]:
+        rows += [*wrapped("afterwards, to undo it:"), *_commands(record["undo"])]
+    if record["severity"] == REFUSE and record["acceptable"] and not record["accepted"]:
+        rows += wrapped(f"or accept it: --accept {record['name']}")
     return [first + rows[0][len(first) :], *rows[1:]]
 
 
+def _commands(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
 def _conclusion(records: Sequence[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(record["name"] for record in refused(records)))
-    if names:
-        return f"a run is refused; at your own risk: --accept {','.join(names)}"
+    refusing = {record["name"]: record for record in refused(records)}
+    if any(not record["acceptable"] for record in refusing.values()):
+        return "a run is refused"
+    if refusing:
+        return f"a run is refused; at your own risk: --accept {','.join(refusing)}"
     warned = sum(1 for record in records if record["severity"] == WARN)
     return f"a run may begin{f', with {warned} warning(s)' if warned else ''}"
 
 
-def _record(finding: Finding, options: Options) -> dict[str, Any]:
-    """Return a finding as a dict, with whether the user has accepted it."""
-    accepted = finding.severity == REFUSE and finding.name in options.accept
-    return {**vars(finding), "accepted": accepted, "line": finding.line()}
+def _record(finding: Finding, host: Host) -> dict[str, Any]:
+    """Return a finding as a dict, with whether the user has accepted it, as the user has to act."""
+    told = replace(
+        finding,
+        commands=tuple(map(host.as_root, finding.commands)),
+        undo=tuple(map(host.as_root, finding.undo)),
+    )
+    named = finding.severity == REFUSE and finding.name in host.options.accept
+    return {**vars(told), "accepted": named and finding.acceptable, "line": told.line()}
 
 
 def _failed(check: Check, error: Exception) -> Finding:
