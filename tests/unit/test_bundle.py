@@ -332,11 +332,16 @@ def test_piped_into_a_shell_says_what_to_do(bench: Path, tmp_path: Path) -> None
     with bench.open("rb") as file:
         finished = start(["sh"], cwd=tmp_path, stdin=file)
     assert finished.returncode == 1
-    assert "copy the file" in one_line(finished.stderr)
+    assert "save the bundle as a file" in one_line(finished.stderr)
 
 
 def test_without_sha256sum_it_still_runs(bench: Path, tmp_path: Path) -> None:
-    path = python_only_path(tmp_path / "bin", wc=shutil.which("wc") or "", python3=sys.executable)
+    path = python_only_path(
+        tmp_path / "bin",
+        wc=shutil.which("wc") or "",
+        env=shutil.which("env") or "",
+        python3=sys.executable,
+    )
     assert report(start(["/bin/sh", str(bench), "x"], env={"PATH": path}))["argv"] == ["x"]
 
 
@@ -351,7 +356,7 @@ def test_without_python_it_says_so(bench: Path, tmp_path: Path, scratch: Path) -
     stub = stub.replace(b"/usr/local/bin/python3", b"/nix/local/bin/python3")
     copy = tmp_path / "bench.run"
     copy.write_bytes(stub)
-    tools = {name: shutil.which(name) or "" for name in ("wc", "dd", "sha256sum")}
+    tools = {name: shutil.which(name) or "" for name in ("env", "wc", "dd", "sha256sum")}
     path = python_only_path(tmp_path / "bin", python3=str(old), **tools)
     finished = start(
         ["/bin/sh", str(copy)], env={"PATH": path, "PAGE_ALLOC_BENCH_TMPDIR": str(scratch)}
@@ -372,7 +377,8 @@ def test_skips_a_python_that_does_not_serve(bench: Path, tmp_path: Path) -> None
 
 def test_takes_the_python_it_is_told(bench: Path, tmp_path: Path) -> None:
     path = python_only_path(
-        tmp_path / "bin", **{name: shutil.which(name) or "" for name in ("wc", "dd", "sha256sum")}
+        tmp_path / "bin",
+        **{name: shutil.which(name) or "" for name in ("env", "wc", "dd", "sha256sum")},
     )
     env = {"PATH": path, "PAGE_ALLOC_BENCH_PYTHON": sys.executable}
     assert report(start(["/bin/sh", str(bench), "x"], env=env))["argv"] == ["x"]

@@ -40,10 +40,10 @@ def traces(tmp_path: Path) -> list[Path]:
     return [tree, file, result]
 
 
-def start(traces: list[Path], then: str) -> tuple[subprocess.Popen[str], int]:
+def start(traces: list[Path], then: str, *words: str) -> tuple[subprocess.Popen[str], int]:
     """Start a runner that does what then says; return it and the PID of its watchdog."""
     runner = subprocess.Popen(
-        [sys.executable, "-c", RUNNER.format(then=then), *map(str, traces)],
+        [sys.executable, "-c", RUNNER.format(then=then), *map(str, traces), *words],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -158,3 +158,16 @@ def test_one_failure_does_not_keep_the_rest_from_being_cleaned(
     watchdog._clean([(watchdog.TREE, tree), (watchdog.FILE, tree), (watchdog.FILE, file)])
     assert [path.exists() for path in traces] == [False, False, True]
     assert len(complaints) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["x"], ["bench.run", "--iterations", "3"]])
+def test_it_shows_nothing_of_what_the_run_was_started_with(
+    words: list[str], traces: list[Path]
+) -> None:
+    """So that `pkill -9 -f bench.run` kills the run, and not what cleans up after it."""
+    runner, dog = start(traces, f"{words}; time.sleep(60)", *words)
+    assert Path(f"/proc/{dog}/cmdline").read_bytes().rstrip(b"\0") == b"pab-watchdog"
+    assert Path(f"/proc/{dog}/comm").read_text() == "pab-watchdog\n"
+    runner.kill()
+    assert eventually(lambda: gone(dog))
+    assert not traces[0].exists()

@@ -14,6 +14,9 @@ What the runner finds in its environment:
     the scratch directory, absent when none is needed. It stays if the runner sets
     ``PAGE_ALLOC_BENCH_KEEP``, having told the user so.
 
+Python is started once more, ``-I -S -B``, if it was started without: what PYTHONPATH and the like
+put before our own code is not there any more when the first of that is imported.
+
 A child process, the keeper, removes the scratch directory should this process be killed before the
 runner's own watchdog takes over: it waits for the end of a pipe of which the option
 ``-X page_alloc_bench_alive=FD[:PID]`` names the other end. Where Python is the embedded one, the
@@ -39,8 +42,8 @@ OLDEST_PYTHON = (3, 9)
 NEEDED_BYTES = 2 << 20
 # Answered from within the zip, so that they work on a host with no place to unpack to.
 WITHOUT_SCRATCH = (
-    "-h", "--help", "--version", "--list", "--check", "--info", "--extract", "--attach", "--status",
-    "--stop",
+    "-h", "-help", "--help", "--version", "--list", "--check", "--info", "--extract", "--attach",
+    "--status", "--stop",
 )  # fmt: skip
 SYSTEM_PATH = (
     "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
@@ -54,8 +57,39 @@ SITE_OPTION = "page_alloc_bench_site"
 
 
 def _fail(status: int, message: str) -> "NoReturn":
-    sys.stderr.write(f"{NAME}: {message}\n")
+    try:  # noqa: SIM105 - contextlib takes long to import
+        os.write(2, os.fsencode(f"{NAME}: {message}\n"))
+    except OSError:
+        pass  # nobody listens
     sys.exit(status)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Give closed ones of descriptors 0, 1 and 2 to /dev/null, lest a file of ours gets them."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        if descriptor > 2:
+            os.close(descriptor)
+            return
+        os.set_inheritable(descriptor, True)
+
+
+def _require_isolation(bundle: str) -> None:
+    """Start again if somebody's variables or files may have changed what is imported.
+
+    Nothing but what Python itself has loaded by then is imported before.
+    """
+    if sys.flags.isolated and sys.flags.no_site and sys.flags.dont_write_bytecode:
+        return
+    python = sys.executable or "/proc/self/exe"
+    try:
+        os.execv(python, [python, "-I", "-S", "-B", bundle, *sys.argv[1:]])  # noqa: S606
+    except OSError as error:
+        _fail(
+            NOT_FIT,
+            f"cannot start {python} again: {error.strerror}; if it is sudo that forbids it, by "
+            "NOEXEC, have it allowed",
+        )
 
 
 def _scrub_environment() -> None:
@@ -224,26 +258,38 @@ def _start_keeper() -> int:
     Returns the descriptor to tell it by; programs that replace this one inherit it.
     """
     reader, writer = os.pipe()
+    ready, say_ready = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _keep(reader)
+            _keep(reader, say_ready)
         finally:
             os._exit(0)
     os.close(reader)
+    os.close(say_ready)
+    os.read(ready, 1)
+    os.close(ready)
     os.set_inheritable(writer, True)
     sys._xoptions[ALIVE_OPTION] = f"{writer}:{pid}"
     return writer
 
 
-def _keep(reader: int) -> None:
+def _keep(reader: int, say_ready: int) -> None:
     """Be the keeper: no signal meant for the bundle reaches it, nobody waits for its streams."""
     import signal  # loaded already
 
+    _find_runner(os.path.join(os.environ["PAGE_ALLOC_BENCH_BUNDLE"], "site-packages"))
+    from page_alloc_bench.runner import title
+
+    try:  # noqa: SIM105
+        title.set_title("pab-keeper")
+    except OSError:
+        pass  # without /proc/self/mem it can be found by the bundle's words
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()
     os.chdir("/")
+    os.write(say_ready, b".")
     os.dup2(reader, 0)
     os.closerange(1, 1 << 16)
     heard = b""
@@ -263,9 +309,14 @@ def _dismiss_keeper() -> None:
         os.write(int(str(alive).partition(":")[0]), b"bye\n")
 
 
-def _run_from(site_packages: str) -> "NoReturn":
-    """Run the runner from where it lies, be that inside the zip."""
+def _find_runner(site_packages: str) -> None:
+    """Let the runner be imported from where it lies, be that inside the zip."""
     sys.path[:0] = [site_packages, os.path.join(site_packages, os.uname().machine)]
+
+
+def _run_from(site_packages: str) -> "NoReturn":
+    """Run the runner from where it lies."""
+    _find_runner(site_packages)
     from page_alloc_bench.runner.__main__ import main  # found there only
 
     sys.exit(main())
@@ -315,7 +366,9 @@ def launch() -> None:
     unpacked_to = sys._xoptions.get(SITE_OPTION)  # by unpacked.py
     if unpacked_to:
         _run_guarded(Scratch(os.environ["PAGE_ALLOC_BENCH_SCRATCH"]), str(unpacked_to))
-    bundle = os.path.dirname(os.path.abspath(__file__))
+    _occupy_standard_descriptors()
+    bundle = _own_path()
+    _require_isolation(bundle)
     _scrub_environment()
     os.environ["PAGE_ALLOC_BENCH_BUNDLE"] = bundle
     scratch = Scratch(str(sys._xoptions.get(HOME_OPTION, "")))
@@ -325,6 +378,15 @@ def launch() -> None:
         _start(bundle, scratch)
     finally:
         scratch.remove()
+
+
+def _own_path() -> str:
+    """Return where we are, by a name that stays true when descriptors have been closed."""
+    bundle = os.path.dirname(os.path.abspath(__file__))
+    if bundle.startswith(("/proc/", "/dev/")):
+        target = os.path.realpath(bundle)
+        return target if os.path.isfile(target) else bundle
+    return bundle
 
 
 def _end_by_sigint() -> None:
@@ -342,7 +404,8 @@ def _start(bundle: str, scratch: "Scratch") -> None:
     if os.path.isdir(bundle):
         _run_guarded(scratch, site_packages)
     _check_stub(bundle)
-    if sys.argv[1:] and sys.argv[1].partition("=")[0] in WITHOUT_SCRATCH:
+    words = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
+    if words and words[0].partition("=")[0] in WITHOUT_SCRATCH:
         _run_guarded(scratch, site_packages)
     _unpack(scratch)
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import time
 from collections.abc import Collection
+from contextlib import suppress
 
-from . import kernel_log, kernel_module, reap
+from . import kernel_log, kernel_module, reap, title
 from .scratch import remove_tree
 
 _RELEASE_S = 600.0  # a host that is out of memory is slow to close a session
 _GROUP_S = 0.5
+_READY_S = 10.0
 _NICKNAME = "pab-watchdog"  # TASK_COMM_LEN is 16
 _IGNORED = (
     signal.SIGHUP,
@@ -43,13 +46,18 @@ class Watchdog:
         """Fork the watchdog; it holds kept_fds open until everything is clean."""
         gc.freeze()  # or the first collection of either process would unshare most pages
         reader, self._writer = os.pipe()
+        ready, say_ready = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _guard(reader, {reader, *kept_fds})
+                _guard(reader, say_ready, {reader, *kept_fds})
             finally:
                 os._exit(1)
         os.close(reader)
+        os.close(say_ready)
+        # What ends the two of us together until then leaves nothing that is to be cleaned up.
+        select.select([ready], [], [], _READY_S)
+        os.close(ready)
 
     def expect(self, kind: str, name: str) -> bool:
         """Have name undone should this process die.
@@ -87,25 +95,21 @@ class Watchdog:
         return True
 
 
-def _guard(reader: int, kept_fds: set[int]) -> None:
+def _guard(reader: int, say_ready: int, kept_fds: set[int]) -> None:
     """Be the watchdog; does not return."""
     for signum in _IGNORED:
         signal.signal(signum, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.setsid()
     os.chdir("/")
-    _set_name()
+    with suppress(OSError):  # without /proc/self/mem it can be found by the run's words
+        title.set_title(_NICKNAME)
+    os.write(say_ready, b".")
     _leave_descriptors(kept_fds)
     expected = _listen(reader)
     if expected is not None:
         _clean(expected)
     os._exit(0)
-
-
-def _set_name() -> None:
-    """Show as pab-watchdog in ps; the oom_score_adj is the runner's own, inherited."""
-    with open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write(_NICKNAME)
 
 
 def _leave_descriptors(kept_fds: set[int]) -> None:
