@@ -99,6 +99,33 @@ def test_a_tree_without_symvers_builds_with_a_warning(
     assert result.modules[0].info.release == kernel.release
 
 
+def test_a_tree_that_has_changed_since_its_kernel_was_linked(
+    kernel: kernels.FetchedKernel, tmp_path: Path
+) -> None:
+    kdir = tmp_path / "linux"
+    shutil.copytree(kernel.kdir, kdir, symlinks=True)
+    for name in ("scripts", "tools"):
+        if (kdir / name).is_symlink():
+            (kdir / name).unlink()
+            (kdir / name).symlink_to((kernel.kdir / name).resolve())
+    source = tmp_path / "x.c"
+    source.write_text("int main(void) { return 0; }\n")
+    link = ["gcc", "-Wl,--build-id=0x0123abcd", "-o", kdir / "vmlinux", source]
+    subprocess.run(link, check=True)
+    said: list[str] = []
+    request = BuildRequest(kdir, output=tmp_path / "bench.run", python=HOST)
+    build_of = build(request, said.append).modules[0].build
+    assert build_of["build_id"] == "0123abcd"
+    assert not [line for line in said if "has changed since" in line]
+    # An option: what fixdep has put in the place of the whole configuration.
+    (kdir / "include/config/NUMA").touch()
+    build_of = build(request, said.append).modules[0].build
+    assert (build_of["build_id"], build_of["version"]) == (None, None)
+    assert build_of["config"]
+    (line,) = [line for line in said if "has changed since" in line]
+    assert "include/config/NUMA" in line
+
+
 def test_a_wrong_flag_shows_the_compilers_own_words(
     kernel: kernels.FetchedKernel, tmp_path: Path
 ) -> None:

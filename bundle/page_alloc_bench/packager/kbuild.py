@@ -129,10 +129,18 @@ def build(
             continue
         if "warning" in line.lower() and not _not_ours(line, sources):
             progress(line.replace(str(sources), "kmod"))
+    made_for = dict(tree.build)
+    changed = _changed_since_link(tree, sources)
+    if changed:
+        progress(
+            f"warning: {changed} has changed since {tree.path}/vmlinux was linked, so which build "
+            "of the kernel this module fits cannot be told; build the kernel first"
+        )
+        made_for.update(build_id=None, version=None)
     _strip(module, tools, within)
     signature = signing.sign(tree, module, signer, within) if signer else None
     data = module.read_bytes()
-    return BuiltModule(module_info.read(data), data, _config(tree.path), tree.build, signature)
+    return BuiltModule(module_info.read(data), data, _config(tree.path), made_for, signature)
 
 
 def make_command(tree: Tree, tools: Toolchain, sources: Path, jobs: int) -> list[str]:
@@ -177,6 +185,24 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
             }
         )
     return json.dumps(commands, indent=2) + "\n"
+
+
+def _changed_since_link(tree: Tree, sources: Path) -> Path | None:
+    """Return a file of the kernel that the module was made from and that is newer than vmlinux.
+
+    kbuild itself would build the kernel anew then. Options count too: each has a file under
+    include/config, whose time is that of its last change.
+    """
+    if not tree.build.get("build_id"):
+        return None
+    linked = (tree.path / "vmlinux").stat().st_mtime
+    for record in sorted(sources.glob(".*.o.cmd")):
+        dependencies = record.read_text(errors="replace").partition("\ndeps_")[2]
+        for word in re.findall(r"(?:\$\(wildcard )?([\w./+@-]+)\)?(?= \\$)", dependencies, re.M):
+            path: Path = tree.path / word
+            if sources not in path.parents and path.is_file() and path.stat().st_mtime > linked:
+                return path
+    return None
 
 
 def _not_ours(line: str, sources: Path) -> bool:
