@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.packager import bundle, files, interpreter, zipapp
+from page_alloc_bench import outputs
+from page_alloc_bench.packager import bundle, interpreter, zipapp
 from page_alloc_bench.packager.interpreter import Interpreter
 from page_alloc_bench.packager.kbuild import BuiltModule
 from page_alloc_bench.packager.module_info import ModuleInfo
@@ -77,7 +78,7 @@ def make_bundle(
     info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
     modules = [BuiltModule(info, MODULE_DATA)]
     data = bundle.assemble(modules, members, {"Kbuild": b"obj-m"}, interpreters)
-    files.write(path, data, executable=True)
+    outputs.write(path, data, executable=True)
     return path
 
 

@@ -8,9 +8,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import nullcontext
 from pathlib import Path
 
 import lab
+from page_alloc_bench import outputs
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
@@ -80,11 +82,16 @@ def main() -> int:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
     figures = []
-    for figure in measure(set(options.groups or GROUPS)):
-        figures.append(figure)
-        print(figure.line(), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps([figure.as_json() for figure in figures], indent=1))
+    try:
+        with outputs.OutputFile(options.json) if options.json else nullcontext() as stream:
+            for figure in measure(set(options.groups or GROUPS)):
+                figures.append(figure)
+                print(figure.line(), flush=True)
+            if stream:
+                text = json.dumps([figure.as_json() for figure in figures], indent=1)
+                stream.write(text.encode())
+    except outputs.OutputError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
     return 0 if all(figure.ok for figure in figures) else 1
 
 

@@ -158,7 +158,7 @@ def test_metrics_can_be_chosen() -> None:
     }
     done = call("export", "--format", "csv", FILES[0], "--metric", "colour")
     assert done.exit_code == 2
-    assert done.stderr.startswith("Error: colour: no such metric in any result. There are: ")
+    assert done.stderr.startswith("error: colour: no such metric in any result. There are: ")
     assert "idle_available_bytes, " in done.stderr
 
 

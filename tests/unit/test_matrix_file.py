@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bundle_maker import MODULE_DATA
-from page_alloc_bench import cli
-from page_alloc_bench.packager import files, kbuild, manifest, matrix, sbom
+from page_alloc_bench import cli, outputs
+from page_alloc_bench.packager import kbuild, manifest, matrix, sbom
 from page_alloc_bench.packager.build import BuildRequest, BuildResult, TreeRequest
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.module_info import ModuleInfo
@@ -112,7 +112,7 @@ def fake_build(request: BuildRequest, _: object) -> BuildResult:
         info = ModuleInfo(f"6.1-{tree.kdir.name}", "", "x86_64", "gcc", "")
         modules.append(kbuild.BuiltModule(info, MODULE_DATA))
     data = " ".join(module.info.release for module in modules).encode()
-    files.write(request.output, data, executable=True)
+    outputs.write(request.output, data, executable=True)
     if request.sbom:
         request.sbom.write_text("{}")
     return BuildResult(request.output, len(data), manifest.sha256(data), tuple(modules))

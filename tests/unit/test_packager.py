@@ -21,11 +21,10 @@ import pytest
 from click.testing import CliRunner
 
 from bundle_maker import MACHINE, RELEASE, make_bundle
-from page_alloc_bench import cli, resources
+from page_alloc_bench import cli, outputs, resources
 from page_alloc_bench.packager import (
     build,
     bundle,
-    files,
     kbuild,
     manifest,
     parallel,
@@ -527,7 +526,7 @@ def test_written_whole_with_the_mode_of_the_umask(umask: int, mode: int, tmp_pat
     target.write_text("old")
     previous = os.umask(umask)
     try:
-        files.write(target, b"new", executable=True)
+        outputs.write(target, b"new", executable=True)
     finally:
         os.umask(previous)
     assert target.read_bytes() == b"new"
@@ -580,8 +579,12 @@ def test_make_never_sees_a_scratch_directory_that_it_cannot_name(
     ("arguments", "code", "word"),
     [
         (["build", "--kdir", "/nonexistent"], 3, "no kernel tree"),
-        (["build", "--kdir", "/nonexistent", "-o", "/"], 1, "is a directory"),
-        (["build", "--kdir", "/nonexistent", "-o", "/nonexistent/x"], 1, "not a directory"),
+        (["build", "--kdir", "/nonexistent", "-o", "/"], 2, "is a directory"),
+        (
+            ["build", "--kdir", "/nonexistent", "-o", "/nonexistent/x"],
+            2,
+            "No such file or directory",
+        ),
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "-j", "0"], 2, "x>=1"),
         (["vm", "/nonexistent"], 2, "does not exist"),

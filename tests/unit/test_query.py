@@ -156,7 +156,7 @@ def test_what_duckdb_can_do_is_not_refused(tmp_path: Path) -> None:
 def test_wrong_sql_is_explained(sql: str) -> None:
     done = call(sql)
     assert done.exit_code == 2
-    assert done.stderr.startswith("Error: ")
+    assert done.stderr.startswith("error: ")
     assert done.stdout == ""
 
 
@@ -165,7 +165,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path) -> None:
     bad.write_text('{"run": {')
     done = call("SELECT 1", bad)
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"Error: {bad}: is cut short")
+    assert done.stderr.startswith(f"error: {bad}: is cut short")
     assert done.stderr.count("\n") == 1
 
 

@@ -218,7 +218,7 @@ def test_a_metric_that_is_not_there_is_one_line_with_the_right_names() -> None:
     done = call(FILE, "--metric", "idle_availible_bytes")
     assert done.exit_code == 2
     said = (
-        f"Error: {FILE}: has no metric idle_availible_bytes. Did you mean idle_available_bytes? "
+        f"error: {FILE}: has no metric idle_availible_bytes. Did you mean idle_available_bytes? "
         "There are: "
     )
     assert done.stderr.startswith(said)

@@ -2,17 +2,22 @@
 """The ``page-alloc-bench`` command: a module a subcommand, imported when it is used.
 
 Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-usage, 3 the host or the kernel tree is not fit; ``run`` and ``vm`` end as the benchmark did.
+usage, 3 the host or the kernel tree is not fit, or the output cannot be written; ``compare`` has
+verdicts, and ``run`` and ``vm`` end as the benchmark did.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 import page_alloc_bench
-from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli import ends
+from page_alloc_bench.cli.common import CONTEXT, Codes
 
 # Where each subcommand lives; a module has its command under the command's own name.
 _COMMANDS = {
@@ -26,14 +31,54 @@ _COMMANDS = {
     "export": "export",
     "query": "query",
 }
+_WHOLE = 1000
 
 
 class _Commands(click.Group):
     """Loads a subcommand's module when it is called: the libraries of one slow down no other."""
 
+    _codes = Codes()
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; alone, end the process as ``ends`` has it, and not as click does."""
+
+        def command() -> Any:
+            return super(_Commands, self).main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+
+        if not standalone_mode:
+            return command()
+        sys.exit(ends.status(command, lambda: self._codes))
+
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names in the order of the work: build, run, look at the result."""
         return list(_COMMANDS)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a command line, and keep in mind what its exit codes mean."""
+        found = super().resolve_command(context, args)
+        self._codes = getattr(found[1], "codes", Codes())
+        return found
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summary of each command whole; click cuts it at the end of the line."""
+        rows = []
+        for name in self.list_commands(context):
+            command = self.get_command(context, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(limit=_WHOLE)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         """Return the subcommand called ``name``."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -15,8 +14,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from page_alloc_bench import installation
-from page_alloc_bench.cli.common import CONTEXT, BenchCommand
+from page_alloc_bench import installation, outputs
+from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing, tree
@@ -118,10 +117,11 @@ def _build_options(function: Function) -> Function:
 @click.option(
     "-o",
     "--output",
-    type=_PATH,
+    type=OUTPUT,
+    metavar="FILE",
     show_default="bench.run",
-    help="The bundle to write. A bundle in its place is replaced at once, when all is done. With "
-    "--matrix-file, the directory of all that is written.",
+    help="The bundle to write; - is stdout. A bundle in its place is replaced at once, when all is "
+    "done. With --matrix-file, the directory of all that is written.",
 )
 @click.option(
     "--matrix-file",
@@ -132,7 +132,7 @@ def _build_options(function: Function) -> Function:
 )
 @click.option(
     "--compile-commands",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT,
     metavar="FILE",
     help="Write compile_commands.json for clangd too.",
 )
@@ -149,7 +149,7 @@ def _build_options(function: Function) -> Function:
 )
 @click.option(
     "--sbom",
-    type=_PATH,
+    type=OUTPUT,
     metavar="FILE",
     help="Write a bill of materials too: what is inside, with digests and licences (CycloneDX).",
 )
@@ -202,7 +202,10 @@ def build(
     request = packager.BuildRequest(
         **vars(first), more=tuple(more), output=output or Path("bench.run"), **options
     )
-    _print(_guarded(lambda: packager.build(request, _Reporter(quiet=quiet))))
+    made = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
+    if not quiet:
+        written = (request.output, request.sbom, request.compile_commands)
+        _print(made, err=any(map(outputs.is_stdout, written)))
 
 
 def _build_matrix(
@@ -256,8 +259,8 @@ def _signer(key: str | None, certificate: Path | None) -> signing.Signer | None:
     return signing.Signer(key, certificate)
 
 
-def _print(result: packager.BuildResult) -> None:
-    """Print what was made, for people and for programs."""
+def _print(result: packager.BuildResult, *, err: bool) -> None:
+    """Print what was made, for people and for programs; err: to stderr."""
     lines = [("path", str(result.path)), ("size", f"{result.size:,} bytes")]
     for module in result.modules:
         info, digest = module.info, manifest.sha256(module.data)
@@ -267,7 +270,7 @@ def _print(result: packager.BuildResult) -> None:
             ("module", f"{len(module.data):,} bytes, sha256 {digest}"),
         ]
     for name, value in [*lines, ("sha256", result.sha256)]:
-        click.echo(f"{name + ':':<10}{value}")
+        click.echo(f"{name + ':':<10}{value}", err=err)
 
 
 @click.command(cls=BenchCommand, context_settings=CONTEXT)
@@ -325,11 +328,7 @@ def _fetch_python(machine: str) -> Path:
 
 
 def _guarded(function: Callable[[], Value]) -> Value:
-    """Call what builds; tell what it complains of, and leave nothing behind when a signal comes."""
-    # As an exception, so that make is stopped and the scratch directory goes.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    """Call what builds; tell what it complains of."""
     try:
         return function()
     except PackagerError as error:
@@ -339,8 +338,4 @@ def _guarded(function: Callable[[], Value]) -> Value:
 
 def _explain(error: PackagerError, name: str = "") -> None:
     """Print what went wrong, where, and, below it, what to do."""
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(f"{name}: {error.message}" if name else error.message, err=True)
-    if error.advice:
-        click.secho("  try: ", bold=True, nl=False, err=True)
-        click.echo(error.advice, err=True)
+    complain(f"{name}: {error.message}" if name else error.message, error.advice)

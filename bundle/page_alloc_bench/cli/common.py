@@ -3,9 +3,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import NamedTuple
+
 import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+# A file to write, for page_alloc_bench.outputs.
+OUTPUT = click.Path(path_type=Path)
+
+
+class Codes(NamedTuple):
+    """The exit codes of a command, where others mean something else: a verdict, for example."""
+
+    failed: int = 1
+    usage: int = 2
+
+
+def complain(message: str, advice: str = "") -> None:
+    """Print what went wrong and, below it, what to do."""
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+    if advice:
+        click.secho("  try: ", bold=True, nl=False, err=True)
+        click.echo(advice, err=True)
 
 
 class BenchCommand(click.Command):

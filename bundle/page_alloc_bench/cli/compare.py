@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from page_alloc_bench import installation
+from page_alloc_bench import installation, outputs
 
-from .common import CONTEXT
+from .common import CONTEXT, OUTPUT, Codes, complain
 from .sides import SidesCommand, percent, split
 
-USAGE = 3
+_NO_VERDICT = 3
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.compare import Comparison, RefusedError
@@ -26,30 +25,10 @@ _FORMATS = ("table", "text", "markdown", "csv", "json")
 _FORMAT_OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json"}
 
 
-class _UsageError(click.UsageError):
-    exit_code = USAGE  # 2, which is click's, means that it cannot be told
-
-
 class _Command(SidesCommand):
-    """Ends with USAGE where click would with 2, be it while parsing or later."""
+    """1 and 2 are verdicts: all that goes wrong is 3."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the arguments."""
-        with _as_usage():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command."""
-        with _as_usage():
-            return super().invoke(context)
-
-
-@contextlib.contextmanager
-def _as_usage() -> Iterator[None]:
-    try:
-        yield
-    except click.UsageError as error:
-        raise _UsageError(error.format_message(), error.ctx) from error
+    codes = Codes(failed=_NO_VERDICT, usage=_NO_VERDICT)
 
 
 def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
@@ -118,9 +97,7 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
     type=click.Choice(_FORMATS),
     help="How to write it.  [default: table in a terminal; by the name of -o's FILE; text]",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it there."
-)
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write it there; - is stdout.")
 def compare(files: tuple[str, ...], form: str | None, output: Path | None, **options: Any) -> None:
     """Say whether the runs of NEW are worse than those of BASE.
 
@@ -133,18 +110,27 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
     base, new = split(files)
     if not new:
         raise click.UsageError("give the two sides as BASE... --vs NEW...")
-    comparison = _compare(base, new, **options)
     form = form or _default_format(output)
+    with outputs.OutputFile(output) if output else nullcontext() as stream:
+        comparison = _compare(base, new, **options)
+        text = _render(comparison, form)
+        if stream:
+            stream.write(outputs.encoded(text))
+        else:
+            click.echo(text, nl=False)
+    if output:
+        click.echo(comparison.sentence, err=True)
+    sys.exit(comparison.exit_code)
+
+
+def _render(comparison: Comparison, form: str) -> str:
     if form == "csv":  # it has no place for what must be known first
         from page_alloc_bench.analysis import format_words
 
         for line in (*format_words.differences(comparison), *comparison.warnings):
             click.echo(line, err=True)
     module = importlib.import_module(f"page_alloc_bench.analysis.format_{form}")
-    _write(module.render(comparison), output)
-    if output:
-        click.echo(comparison.sentence, err=True)
-    sys.exit(comparison.exit_code)
+    return str(module.render(comparison))
 
 
 def _compare(
@@ -172,29 +158,17 @@ def _explain(error: RefusedError) -> NoReturn:
     lines = [f"  {format_words.difference(item)}" for item in error.differences]
     names = " ".join(f"--allow-difference {item.name}" for item in error.differences)
     _fail(
-        "the runs differ in more than what is compared:\n"
-        + "\n".join(lines)
-        + f"\n  try: make the runs alike, or, knowing what you do: {names}"
+        "the runs differ in more than what is compared:\n" + "\n".join(lines),
+        f"make the runs alike, or, knowing what you do: {names}",
     )
 
 
-def _fail(message: str) -> NoReturn:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
-    sys.exit(USAGE)
+def _fail(message: str, advice: str = "") -> NoReturn:
+    complain(message, advice)
+    sys.exit(_NO_VERDICT)
 
 
 def _default_format(output: Path | None) -> str:
-    if output:
+    if output and not outputs.is_stdout(output):
         return _FORMAT_OF_SUFFIX.get(output.suffix, "text")
     return "table" if sys.stdout.isatty() else "text"
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        _fail(f"{output}: {error.strerror}")

@@ -4,29 +4,23 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT
-from page_alloc_bench.cli.with_results import (
-    bad_input,
-    load_runs,
-    needs,
-    new_file,
-)
+from page_alloc_bench import outputs
+from page_alloc_bench.cli.common import CONTEXT, OUTPUT
+from page_alloc_bench.cli.with_results import bad_input, load_runs, needs
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.tidy import Run
 
 _FORMATS = ("csv", "parquet", "openmetrics", "kcidb", "falba")
 _FORMAT_OF_SUFFIX = {".csv": "csv", ".parquet": "parquet", ".om": "openmetrics"}
+_STDOUT = Path("-")
 _ORIGIN = re.compile(r"[a-z0-9_]+")
 
 
@@ -41,7 +35,7 @@ _ORIGIN = re.compile(r"[a-z0-9_]+")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=OUTPUT,
     metavar="FILE",
     help="Where; for falba, the directory of the database to make or to add to.  [default: stdout]",
 )
@@ -94,13 +88,24 @@ def export(
     with needs("analysis,query" if form == "parquet" else "analysis"), bad_input():
         from page_alloc_bench.analysis import tidy
 
-        runs = tidy.select(list(load_runs(files)), metrics)
         if form == "falba":
-            _export_falba(runs, output)
-        elif form == "parquet":
-            _export_parquet(runs, output, facts)
-        else:
-            _export_text(form, runs, output, facts=facts, origin=origin, build_id=build_id)
+            directory = _falba_directory(output)
+            runs = tidy.select(list(load_runs(files)), metrics)
+            from page_alloc_bench.analysis.export import to_falba
+
+            to_falba.export(runs, directory)
+            return
+        if form == "parquet" and outputs.is_stdout(output or _STDOUT) and sys.stdout.isatty():
+            raise click.UsageError("Parquet is not for a terminal: give -o FILE")
+        with outputs.OutputFile(output or _STDOUT) as stream:
+            runs = tidy.select(list(load_runs(files)), metrics)
+            if form == "parquet":
+                from page_alloc_bench.analysis.export import to_parquet
+
+                to_parquet.export(runs, stream, facts)
+                return
+            with outputs.text_of(stream) as text:
+                _export_text(form, runs, text, facts=facts, origin=origin, build_id=build_id)
 
 
 def _check_options(
@@ -121,58 +126,29 @@ def _check_options(
 def _export_text(
     form: str,
     runs: list[Run],
-    output: Path | None,
+    stream: TextIO,
     *,
     facts: Sequence[str],
     origin: str | None,
     build_id: str | None,
 ) -> None:
-    with _text_stream(output) as stream:
-        if form == "csv":
-            from page_alloc_bench.analysis.export import to_csv
+    if form == "csv":
+        from page_alloc_bench.analysis.export import to_csv
 
-            to_csv.export(runs, stream, facts)
-        elif form == "openmetrics":
-            from page_alloc_bench.analysis.export import to_openmetrics
+        to_csv.export(runs, stream, facts)
+    elif form == "openmetrics":
+        from page_alloc_bench.analysis.export import to_openmetrics
 
-            to_openmetrics.export(runs, stream)
-        else:
-            from page_alloc_bench.analysis.export import to_kcidb
+        to_openmetrics.export(runs, stream)
+    else:
+        from page_alloc_bench.analysis.export import to_kcidb
 
-            to_kcidb.export(runs, stream, origin or to_kcidb.ORIGIN, build_id)
-
-
-def _export_parquet(runs: list[Run], output: Path | None, facts: Sequence[str]) -> None:
-    from page_alloc_bench.analysis.export import to_parquet
-
-    if output is not None:
-        with new_file(output) as path:
-            to_parquet.export(runs, path, facts)
-        return
-    if sys.stdout.isatty():
-        raise click.UsageError("Parquet is not for a terminal: give -o FILE")
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "rows.parquet"
-        to_parquet.export(runs, path, facts)
-        with path.open("rb") as stream:
-            shutil.copyfileobj(stream, sys.stdout.buffer)
+        to_kcidb.export(runs, stream, origin or to_kcidb.ORIGIN, build_id)
 
 
-def _export_falba(runs: list[Run], output: Path | None) -> None:
-    from page_alloc_bench.analysis.export import to_falba
-
-    if output is None:
+def _falba_directory(output: Path | None) -> Path:
+    if output is None or outputs.is_stdout(output):
         raise click.UsageError("falba is a directory: give -o DIRECTORY")
     if output.exists() and not output.is_dir():
         raise click.UsageError(f"{output} is no directory")
-    to_falba.export(runs, output)
-
-
-@contextmanager
-def _text_stream(output: Path | None) -> Iterator[TextIO]:
-    """Yield where text goes: a file that appears once it is whole, or stdout."""
-    if output is None:
-        yield sys.stdout
-        return
-    with new_file(output) as path, path.open("w", encoding="utf-8") as stream:
-        yield stream
+    return output

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from page_alloc_bench import installation
+from page_alloc_bench import installation, outputs
 
-from .common import CONTEXT
+from .common import CONTEXT, OUTPUT, complain
 from .sides import SidesCommand, percent, split
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ _FAILED, _BAD_INPUT = 1, 2
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The page: one file that needs no network and no script.",
+    type=OUTPUT,
+    metavar="FILE",
+    help="The page: one file that needs no network and no script; - is stdout.",
 )
 @click.option(
     "--png",
@@ -76,13 +77,10 @@ def report(
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
     base, new = _load(*split(files))
-    try:
-        if output:
-            _page(base, new, output, threshold, allow)
-        if png or svg:
-            _pictures(base, new, png, svg)
-    except OSError as error:
-        _fail(f"{error.filename or output}: {error.strerror}", _FAILED)
+    if output:
+        _page(base, new, output, threshold, allow)
+    if png or svg:
+        _pictures(base, new, png, svg)
 
 
 def _load(base: Sequence[str], new: Sequence[str]) -> tuple[Sequence[Result], Sequence[Result]]:
@@ -108,12 +106,14 @@ def _page(
     from page_alloc_bench.analysis import compare
     from page_alloc_bench.analysis import report as made
 
-    try:
-        text = made.html(base, new, threshold_percent=threshold, allow=allow)
-    except compare.CompareError as error:
-        _fail(str(error), _BAD_INPUT)
-    output.write_text(text, encoding="utf-8")
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)
+    with outputs.OutputFile(output) as stream:
+        try:
+            text = made.html(base, new, threshold_percent=threshold, allow=allow)
+        except compare.CompareError as error:
+            _fail(str(error), _BAD_INPUT)
+        page = outputs.encoded(text)
+        stream.write(page)
+    click.echo(f"{output}: {len(page) / 1e6:.1f} MB", err=True)
 
 
 def _pictures(
@@ -127,6 +127,5 @@ def _pictures(
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(message, err=True)
+    complain(message)
     sys.exit(status)

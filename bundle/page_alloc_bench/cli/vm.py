@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT, BenchCommand
+from page_alloc_bench import outputs
+from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.targets import before_boot, kernels
 from page_alloc_bench.targets import machine as machines
@@ -50,7 +51,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
 )
 @click.option(
     "--console",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUTPUT,
     metavar="FILE",
     help="Write the guest's serial console there, however the run ends.",
 )
@@ -81,7 +82,7 @@ def vm(
         before_boot.check_kernel(kernel)
         for path in (_path(output), options["console"]):
             if path is not None:
-                target.check_writable(path)
+                outputs.check(path)
         before_boot.check_memory(machine)
         machines.emulator(machine.arch)  # before a minute of downloads
         fetched = kernels.fetch(kernel)

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -65,18 +62,3 @@ def load_runs(files: Sequence[str]) -> Iterator[Run]:
 def note(text: str) -> None:
     """Say something on stderr that stops nothing."""
     click.echo(f"page-alloc-bench: {text}", err=True)
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that gets the name path once it is whole."""
-    if path.is_dir():
-        raise click.UsageError(f"{path} is a directory: give the name of a file")
-    try:
-        scratch = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
-    with scratch:
-        temporary = Path(scratch.name) / path.name
-        yield temporary
-        os.replace(temporary, path)

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from page_alloc_bench import resources, space
+from page_alloc_bench import outputs, resources, space
 from page_alloc_bench.packager import (
     bundle,
-    files,
     interpreter,
     kbuild,
     manifest,
@@ -126,8 +125,22 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
 
     Nothing is written but the output and what else the request names, each whole.
     """
-    for output in filter(None, (request.output, request.sbom, request.compile_commands)):
-        _require_writable(output)
+    try:
+        with contextlib.ExitStack() as stack:
+            return _build(request, stack, progress)
+    except outputs.OutputError as error:
+        raise PackagerError(error.message, exit_code=error.exit_code) from error
+
+
+def _build(request: BuildRequest, stack: contextlib.ExitStack, progress: Progress) -> BuildResult:
+    """Build into files that get their names, in the order given here, when stack is closed."""
+    outputs.refuse_twins((request.output, request.sbom, request.compile_commands))
+    bundle_file, sbom_file, commands_file = (
+        stack.enter_context(outputs.OutputFile(path, executable=path is request.output))
+        if path
+        else None
+        for path in (request.output, request.sbom, request.compile_commands)
+    )
     with _scratch() as scratch:
         kernels = [tree.probe(asked.kdir) for asked in request.trees]
         _refuse_twins(kernels)
@@ -140,16 +153,17 @@ def build(request: BuildRequest, progress: Progress = _no_progress) -> BuildResu
             progress(f"warning: {warning}")
         kmod = manifest.read_tree(jobs[0].sources)
         modules = _compile(request, jobs, progress)
-        if request.compile_commands:
-            _write_compile_commands(jobs[0], request.compile_commands)
+        if commands_file:
+            commands_file.write(_compile_commands(jobs[0]))
         machines = sorted({module.info.machine for module in modules})
         psutils = {machine: wheels.psutil_wheel(machine) for machine in machines}
         members = zipapp.make_members(psutils, scratch)
         pythons = _pythons(request, psutils, zipapp.programs(members), scratch, progress)
         data = bundle.assemble(modules, members, kmod, pythons)
-    if request.sbom:
-        _write_sbom(data, request.sbom)
-    files.write(request.output, data, executable=True)
+    if sbom_file:
+        sbom_file.write(_sbom(data))
+    assert bundle_file
+    bundle_file.write(data)
     return BuildResult(
         request.output, len(data), manifest.sha256(data), tuple(modules), tuple(warnings)
     )
@@ -272,16 +286,15 @@ def _python_for(machine: str, fetch: Callable[[str], Path] | None) -> interprete
     return interpreter.from_root(fetch(machine))
 
 
-def _write_compile_commands(job: _Job, path: Path) -> None:
-    text = kbuild.compile_commands(job.kernel, job.sources, resources.kmod_dir())
-    files.write(path, text.encode())
+def _compile_commands(job: _Job) -> bytes:
+    return kbuild.compile_commands(job.kernel, job.sources, resources.kmod_dir()).encode()
 
 
-def _write_sbom(data: bytes, path: Path) -> None:
+def _sbom(data: bytes) -> bytes:
     # Its library takes a quarter of a second to load.
     from page_alloc_bench.packager import sbom  # noqa: PLC0415
 
-    files.write(path, sbom.of_bundle(data).encode())
+    return sbom.of_bundle(data).encode()
 
 
 @contextlib.contextmanager
@@ -318,14 +331,3 @@ def _scratch_parent() -> str:
         f"the kernel's build cannot work in {asked}",
         "set TMPDIR to a directory that you can write to, its path of letters, digits and /.+@-_",
     )
-
-
-def _require_writable(output: Path) -> None:
-    """Find out before the compilation, not after it, that the result has no place to go."""
-    if output.is_dir():
-        raise PackagerError(f"{output} is a directory", "give a file name with -o")
-    parent = output.parent
-    if not parent.is_dir():
-        raise PackagerError(f"{parent} is not a directory", "create it, or choose another -o")
-    if not os.access(parent, os.W_OK):
-        raise PackagerError(f"{parent} is not writable", "choose another place with -o")

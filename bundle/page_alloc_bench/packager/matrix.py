@@ -25,7 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.packager import build, files, manifest, parallel
+from page_alloc_bench import outputs
+from page_alloc_bench.packager import build, manifest, parallel
 from page_alloc_bench.packager.build import BuildRequest, BuildResult, TreeRequest
 from page_alloc_bench.packager.errors import PackagerError
 
@@ -120,7 +121,10 @@ def build_all(
             for stale in filter(None, (request.output, request.sbom)):
                 stale.unlink(missing_ok=True)
         rows.append(Row(names, request.output, outcome))
-    files.write(directory / SUMS, _sums(requests, rows).encode())
+    try:
+        outputs.write(directory / SUMS, _sums(requests, rows).encode())
+    except outputs.OutputError as error:
+        raise PackagerError(error.message, exit_code=error.exit_code) from error
     return rows
 
 

@@ -8,21 +8,21 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import BinaryIO
 
+from page_alloc_bench import outputs
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
-from page_alloc_bench.targets.process import TargetError, UsageError
+from page_alloc_bench.targets.process import TargetError
 
+_STDOUT = Path("-")
 _USER = "bench"
 _REMOTE = "/home/bench/bench.run"
 _PIDFILE = "/tmp/bench.pid"  # noqa: S108 (in the guest)
@@ -63,12 +63,13 @@ def run_bundle(
     are those of Guest.
 
     A signal is passed on to the run, whose partial result is still brought back; the exit status
-    is then 128 + the signal. Raises UsageError for arguments that cannot work, TargetError when
-    the guest or the connection, not the benchmark, failed.
+    is then 128 + the signal. Raises UsageError for arguments that cannot work, OutputError for what
+    cannot be written, and TargetError when the guest or the connection, not the benchmark, failed.
     """
 
     def work() -> int:
-        with _result_file(output) as stdout:
+        outputs.refuse_twins((output or _STDOUT, console))
+        with _result_file(output or _STDOUT) as stdout, _opened(console) as log:
             guest = Guest(
                 kernel,
                 cpus,
@@ -84,7 +85,8 @@ def run_bundle(
                     note(f"the guest was ready after {guest.boot_seconds:.1f} s")
                     return _run(guest, bundle, bench_args, stdout)
             finally:
-                _save_console(guest, console)
+                if log:
+                    log.write(guest.console().encode(errors="replace"))
 
     return interruptible(work)
 
@@ -162,11 +164,6 @@ def _report_trouble(guest: Guest) -> None:
         note("the guest's kernel complained:\n" + "\n".join(lines[:10]))
 
 
-def _save_console(guest: Guest, console: Path | None) -> None:
-    if console is not None:
-        console.write_text(guest.console())
-
-
 @contextlib.contextmanager
 def _signals_raised() -> Iterator[None]:
     """Turn the signals that end a process into Interrupted, so that the guest is removed in order.
@@ -191,62 +188,27 @@ def _signals_raised() -> Iterator[None]:
             signal.signal(signum, old)
 
 
-def check_writable(path: Path) -> None:
-    """Raise UsageError where no file can be written to PATH; leaves none there."""
-    if not _is_special(path):
-        file, temporary = _open_beside(path)
-        file.close()
-        temporary.unlink()
+@contextlib.contextmanager
+def _result_file(output: Path) -> Iterator[int]:
+    """Yield the file descriptor that takes the run's stdout; see run_bundle about OUTPUT."""
+    file = outputs.OutputFile(output)
+    try:
+        yield file.stream.fileno()
+    finally:
+        if os.fstat(file.stream.fileno()).st_size:
+            file.commit()
+        else:
+            file.discard()
 
 
 @contextlib.contextmanager
-def _result_file(output: Path | None) -> Iterator[int]:
-    """Yield the file descriptor that takes the run's stdout; see run_bundle about OUTPUT."""
-    if output is None:
-        sys.stdout.flush()
-        yield sys.stdout.fileno()
+def _opened(console: Path | None) -> Iterator[BinaryIO | None]:
+    """Yield where the serial console is written, if that is asked for, however the run ends."""
+    if console is None:
+        yield None
         return
-    if _is_special(output):
-        with _opened(output) as file:
-            yield file.fileno()
-        return
-    file, temporary = _open_beside(output)
+    file = outputs.OutputFile(console)
     try:
-        with file:
-            yield file.fileno()
+        yield file.stream
     finally:
-        if temporary.stat().st_size:
-            # As open() would have made it; mkstemp's files are the owner's only.
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)
-            # Where a link points to, not the link, is what gets the result.
-            temporary.replace(os.path.realpath(output))
-        else:
-            temporary.unlink()
-
-
-def _is_special(path: Path) -> bool:
-    """Return whether PATH is there and is written to rather than replaced: a device, a pipe."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _opened(path: Path) -> IO[bytes]:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _open_beside(output: Path) -> tuple[IO[bytes], Path]:
-    """Open a new file in OUTPUT's directory, which shows before the boot that it can be written."""
-    if output.is_dir():
-        raise UsageError(f"{output} is a directory: give the name of a file")
-    path = Path(os.path.realpath(output))
-    if path.is_symlink():
-        raise UsageError(f"cannot write {output}: it is a link that leads to itself")
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from error
-    return os.fdopen(descriptor, "wb"), Path(name)
+        file.commit()

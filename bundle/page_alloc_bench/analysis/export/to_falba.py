@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from page_alloc_bench import outputs
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import Value, column
 from page_alloc_bench.analysis.results import ResultError
@@ -40,7 +41,7 @@ def export(runs: Sequence[tidy.Run], directory: Path) -> None:
     for run in runs:
         _write_result(directory, _artifacts(run))
     text = json.dumps({"parsers": parsers}, indent=4) + "\n"
-    (directory / _PARSERS).write_text(text, encoding="utf-8")
+    outputs.write(directory / _PARSERS, outputs.encoded(text))
 
 
 def _artifacts(run: tidy.Run) -> dict[str, bytes]:
@@ -117,4 +118,4 @@ def _write_result(directory: Path, artifacts: dict[str, bytes]) -> None:
     for name, content in artifacts.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        outputs.write(path, content)

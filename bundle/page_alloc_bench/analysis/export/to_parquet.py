@@ -7,8 +7,10 @@ wants Parquet is likely to want `query` too.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from typing import BinaryIO
 
 from page_alloc_bench.analysis import facts as fact_names
 from page_alloc_bench.analysis import query, tidy
@@ -16,8 +18,8 @@ from page_alloc_bench.analysis import query, tidy
 _TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR"}
 
 
-def export(runs: Sequence[tidy.Run], path: Path, facts: Sequence[str] = ()) -> None:
-    """Write a row for each value to path; facts: names of those to add to the chief ones.
+def export(runs: Sequence[tidy.Run], stream: BinaryIO, facts: Sequence[str] = ()) -> None:
+    """Write a row for each value to stream; facts: names of those to add to the chief ones.
 
     Raises ResultError for a fact that no run has.
     """
@@ -33,11 +35,15 @@ def export(runs: Sequence[tidy.Run], path: Path, facts: Sequence[str] = ()) -> N
             [(run.id, run.file, *(run.facts.get(name) for name in names)) for run in runs],
         )
         selected = ", ".join(map(_quoted, tidy.header(names)))
-        quoted = str(path).replace("'", "''")
-        connection.execute(
-            f"COPY (SELECT {selected} FROM samples JOIN about USING (run_id)) "  # noqa: S608
-            f"TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+        # DuckDB writes to a name only; this one leads to memory, and is gone however we end.
+        memory = os.memfd_create("rows.parquet")
+        with open(memory, "rb") as written:
+            connection.execute(
+                f"COPY (SELECT {selected} FROM samples JOIN about USING (run_id)) "  # noqa: S608
+                f"TO '/proc/self/fd/{memory}' "
+                "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+            )
+            shutil.copyfileobj(written, stream)
 
 
 def _quoted(name: str) -> str:

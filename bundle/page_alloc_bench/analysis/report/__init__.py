@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from page_alloc_bench import outputs
 from page_alloc_bench.analysis.results import Result
 
 from . import outcome, page, palette, pictures, sides
@@ -39,7 +40,7 @@ def save_pictures(
 ) -> list[Path]:
     """Write each picture, with its title, into the directories given; return the files.
 
-    Raises OSError.
+    Raises OSError, OutputError.
     """
     shown = sides.make(base, new)
     written = []
@@ -50,8 +51,9 @@ def save_pictures(
         figure = picture.figure(palette.LIGHT, titled=True)
         if png is not None:
             written.append(png / f"{picture.name}.png")
-            figure.savefig(written[-1], dpi=_PNG_DPI)
+            with outputs.OutputFile(written[-1]) as stream:
+                figure.savefig(stream, format="png", dpi=_PNG_DPI)
         if svg is not None:
             written.append(svg / f"{picture.name}.svg")
-            written[-1].write_bytes(vector.render(figure))
+            outputs.write(written[-1], vector.render(figure))
     return written

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How every command ends: what it says last, and its exit code.
+
+A command returns, or raises what is wrong, or sys.exit(n); all else is decided here. Output that
+cannot be written is 3, whatever the command found out: nobody was told. For a reader that went
+away, and for a signal, it is 128 + the signal, as for any program that a signal ends. What nobody
+foresaw comes with the traceback that a report of it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TextIO
+
+import click
+
+from page_alloc_bench import outputs
+from page_alloc_bench.cli.common import Codes, complain
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asks the command to end; no Exception, so that no handler of those takes it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class _Silent(outputs.Writer):
+    """Stderr, whose loss changes no exit code."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except outputs.OutputError:
+            return len(memoryview(data))
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run the command line of this process, which main takes, to its end."""
+    _own_streams()
+    _raise_signals()
+    try:
+        main()
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signum)
+
+
+def status(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
+    """Call command, say what it complains of, and return its exit code.
+
+    codes: asked when something is wrong, for those of the subcommand. Raises Interrupted.
+    """
+    try:
+        return _told(command, codes)
+    except outputs.OutputError as error:
+        with contextlib.suppress(outputs.OutputError):
+            sys.stdout.flush()
+        if error.reader_left:
+            return 128 + signal.SIGPIPE
+        complain(error.message)
+        return codes().usage if error.exit_code == outputs.WRONG else error.exit_code
+
+
+def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
+    """Call command, and see to it that all it has printed is written. Raises OutputError."""
+    code = 0
+    try:
+        returned = command()  # of --help and its like, click returns the exit code
+        code = returned if isinstance(returned, int) else 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except click.Abort:
+        raise Interrupted(signal.SIGINT) from None
+    except click.UsageError as error:
+        named = error.ctx.command_path if error.ctx else "page-alloc-bench"
+        complain(error.format_message(), f"{named} --help")
+        code = codes().usage
+    except click.ClickException as error:
+        complain(error.format_message(), getattr(error, "advice", ""))
+        code = error.exit_code
+    except OSError as error:
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        complain(f"{name}{error.strerror or error}")
+        code = codes().failed
+    except MemoryError:
+        complain("there is not enough memory for this")
+        code = codes().failed
+    except outputs.OutputError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        complain(
+            f"internal error: {type(error).__name__}: {error}", "report it, with what is above"
+        )
+        code = codes().failed
+    sys.stdout.flush()
+    return code
+
+
+def _own_streams() -> None:
+    """Make stdout and stderr what this module says of them, be they closed."""
+    closed = sys.stdout is None
+    # A file of ours must not get the number of a stream that is closed.
+    while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        continue
+    os.close(descriptor)
+    encoding = None if closed else sys.stdout.encoding
+    sys.stdout = _text(outputs.Writer(1, "stdout", closefd=False), encoding)
+    sys.stderr = _text(_Silent(2, "stderr", closefd=False), encoding, line_buffering=True)
+
+
+def _text(raw: io.FileIO, encoding: str | None, *, line_buffering: bool = False) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=encoding,
+        errors=outputs.ENCODE_ANYHOW,
+        line_buffering=line_buffering or raw.isatty(),
+    )
+
+
+def _raise_signals() -> None:
+    """Turn the signals that ask a process to end into Interrupted, but for those it ignores.
+
+    Only the first is raised; what is cleaned up after it is not cut short.
+    """
+
+    def handler(signum: int, _frame: FrameType | None) -> None:
+        for number in taken:
+            signal.signal(number, lambda *_: None)
+        raise Interrupted(signum)
+
+    taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, handler)

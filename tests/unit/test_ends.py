@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""However a command ends, its exit code says nothing that it did not find out, in one line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from page_alloc_bench.cli import main
+
+TOP = Path(__file__).parents[2]
+DATA = TOP / "tests/data/results"
+BASE, NEW = str(DATA / "init_on_alloc-1/0*.json.gz"), str(DATA / "init_on_alloc-0/0*.json.gz")
+RESULT = str(sorted((DATA / "init_on_alloc-0").glob("*.json.gz"))[0])
+PAB = [sys.executable, "-m", "page_alloc_bench"]
+# These runs show a regression, which is 1.
+COMPARE = ["compare", NEW, "--vs", BASE]
+PRINTING = {
+    "--help": ["--help"],
+    "--version": ["--version"],
+    "compare --help": ["compare", "--help"],
+    "compare": COMPARE,
+    "show": ["show", RESULT],
+    "show --json": ["show", RESULT, "--facts", "--json"],
+    "query": ["query", "SELECT * FROM facts", RESULT],
+    "query csv": ["query", "SELECT * FROM facts", RESULT, "--format", "csv"],
+    "export": ["export", "--format", "csv", RESULT],
+    "export parquet": ["export", "--format", "parquet", RESULT],
+    "kernels --list": ["kernels", "--list"],
+}
+
+
+def shell(command: list[str], redirection: str) -> tuple[int, str]:
+    """Run a command as a person does; return its own exit code, and what it says on stderr."""
+    script = f"set -o pipefail; {shlex.join(command)} {redirection}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("name", PRINTING)
+def test_output_that_cannot_be_written_is_neither_success_nor_verdict(name: str) -> None:
+    command = [*PAB, *PRINTING[name]]
+    full = "error: cannot write to stdout: No space left on device\n"
+    assert shell(command, ">/dev/full") == (3, full)
+    status, told = shell(command, ">&-")
+    assert status in (2, 3)  # where an option names it, it is known before the work
+    assert told.startswith("error: cannot write ")
+    assert told.endswith(": Bad file descriptor\n")
+    assert told.count("\n") == 1
+    # As of any program that a closed pipe ends.
+    assert shell(command, "| true") == (128 + signal.SIGPIPE, "")
+
+
+def test_a_lost_stderr_changes_no_exit_code() -> None:
+    for lost in ("2>/dev/full", "2>&-", "2> >(true)"):
+        assert shell([*PAB, "show", "/nonexistent"], lost)[0] == 2
+    assert shell([*PAB, *COMPARE, "-o", "/dev/null"], "2>/dev/full")[0] == 1
+    assert shell([*PAB, "--version"], "2>&- <&- >/dev/null")[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_any_moment_is_128_and_more_without_a_word(number: signal.Signals) -> None:
+    # From its first line on; before that it is Python that starts.
+    script = (
+        "import os, signal, sys, threading, time, page_alloc_bench.__main__ as command\n"
+        f"sys.argv = {['page-alloc-bench', *COMPARE]!r}\n"
+        "later = lambda: (time.sleep(float(os.environ['LATER'])), os.kill(os.getpid(), NUMBER))\n"
+        "threading.Thread(target=later, daemon=True).start()\n"
+        "command.main()"
+    ).replace("NUMBER", str(int(number)))
+    for later in (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "LATER": str(later)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (128 + number, ""), later
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    script = f"trap '' INT HUP; {shlex.join([*PAB, 'query', 'SELECT 1', RESULT])} & "
+    script += "sleep 0.3; kill -INT $!; kill -HUP $!; wait $!"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_a_long_query() -> None:
+    endless = "SELECT count(*) FROM range(10000000000) a, range(10000000000) b"
+    with subprocess.Popen(
+        [*PAB, "query", endless, RESULT], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 60
+        while len(os.listdir(f"/proc/{process.pid}/task")) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)  # DuckDB starts threads
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (130, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["shwo"], 2, "No such command"),
+        (["--nonsense"], 2, "No such option"),
+        (["show"], 2, "Missing argument"),
+        (["show", "/nonexistent"], 2, "/nonexistent"),
+        (["export", RESULT], 2, "give --format"),
+        (["query", "SELEKT", RESULT], 2, "Parser Error"),
+        (["report", RESULT], 2, "say what to write"),
+        (["compare", RESULT], 3, "give the two sides"),
+        (["compare", "--nonsense"], 3, "No such option"),
+        (["compare", RESULT, "--vs", "/nonexistent"], 3, "/nonexistent"),
+        (["build", "--kdir", "/nonexistent"], 3, "no kernel tree"),
+        (["vm", "/nonexistent"], 2, "does not exist"),
+        (["kernels", "9.9"], 2, "9.9"),
+    ],
+)
+def test_every_complaint_begins_alike(arguments: list[str], status: int, message: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stdout) == (status, "")
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Error: " not in done.stderr.replace("Parser Error: ", "")
+
+
+def test_a_fault_of_ours_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("page_alloc_bench.analysis.results.load_all", broken)
+    done = CliRunner().invoke(main, COMPARE)
+    assert done.exit_code == 3
+    assert "error: internal error: RuntimeError: on purpose\n" in done.stderr
+    assert "Traceback" in done.stderr  # for the report
+
+
+def test_a_disk_without_room_for_temporary_files_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    for arguments in (["build", "--kdir", str(tmp_path)], ["run", "--kdir", str(tmp_path)]):
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[0] == f"error: {tmp_path}/x: No space left on device"
+        assert "Traceback" not in done.stderr
+
+
+def test_a_character_that_the_terminal_cannot_show_stops_nothing() -> None:
+    done = subprocess.run(
+        [*PAB, "show", RESULT],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_commands_are_summed_up_whole() -> None:
+    done = CliRunner().invoke(main, ["--help"], env={"COLUMNS": "80"})
+    assert "..." not in done.stdout.partition("Commands:")[2]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """Return a directory to put first in PATH; its page-alloc-bench is this one."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    program = directory / "page-alloc-bench"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(PAB)} "$@"\n')
+    program.chmod(0o755)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("measure", "options", "status"),
+    [
+        (f"cp {BASE} $1/", ">/dev/null", 1),
+        ("exit 1", "", 125),
+        (f"cp {BASE} $1/", ">/dev/full", 255),
+        (f"cp {BASE} $1/", "| true", 255),
+        (f"cp {BASE} $1/", "--nonsense", 255),
+        ("kill -INT $$", "", 255),
+        ("exec /nonexistent", "", 255),
+    ],
+)
+def test_bisect_blames_no_commit_for_output_that_is_lost(
+    measure: str, options: str, status: int, programs: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "measure"
+    script.write_text(f"#!/bin/sh\n{measure}\n")
+    script.chmod(0o755)
+    words = shlex.join([str(TOP / "scripts/bisect"), NEW, str(script)])
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {options}; exit ${{PIPESTATUS[0]}}"],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
