@@ -176,6 +176,15 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
     ("oom-daemon", REFUSE, {"proc/77/comm": "earlyoom\n"}, ""),
     ("oom-daemon", REFUSE, {"proc/77/comm": "systemd-oomd\n"}, ""),
     (
+        "oom-daemon",
+        REFUSE,
+        {
+            "proc/77/comm": "python3\n",
+            "proc/77/cmdline": "python3\0-u\0/usr/local/sbin/nohang\0--monitor\0",
+        },
+        "",
+    ),
+    (
         "oom-policy",
         REFUSE,
         {

@@ -68,7 +68,7 @@ class OomDaemon(Check):
     def look(self, host: Host) -> Iterator[Finding]:
         """Look at the name of every process."""
         for pid in host.names("proc"):
-            name = host.read(f"proc/{pid}/comm") if pid.isdigit() else None
+            name = _program(host, pid) if pid.isdigit() else None
             if name in _DAEMONS:
                 commands, undo = systemd.stop(host, pid)
                 commands = commands or (f"kill {pid}",)
@@ -199,6 +199,16 @@ class KernelLog(Check):
                 f"the kernel's log, {kernel_log.KMSG}, cannot be read ({error.strerror})",
                 advice=kernel_log.advice(error),
             )
+
+
+def _program(host: Host, pid: str) -> str | None:
+    """Return the name of a process, or of the script that it runs if it is a Python."""
+    name = host.read(f"proc/{pid}/comm")
+    if name is None or not name.startswith("python"):
+        return name
+    words = (host.read(f"proc/{pid}/cmdline") or "").split("\0")[1:]
+    script = next((word for word in words if not word.startswith("-")), name)
+    return os.path.basename(script)
 
 
 CHECKS = (
