@@ -670,6 +670,27 @@ def test_a_daemon_is_ended_with_what_would_start_it_again(
     assert advised(make(tmp_path / "b", alone), "oom-daemon") == (["kill 77"], [])
 
 
+BY_PARAMETER = [
+    "debug-pagealloc", "page-owner", "page-poisoning", "page-table-check", "kmemleak",
+    "init-on-free", "init-on-alloc", "slub-debug",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_PARAMETER)
+def test_a_boot_parameter_that_is_advised_turns_it_off(tmp_path: Path, name: str) -> None:
+    seen = 0
+    for number, (found, _, changes, _) in enumerate(FOUND):
+        if found != name:
+            continue
+        (finding,) = verdict.look(make(tmp_path / f"{number}a", changes), FILE_CHECKS)
+        word = re.search(r"boot with (\S+=[a-z-]+)", finding.advice)
+        assert word, finding.advice
+        booted = {**changes, "proc/cmdline": f"{changes.get('proc/cmdline', '')} {word[1]}"}
+        assert look(make(tmp_path / f"{number}b", booted)) == []
+        seen += 1
+    assert seen
+
+
 @pytest.mark.parametrize(
     ("line", "typed"),
     [

@@ -34,6 +34,15 @@ class DebugOption(Check):
     severity: str = WARN
     advice: str = _ADVICE
 
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report it, with the boot parameter that turns it off; lib/kstrtox.c, kstrtobool()."""
+        found = self.found(host)
+        if found and self.parameter:
+            off = f"boot with {self.parameter}=off, or compare only with kernels that have it too"
+            yield self.finding(found, advice=off)
+        elif found:
+            yield self.finding(found)
+
     def found(self, host: Host) -> str | None:
         """Report it if it is built in and on."""
         options = host.kernel_config["options"] or {}
@@ -54,7 +63,7 @@ class SlubDebug(Check):
     name = "slub-debug"
     severity = WARN
     meaning = "the slab allocator checks and poisons its objects; page allocations grow with it"
-    advice = "boot without slab_debug= (slub_debug=)"
+    advice = "boot with slub_debug=-"  # mm/slub.c, setup_slub_debug()
 
     def found(self, host: Host) -> str | None:
         """Report it if it is on."""
@@ -206,7 +215,6 @@ CHECKS = (
         "init_on_alloc",
         "INIT_ON_ALLOC_DEFAULT_ON",
         severity=NOTE,
-        advice="boot with init_on_alloc=0 to see the allocator itself; compare like with like",
     ),
     SlubDebug(),
     UnknownConfig(),
