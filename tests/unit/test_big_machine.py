@@ -96,7 +96,7 @@ def test_the_preflight_has_nothing_to_say_of_its_size(tree: Path) -> None:
     cgroup.own.cache_clear()
     host = Host(
         options.parse([]), root=str(tree), affinity=set(range(CPUS)), euid=0,
-        release="6.1", open_log=lambda path: os.open(path, os.O_RDONLY),
+        release="6.1", inherited=dict, open_log=lambda path: os.open(path, os.O_RDONLY),
     )  # fmt: skip
     checks = [check for check in verdict.CHECKS if check not in load.CHECKS]
     assert {finding.name for finding in verdict.look(host, checks)} <= {"kernel-config"}

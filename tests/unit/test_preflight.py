@@ -132,6 +132,7 @@ def make(root: Path, changes: dict[str, str | None], arguments: str = "", **othe
         "affinity": {0, 1, 2, 3},
         "euid": 0,
         "release": "6.1",
+        "inherited": dict,  # what this process has is not the host's
         "open_log": lambda path: os.open(path, os.O_RDONLY),  # only root can make devices
         "bundle": "/root/bench.run",
         "arguments": arguments,
@@ -508,7 +509,7 @@ def test_a_check_that_fails_is_a_finding(tmp_path: Path) -> None:
 def test_every_check_has_been_seen_to_find() -> None:
     elsewhere = {
         "zswap", "cpu-affinity", "root", "module", "other-build", "kernel-log", "kernel-config",
-        "output-room", "load",
+        "output-room", "load", "capabilities", "inherited",
     }  # fmt: skip
     names = [check.name for check in verdict.CHECKS]
     assert len(set(names)) == len(names)

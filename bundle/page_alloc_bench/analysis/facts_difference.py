@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from page_alloc_bench.runner import names
+from page_alloc_bench.runner import names, oom
+from page_alloc_bench.runner.inherited import table
 
 from .results import Result
 
@@ -46,9 +47,11 @@ _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
 
 _KERNELS = ("kernel.release", "kernel.version", "kernel.build_id", "kernel.config")
 _UNKNOWN = "unknown"
+# Facts that refuse a comparison also where both sides have the same.
+_NEVER = ("incomplete", "oom_constraint")
 
 # Facts that some results have and others not: any name of these is a right one.
-_FAMILY = re.compile(r"(config|debug|vm|machine\.node[0-9]+)\.")
+_FAMILY = re.compile(r"(config|debug|inherited|vm|machine\.node[0-9]+)\.")
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,11 @@ def unknown(base: Sequence[Result], new: Sequence[Result], allow: Iterable[str])
 def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | None:
     runs = [run for side in facts for run in side]
     known = [run[name] for run in runs if name in run]
-    if len(known) < len(runs) and name.startswith(("debug.", "config.")):
+    if len(known) < len(runs) and name.startswith(("debug.", "config.", "inherited.")):
         return None  # not to be known: kernel.config_options says so once for all of them
     kind, tolerance = known[0].kind, known[0].tolerance
     values = [[run[name].value if name in run else _UNKNOWN for run in side] for side in facts]
-    bad = name == "incomplete" and any(value for side in values for value in side)
+    bad = name in _NEVER and any(value for side in values for value in side)
     if _alike(values[0] + values[1], tolerance) and not bad:
         return None
     within = not all(_alike(side, tolerance) for side in values)
@@ -169,7 +172,8 @@ def _text(value: Any) -> str:
 def _facts(result: Result) -> dict[str, _Fact]:
     run = result.run
     facts: dict[str, _Fact] = {"incomplete": _Fact("invalidating", not run["complete"])}
-    for part in (_parameters, _machine, _settings, _kernel, _tool):
+    facts["oom_constraint"] = _Fact("invalidating", _constraints(run))
+    for part in (_parameters, _inherited, _machine, _settings, _kernel, _tool):
         facts.update(part(run))
     facts["warnings"] = _Fact("other", len(run["warnings"]))
     return facts
@@ -180,6 +184,25 @@ def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
         if name not in _IDLE_PARAMETERS:
             kind: Kind = "other" if name in _OTHER_PARAMETERS else "invalidating"
             yield f"parameters.{name}", _Fact(kind, value)
+
+
+def _inherited(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    """Yield what the runs' processes had from their starters, where it is not the usual."""
+    if "inherited" not in run:
+        return
+    values = run["inherited"]["in_force"]
+    for trait in table.TRAITS:
+        value = values.get(trait.name)
+        yield (
+            f"inherited.{trait.name}",
+            _Fact(trait.weight, "usual" if trait.is_usual(value) else value),
+        )
+
+
+def _constraints(run: dict[str, Any]) -> list[str]:
+    """Return why OOM kills came where the machine as a whole still had memory."""
+    found = {iteration.get("constraint") for iteration in run["iterations"]}
+    return sorted(found - {None, "", oom.WHOLE_MACHINE})
 
 
 def _machine(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:

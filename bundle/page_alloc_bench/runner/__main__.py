@@ -71,8 +71,10 @@ def _run_verb(options: command_line.Options) -> int:
 def _run_preflight(options: command_line.Options) -> int:
     """Print what stands in the way of a run with these options; nothing is changed."""
     from .errors import RunnerError, describe
+    from .inherited import table
     from .preflight import verdict
 
+    table.reset()  # as a run does
     try:
         command_line.check_cpus(options.cpus, os.sched_getaffinity(0))
         text, code = verdict.report(options, as_json=not sys.stdout.isatty())

@@ -38,6 +38,20 @@ _FREE_TOTALS = re.compile(r"\bfree:(\d+) free_pcp:(\d+) ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
 
 
+# include/linux/oom.h: the whole machine was out of memory.
+WHOLE_MACHINE = "CONSTRAINT_NONE"
+
+
+def constraint_warnings(constraint: str) -> list[str]:
+    """Return what to say of a kill for want of memory in a part of the machine only."""
+    if constraint in ("", WHOLE_MACHINE):
+        return []
+    return [
+        f"the kernel was out of memory for this process only ({constraint}): the figure is what a "
+        "cgroup, a cpuset or a memory policy leaves, not what the machine has"
+    ]
+
+
 @dataclass(frozen=True)
 class Kill:
     """One OOM kill. pid: of the process or, with vm.oom_kill_allocating_task, of its thread.

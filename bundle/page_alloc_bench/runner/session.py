@@ -96,6 +96,7 @@ def _prepare(
     check_orders(options.alloc_orders, procfs.largest_order())
     with signals.deferred():
         claim = stack.enter_context(single.claim())
+        inherited = _settle(reporter, signals)
         findings = _preflight(options, reporter, signals)
         stack.enter_context(protect.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
@@ -125,6 +126,7 @@ def _prepare(
         out=out,
         cpus=cpus,
         findings=findings,
+        inherited=inherited,
         ktap=ktap,
         attendant=attendant,
     )
@@ -149,6 +151,28 @@ def _preflight(options: Options, reporter: Reporter, signals: Signals) -> list[d
     return findings
 
 
+def _settle(reporter: Reporter, signals: Signals) -> dict[str, Any]:
+    """Set back what the starter has given us, as far as it can be; return it, and say so.
+
+    Most have nothing to set back, and need not have in memory how to.
+    """
+    if aside.call(_is_usual, signals.let_in):
+        return {}
+    from .inherited import table
+
+    was = table.settle()
+    if was:
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in was.items())
+        reporter.hint(f"set back for this run, as it would change the figures: {told}")
+    return was
+
+
+def _is_usual() -> bool:
+    from .inherited import table
+
+    return table.is_usual()
+
+
 def _examine(options: Options) -> tuple[list[dict[str, Any]], list[str]]:
     """Return what is found, and of it what refuses a run, in words."""
     from .preflight import verdict
@@ -171,6 +195,7 @@ class Session:
         out: output.Output,
         cpus: list[int],
         findings: list[dict[str, Any]],
+        inherited: dict[str, Any],
         ktap: Ktap | None,
         attendant: Attendant | None,
     ) -> None:
@@ -182,6 +207,7 @@ class Session:
         self._out = out
         self._cpus = cpus
         self._findings = findings
+        self._inherited = inherited
         self._ktap = ktap
         self._attendant = attendant
         self._document: Document | None = None
@@ -326,6 +352,7 @@ class Session:
                 "tool_version": __version__,
                 "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 **facts,
+                "inherited": {"in_force": facts["inherited"], "reset": self._inherited},
                 "cpus": self._cpus,
                 "seed": self._options.seed,
                 "parameters": _parameters(self._options),
@@ -402,6 +429,7 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
     built: the entry of the module, if it was compiled here; the manifest gets it too.
     """
     from . import archive, facts
+    from .inherited import table
 
     bundle = archive.open_archive()
     manifest = bundle.manifest()
@@ -412,6 +440,7 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
         "python": facts.python(),
         "kernel": facts.kernel(built or _entry(bundle)),
         "machine": facts.machine(cpus),
+        "inherited": table.look(),
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from . import agreement, findlimit, latencies, plan, procfs, resolution, sampling, stall
+from . import agreement, findlimit, latencies, oom, plan, procfs, resolution, sampling, stall
 from .accounts import Accounts, difference, entries
 from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
 from .errors import RunnerError
@@ -182,7 +182,7 @@ class Workload:
                 "warnings": list(limit.warnings),
             }
         )
-        for warning in limit.warnings:
+        for warning in (*limit.warnings, *oom.constraint_warnings(limit.constraint)):
             self._warn(f"{phase} at order {order}, iteration {number}: {warning}")
 
     def _record_held(self, number: int) -> int | None:

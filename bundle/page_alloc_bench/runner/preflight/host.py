@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from page_alloc_bench.runner import archive, build_identity, facts, kernel_log, output, procfs
+from page_alloc_bench.runner.inherited import table
 from page_alloc_bench.runner.options import Options
 
 _COMMAND_S = 10.0
@@ -68,6 +69,7 @@ class Host:
     version: str = field(default_factory=lambda: os.uname().version)
     module: Module = field(default_factory=Module)
     open_log: Callable[[str], int] = open_log
+    inherited: Callable[[], dict[str, Any]] = table.look
     bundle: str = field(default_factory=own_bundle)
     arguments: str = field(default_factory=own_arguments)
     by_sudo: bool = field(default_factory=lambda: "SUDO_UID" in os.environ)

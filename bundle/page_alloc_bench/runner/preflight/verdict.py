@@ -12,13 +12,14 @@ from page_alloc_bench.runner import archive, build_identity, names, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.options import Options
 
-from . import confinement, killing, layout, load, loading, panics, swapping, timing
+from . import confinement, inheritance, killing, layout, load, loading, panics, swapping, timing
 from .check import REFUSE, SEVERITIES, WARN, Check, Finding
 from .host import Host, Module
 
 CHECKS: tuple[Check, ...] = (
     *loading.CHECKS,
     *confinement.CHECKS,
+    *inheritance.CHECKS,
     *killing.CHECKS,
     *panics.CHECKS,
     *layout.CHECKS,
