@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 
@@ -41,9 +42,12 @@ def _prepare(row: matrix.Kernel, *, refresh: bool) -> bool:
     try:
         if row.build_root:
             build_root.ensure()
-        fetched = matrix.fetch(row, refresh=refresh)
-        if row.root:
-            root.image(row.root)
+        # One waits for the network while the other unpacks.
+        with ThreadPoolExecutor() as pool:
+            image = pool.submit(root.image, row.root) if row.root else None
+            fetched = matrix.fetch(row, refresh=refresh)
+            if image:
+                image.result()
     except TargetError as error:
         click.echo(f"{row.name}: {error}", err=True)
         return False

@@ -20,7 +20,7 @@ from page_alloc_bench.targets.process import TargetError
 
 _BUILD_ARCH = "amd64"
 # While it is fetched: the lists of a suite or two, the packages, and what is in them.
-_CLOUD_ROOM, _ROOM = Room(600, 20_000), Room(1100, 30_000)
+_CLOUD_ROOM, _ROOM = Room(400, 20_000), Room(800, 30_000)
 _PARTS = re.compile(r"linux-(image|binary|modules|base|headers|kbuild)-.")
 
 

@@ -20,7 +20,7 @@ from page_alloc_bench.targets.keys import Keys, get_keys
 from page_alloc_bench.targets.process import TargetError
 
 INIT = "/usr/local/sbin/guest-init"
-_ROOM = Room(900, 15_000)  # an archive, unpacked, and the image
+_ROOM = Room(700, 12_000)  # an archive, unpacked, and the image
 HOSTNAME = "page-alloc-bench"
 READY = "guest: ready for ssh"  # what the root's init says on the console
 
