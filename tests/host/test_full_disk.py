@@ -190,3 +190,15 @@ def test_a_small_scratch_directory_is_told_before_it_is_filled(
     assert re.search(why, done.stderr), done.stderr
     assert "set TMPDIR" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options", ["size=8m", "size=4g,nr_inodes=10"])
+def test_a_guest_is_not_booted_where_it_has_no_room(tmp_path: Path, options: str) -> None:
+    disk = tmp_path / "scratch"
+    code = (
+        "from page_alloc_bench.targets.qemu import Qemu\n"
+        "from page_alloc_bench.targets.process import TargetError\n"
+        "try:\n    Qemu()\nexcept TargetError as error:\n    print(error)\n"
+    )
+    done = on_disk(disk, options, f'TMPDIR={disk} $python -c "{code}"; ls -A {disk}')
+    assert re.fullmatch(r"a guest needs .*: make room there, or set TMPDIR .*\n", done.stdout)

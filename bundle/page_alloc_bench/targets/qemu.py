@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from page_alloc_bench import space
+from page_alloc_bench.space import Room
 from page_alloc_bench.targets import keeper
 from page_alloc_bench.targets.process import TargetError, describe, tail
+
+_ROOM = Room(64, 20)
+_ELSEWHERE = "set TMPDIR to a directory that has room"
 
 
 class Qemu:
@@ -83,6 +89,19 @@ class Qemu:
 
 
 def _make_scratch() -> Path:
-    """Return a new directory whose path leaves room for the name of a socket (108 bytes)."""
-    parent = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent if len(parent) < 60 else "/tmp"))  # noqa: S108
+    """Return a new directory whose path leaves room for the name of a socket (108 bytes).
+
+    Raises TargetError where there is no room for what QEMU writes: a guest whose disk cannot be
+    written to stands still.
+    """
+    try:
+        parent = Path(tempfile.gettempdir())
+        parent = parent if len(str(parent)) < 60 else Path("/tmp")  # noqa: S108
+        # Where QEMU keeps what the guest changes of its root.
+        for place in (parent, Path(os.environ.get("TMPDIR") or "/var/tmp")):  # noqa: S108
+            lacking = space.shortage(place, _ROOM)
+            if lacking:
+                raise TargetError(f"a guest {lacking}: make room there, or {_ELSEWHERE}")
+        return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent))
+    except OSError as error:
+        raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
