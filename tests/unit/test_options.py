@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -191,7 +192,22 @@ def test_help_names_every_option_and_every_exit_code(capsys: pytest.CaptureFixtu
         assert f"--{name.replace('_', '-')}" in text
     for code in ("0", "1", "2", "3", "124", "128+n"):
         assert f"\n  {code:<7}" in text
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [40, 57, 66, 80, 200])
+def test_help_fits_the_terminal_and_says_the_same(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--help"])
+    said = "".join(capsys.readouterr().out.split())
+    monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((width, 24)))
+    with pytest.raises(SystemExit):
+        options.parse(["--help"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= min(width, 80)
+    assert "".join(text.split()) == said
 
 
 def cpu_time(arguments: list[str]) -> float:

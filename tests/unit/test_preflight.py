@@ -792,3 +792,21 @@ def test_the_readme_lists_every_check() -> None:
     text = README.read_text()
     for check in verdict.CHECKS:
         assert f"| `{check.name}` | {check.severity}" in text, check.name
+
+
+@pytest.mark.parametrize("width", [40, 55, 66, 80])
+def test_the_table_fits_the_terminal_and_cuts_no_word(tmp_path: Path, width: int) -> None:
+    changes = {CLOCK: "hpet", **SWAP_FILE, f"{CPU}/isolated": "2-3"}
+    host = make(tmp_path, changes, "--cpus 0,1")
+    records = [
+        {**vars(finding), "accepted": False, "line": finding.line()}
+        for finding in verdict.look(host, FILE_CHECKS)
+    ]
+    assert len(records) >= 3
+    text = verdict.table(records, 50, width)
+    longest = max((len(word) for word in text.split()), default=0)
+    assert max(map(len, text.splitlines())) <= max(width, longest + 6)
+    told = " ".join(text.split())
+    for record in records:
+        for part in ("name", "found", "meaning", "advice"):
+            assert record[part] in told

@@ -132,14 +132,14 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
     document = _document(result)
     run = document.run
     if not run["complete"]:
-        yield from (Line(text, "alarm") for text in summary.not_complete(run))
-    yield from (Line(text, "warning") for text in summary.warnings(run["warnings"]))
+        yield from (Line(text, "alarm") for text in summary.not_complete(run, width))
+    yield from (Line(text, "warning") for text in summary.warnings(run["warnings"], width))
     started = run.get("started_at", "an unknown time")
     yield Line(str(result.path))
     yield Line(f"started {started}, page-alloc-bench {run['tool_version']}")
-    yield from (Line(text, "heading") for text in summary.heading(run) if text)
+    yield from (Line(text, "heading") for text in summary.heading(run, width) if text)
     for order in summary.orders(document):
-        first, *rest = summary.of_order(document, order)
+        first, *rest = summary.of_order(document, order, width)
         yield Line("")
         yield Line(first, "heading")
         yield from (Line(text) for text in rest)

@@ -259,6 +259,7 @@ class Ktap:
                 texts = [
                     f"{figure} {value:.12g}" if hidden is None else f"{figure} {hidden.text(value)}"
                     for figure, value in figures.items()
+                    if summary.holds(figure, stats.samples)
                 ]
                 level.diagnostic(
                     f"{key(name, self._order)}: {stats.samples} samples, {', '.join(texts)}"

@@ -8,7 +8,7 @@ import re
 
 from page_alloc_bench import __version__
 
-from . import procfs
+from . import columns, procfs
 from .errors import EXIT_USAGE, UsageError
 
 PROGRAM = "page-alloc-bench"
@@ -38,7 +38,7 @@ _DEFAULT_HELD = 1000
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE
 
 _DESCRIPTION = """\
-Measure the page allocator of the running kernel: how much memory a process can get, how fast
+Measure the page allocator of the running kernel: how much memory a process can get, how fast \
 pages are allocated and freed, and how much memory is lost while an antagonist does so.
 
 For each order, the run does this, idle for all orders first:
@@ -48,24 +48,24 @@ Latencies and counts come from the antagonist."""
 
 _EPILOG = """\
 what it does to the host:
-  It loads a kernel module, which taints the kernel, drives the host out of memory on purpose
-  again and again, and keeps every chosen CPU busy. The OOM killer is steered at the benchmark's
-  own child, but caches are dropped and other programs will stall. Do not run it on a host
-  that others need. At the end, however it comes (Ctrl-C, kill -9 and a dropped connection too), the
-  workers stop, their pages go back, the module is unloaded and nothing stays on disk.
+  It loads a kernel module, which taints the kernel, drives the host out of memory on purpose \
+again and again, and keeps every chosen CPU busy. The OOM killer is steered at the benchmark's \
+own child, but caches are dropped and other programs will stall. Do not run it on a host \
+that others need. At the end, however it comes (Ctrl-C, kill -9 and a dropped connection too), the \
+workers stop, their pages go back, the module is unloaded and nothing stays on disk.
 
 a connection that may drop:
-  --detach does all that can be refused, starts the run in a session of its own, says how to come
-  back, and returns. --attach shows what the run has said and says, delivers its result as the run
-  itself would have, and ends with its exit code; ending --attach does not end the run. Output and
-  result are kept in memory, in /run/page-alloc-bench, which is root's alone and goes when they
-  have been fetched. --stop also ends a run that is not detached.
+  --detach does all that can be refused, starts the run in a session of its own, says how to come \
+back, and returns. --attach shows what the run has said and says, delivers its result as the run \
+itself would have, and ends with its exit code; ending --attach does not end the run. Output and \
+result are kept in memory, in /run/page-alloc-bench, which is root's alone and goes when they \
+have been fetched. --stop also ends a run that is not detached.
 
 output:
-  The result is one JSON object, described by result.schema.json. It goes to --output-path, or
-  to stdout, or into a file in the current directory where stdout is a terminal. Progress and the
-  summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for each phase of
-  each order.
+  The result is one JSON object, described by result.schema.json. It goes to --output-path, or \
+to stdout, or into a file in the current directory where stdout is a terminal. Progress and the \
+summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for each phase of \
+each order.
 
 exit codes:
   0      complete
@@ -75,8 +75,8 @@ exit codes:
   124    --timeout-s is over; what was measured so far is written
   128+n  stopped by signal n, so 130 by Ctrl-C; what was measured so far is written
   137    by --attach: the run was killed; nothing is written
-  --status has its own: 0 running, 10 ended and 11 killed, both not fetched yet; 12, by --attach and
-  --stop too, there is nothing.
+  --status has its own: 0 running, 10 ended and 11 killed, both not fetched yet; 12, by --attach \
+and --stop too, there is nothing.
 
 examples:
   sudo ./bench.run --output-path result.json
@@ -134,6 +134,18 @@ class Options(argparse.Namespace):
         return None
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Fits the help into the terminal's columns."""
+
+    def __init__(self, prog: str) -> None:
+        width = columns.of(1)
+        super().__init__(prog, max_help_position=24 if width > 60 else 8, width=width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        del indent
+        return columns.fill(text, width)
+
+
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser that complains in one line."""
 
@@ -180,7 +192,7 @@ def _parser() -> _Parser:
         usage="bench.run [OPTION]...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
         add_help=False,
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from . import columns
 from .errors import NobodyListens
 from .options import PROGRAM
 
@@ -43,6 +44,7 @@ class Reporter:
         self._line_shown = False
         self._updated = 0.0
         self._start = time.monotonic()
+        self.told: list[str] = []  # warnings
         self._phase = ""
         self._tell = tell
         self._streams = _Streams(stderr=not quiet and tell is None)
@@ -97,20 +99,21 @@ class Reporter:
     def note(self, text: str) -> None:
         """Say what matters to somebody who asked for more."""
         if self._verbose:
-            self._print(f"{PROGRAM}: {text}")
+            self._message(f"{PROGRAM}: {text}")
 
     def hint(self, text: str) -> None:
         """Say something useful that is no problem."""
         if not self._quiet:
-            self._print(f"{PROGRAM}: {text}")
+            self._message(f"{PROGRAM}: {text}")
 
     def warning(self, text: str) -> None:
         """Say what makes the result or the host less than it should be."""
-        self._print(f"{PROGRAM}: warning: {text}")
+        self.told.append(text)
+        self._message(f"{PROGRAM}: warning: {text}")
 
     def error(self, text: str) -> None:
         """Say why the run did not succeed."""
-        self._print(f"{PROGRAM}: error: {text}")
+        self._message(f"{PROGRAM}: error: {text}")
 
     def table(self, text: str) -> None:
         """Print the summary."""
@@ -139,6 +142,10 @@ class Reporter:
         line = f"{self._elapsed()} {text}"
         self._write(_ERASE_LINE + line[: _columns() - 1])
         self._line_shown = True
+
+    def _message(self, text: str) -> None:
+        """Print a message: in one line, which is easy to search for, where there is no terminal."""
+        self._print("\n".join(columns.wrap(text, columns.of(2), "  ")) if self._terminal else text)
 
     def _print(self, text: str) -> None:
         erase = _ERASE_LINE if self._line_shown else ""

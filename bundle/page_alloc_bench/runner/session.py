@@ -11,7 +11,7 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import aside, kernel_module, output, preflight, procfs, protect, single, watchdog
+from . import aside, columns, kernel_module, output, preflight, procfs, protect, single, watchdog
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -411,7 +411,8 @@ class Session:
         if not self._options.quiet:
             from . import summary
 
-            self._reporter.table(summary.render(document))
+            width = columns.of(2, summary.WIDTH)
+            self._reporter.table(summary.render(document, width, self._reporter.told))
         if self._out.kept_as:
             self._reporter.hint(f"the result is in {self._out.kept_as}")
         elif not self._out.wanted and self._options.output_path is None:

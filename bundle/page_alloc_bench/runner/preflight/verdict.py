@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from page_alloc_bench.runner import archive, build_identity, names, target_build
+from page_alloc_bench.runner import archive, build_identity, columns, names, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.options import Options
 
@@ -29,7 +29,7 @@ CHECKS: tuple[Check, ...] = (
 )
 # Linux ends every signed module with this: include/linux/module_signature.h.
 _SIGNATURE = b"~Module signature appended~\n"
-_WIDTH = 100
+_ROOM = 30  # columns for the text of a finding; with less beside its name it goes below
 
 
 def look(host: Host, checks: Sequence[Check] = CHECKS) -> list[Finding]:
@@ -96,42 +96,43 @@ def report(options: Options, *, as_json: bool) -> tuple[str, int]:
         checks = [check.name for check in CHECKS]
         text = json.dumps({"fit": fit, "checks": checks, "findings": records}, indent=1)
     else:
-        text = table(records, len(CHECKS))
+        text = table(records, len(CHECKS), columns.of(1))
     return text, EXIT_COMPLETE if fit else EXIT_HOST_UNFIT
 
 
-def table(records: Sequence[dict[str, Any]], checks: int) -> str:
-    """Return the findings as a table, and what follows from them."""
+def table(records: Sequence[dict[str, Any]], checks: int, width: int = columns.USUAL) -> str:
+    """Return the findings as a table so many columns wide, and what follows from them."""
     wide = max((len(record["name"]) for record in records), default=0)
     lines: list[str] = []
     for record in records:
-        lines += _rows(record, wide)
+        lines += _rows(record, wide, width)
     silent = checks - len({record["name"] for record in records})
-    lines += [f"{silent} of {checks} checks found nothing", _conclusion(records)]
+    lines.append(f"{silent} of {checks} checks found nothing")
+    lines += columns.wrap(_conclusion(records), width, "  ")
     return "\n".join(lines)
 
 
-def _rows(record: dict[str, Any], wide: int) -> list[str]:
+def _rows(record: dict[str, Any], wide: int, width: int) -> list[str]:
     """Return the lines about one finding."""
-    import textwrap
-
     severity = "accept" if record["accepted"] else record["severity"]
     first = f"{severity:<6}  {record['name']:<{wide}}  "
-    indent = " " * len(first)
+    advice = f"change it: {record['advice']}"
+    texts = (record["found"], record["meaning"], advice)
+    longest = max(len(word) for text in texts for word in text.split())
+    below = width - len(first) < max(_ROOM, longest + 4)
+    indent = "  " if below else " " * len(first)
 
     def wrapped(text: str, more: str = "  ") -> list[str]:
-        return textwrap.wrap(
-            text, _WIDTH, initial_indent=indent + more, subsequent_indent=indent + "  "
-        )
+        return columns.wrap(text, width, indent + "  ", first=indent + more)
 
     rows = [*wrapped(record["found"], ""), *wrapped(record["meaning"])]
     # A command stands on a line of its own, whole, however long: it is there to be copied.
-    rows += [*wrapped(f"change it: {record['advice']}"), *_commands(record["commands"])]
+    rows += [*wrapped(advice), *_commands(record["commands"])]
     if record["undo"]:
         rows += [*wrapped("afterwards, to undo it:"), *_commands(record["undo"])]
     if record["severity"] == REFUSE and record["acceptable"] and not record["accepted"]:
         rows += wrapped(f"or accept it: --accept {record['name']}")
-    return [first + rows[0][len(first) :], *rows[1:]]
+    return [first.rstrip(), *rows] if below else [first + rows[0][len(first) :], *rows[1:]]
 
 
 def _commands(lines: Iterable[str]) -> list[str]:
