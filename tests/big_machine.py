@@ -149,7 +149,7 @@ class _Quiet:
     """A reporter that nobody listens to."""
 
     def __getattr__(self, _name: str) -> Any:
-        return lambda *_arguments: None
+        return lambda *_arguments, **_named: None
 
 
 class _Signals:

@@ -182,7 +182,7 @@ class Run:
         if phase == "steady_wait":
             self._starve_a_worker(order)
         line = {"writing": "results"}.get(phase, phase.replace("_", " "))
-        self.await_line(f"order {order}, {line}\n")
+        self.await_line(f"order {order}, {line} (")
         if phase == "writing":
             if self.request["output"]:
                 return  # a file takes it at once: what is to be in its way has to be there before
@@ -213,9 +213,9 @@ class Run:
         """Leave a worker no time at all, from findlimit's end on: steady state does not come."""
         first, last = self.request["orders"][0], self.request["orders"][-1]
         if order != first:
-            self.await_line(f"order {order}, configure\n")
+            self.await_line(f"order {order}, configure (")
         else:
-            self.await_line(f"order {last}, idle\n")
+            self.await_line(f"order {last}, idle (")
             if ["idle", last] not in self.request["moments"]:
                 self._await(lambda: named("pab-findlimit"))
         _spare_the_kernel()

@@ -163,7 +163,7 @@ def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     read = document(done.stdout)
     assert read["run"]["complete"] is True
     assert len(read["antagonized_available_bytes_order4"]) == 12
-    for line in ("order 4, idle, iteration 1 of 12", "allocations/s per CPU"):
+    for line in ("order 4, idle, iteration 12 of 12", "allocations/s per CPU"):
         assert line in done.stderr
     assert status(clean)["state"] == "none"
 

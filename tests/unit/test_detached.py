@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -31,9 +32,10 @@ SOURCES = Path(kept.__file__).parents[3]
 PROGRAM = """
 import os, sys, time
 sys.path.insert(0, {sources!r})
-from page_alloc_bench.runner import output, session, single, watchdog
+from page_alloc_bench.runner import output, session, single, watchdog, whereabouts
 from page_alloc_bench.runner.detached import kept
 from page_alloc_bench.runner.errors import HostUnfitError, Stop
+from page_alloc_bench.runner.estimate import Forecast
 from page_alloc_bench.runner.progress import Reporter
 
 kept._PARENTS = ({parent!r},)
@@ -43,7 +45,12 @@ single.LISTED_AS = "@pab-test-" + {name!r}
 FAKE = os.environ.get("FAKE", "")
 
 def run(options, signals, scratch, attendant=None):
-    reporter = Reporter(quiet=options.quiet, tell=attendant.tell if attendant else None)
+    tell = attendant.tell if attendant else whereabouts.publish(options.output_path)
+    reporter = Reporter(quiet=options.quiet, tell=tell, unread=attendant is not None)
+    if FAKE == "forecast":
+        probed = {{"bytes_per_second": 1 << 30, "first_bytes_per_second": 1 << 30}}
+        reporter.expect(Forecast(options, {{
+            "estimated_s": 40.0, "probe": probed, "fill_bytes": 1 << 30, "cold": False}}))
     reporter.warning("found by the preflight")
     while FAKE == "slow" and not os.path.exists({parent!r} + "/begin"):
         time.sleep(0.02)
@@ -59,7 +66,7 @@ def run(options, signals, scratch, attendant=None):
     code, out = 0, output.open_output(options.output_path, lambda _: None)
     if attendant:
         attendant.begun()
-    reporter.phase("order 0, idle")
+    reporter.phase("order 0, idle", "idle", 0)
     reporter.finished(", iteration 1 of 2: 1 GiB")
     try:
         while not os.path.exists({parent!r} + "/go"):
@@ -119,6 +126,16 @@ class Host:
         assert done.stderr == ""
         told: dict[str, Any] = json.loads(done.stdout)
         return told
+
+    def told_to_a_person(self) -> list[str]:
+        """Return the lines that --status has for a terminal."""
+        leader, follower = pty.openpty()
+        process = self.start("--status", stdout=follower)
+        os.close(follower)
+        process.wait(20)
+        text = os.read(leader, 4096).decode()
+        os.close(leader)
+        return text.splitlines()
 
     def go(self) -> None:
         (self.parent / "go").touch()
@@ -398,6 +415,41 @@ def test_stop_ends_an_ordinary_run(host: Host) -> None:
     assert stopper.wait(20) == 0
 
 
+@pytest.mark.parametrize("detached", [True, False])
+def test_status_tells_how_far_any_run_is_and_how_long_it_takes(host: Host, detached: bool) -> None:
+    words = ["--iterations", "2", "--output-path", str(host.parent / "result.json")]
+    if detached:
+        host.detach(*words, fake="forecast")
+    else:
+        ordinary = host.start(*words, fake="forecast")
+        assert eventually(lambda: bool(host.status().get("progress")))
+        assert not host.kept.exists()
+    told = host.status()
+    assert (told["state"], told["detached"]) == ("running", detached)
+    assert (told["phase"], told["progress"]) == ("order 0, idle", "iteration 1 of 2: 1 GiB")
+    assert (told["phase_number"], told["phases"]) == (2, 12)
+    assert told["left_s"] >= 0
+    assert told["elapsed_s"] >= 0
+    assert (told["exit_code"], told["result_written"]) == (None, False)
+    assert told["result"] == str(host.parent / "result.json")
+    lines = host.told_to_a_person()
+    assert ("not a detached run" in lines[0]) != detached
+    assert lines[1] == "order 0, idle, iteration 1 of 2: 1 GiB"
+    assert re.fullmatch(r"phase 2 of 12, about \d+ s left", lines[2])
+    host.go()
+    if not detached:
+        assert ordinary.wait(20) == 0
+        assert host.status()["state"] == "none"
+
+
+def test_status_of_an_ordinary_run_that_was_killed_knows_no_more_of_it(host: Host) -> None:
+    ordinary = host.start(stdout=subprocess.DEVNULL)
+    assert eventually(lambda: bool(host.status().get("phase")))
+    ordinary.kill()
+    ordinary.wait()
+    assert eventually(lambda: host.status()["state"] == "none")
+
+
 def test_of_a_killed_one_there_are_the_words_and_137(host: Host) -> None:
     os.kill(host.detach(), signal.SIGKILL)
     assert eventually(lambda: host.run("--status").returncode == 11)
@@ -419,22 +471,15 @@ def test_where_there_is_nothing_they_say_so(host: Host) -> None:
 
 
 def test_status_is_text_on_a_terminal(host: Host) -> None:
-    def told() -> list[str]:
-        leader, follower = pty.openpty()
-        process = host.start("--status", stdout=follower)
-        os.close(follower)
-        process.wait(20)
-        text = os.read(leader, 4096).decode()
-        os.close(leader)
-        return text.splitlines()
-
-    assert told() == ["there is no run on this host, nor a result of one to be fetched"]
+    assert host.told_to_a_person() == [
+        "there is no run on this host, nor a result of one to be fetched"
+    ]
     pid = host.detach()
-    first, second = told()
+    first, second = host.told_to_a_person()
     assert first.startswith(f"running: PID {pid}, began at 20")
     assert second == "order 0, idle, iteration 1 of 2: 1 GiB"
     host.end()
-    first, second, _ = told()
+    first, second, _ = host.told_to_a_person()
     assert first.startswith(f"ended: PID {pid}, began at 20")
     assert second == "exit code 0, in: order 0, idle, iteration 1 of 2: 1 GiB"
 

@@ -47,6 +47,22 @@ def meminfo(total: int = 16, available: float = 15, commit: int = 100) -> str:
     )
 
 
+ESTIMATE = {
+    "estimated_s": 40.0,
+    "actual_s": None,
+    "fills": 20,
+    "fill_bytes": 1 << 30,
+    "swap_bytes": 0,
+    "cold": False,
+    "probe": {
+        "bytes": 30 << 20,
+        "fills": 5,
+        "duration_s": 1.0,
+        "first_bytes_per_second": 1 << 30,
+        "bytes_per_second": 1 << 30,
+    },
+    "reason": None,
+}
 # A host that there is nothing to say about.
 GOOD = {
     "proc/meminfo": meminfo(),
@@ -509,7 +525,7 @@ def test_a_check_that_fails_is_a_finding(tmp_path: Path) -> None:
 def test_every_check_has_been_seen_to_find() -> None:
     elsewhere = {
         "zswap", "cpu-affinity", "root", "module", "other-build", "kernel-log", "kernel-config",
-        "output-room", "load", "capabilities", "inherited",
+        "output-room", "load", "timeout", "capabilities", "inherited",
     }  # fmt: skip
     names = [check.name for check in verdict.CHECKS]
     assert len(set(names)) == len(names)
@@ -730,15 +746,39 @@ def test_a_run_says_what_was_found_or_what_refuses_it(monkeypatch: pytest.Monkey
         finding("d", WARN),
         finding("e", NOTE),
     ]
-    monkeypatch.setattr(session, "_examine", lambda _options: (findings, refusals()))
+    monkeypatch.setattr(session, "_examine", lambda _options: (findings, refusals(), ESTIMATE))
     said = Said()
     with pytest.raises(HostUnfitError, match=r"^c$"):
         session._preflight(options.parse([]), said, Signals())  # type: ignore[arg-type]
     assert said.lines == [("error", "a")]
     said.lines.clear()
     del findings[2], findings[0]
-    assert session._preflight(options.parse([]), said, Signals()) == findings  # type: ignore[arg-type]
-    assert said.lines == [("warning", "B"), ("warning", "D"), ("note", "e: E")]
+    told = session._preflight(options.parse([]), said, Signals())  # type: ignore[arg-type]
+    assert told == (findings, ESTIMATE)
+    assert said.lines[0] == ("hint", "the run takes about 40 s: 20 fills of 1.00 GiB at 1.00 GiB/s")
+    assert said.lines[1:] == [("warning", "B"), ("warning", "D"), ("note", "e: E")]
+
+
+def test_a_timeout_that_is_too_short_is_told_with_what_it_costs(tmp_path: Path) -> None:
+    def probed(*_: Any) -> dict[str, Any]:
+        return ESTIMATE
+
+    def found(arguments: str) -> list[str]:
+        host = make(tmp_path / arguments.replace(" ", ""), {}, arguments, prober=probed)
+        return [f.line() for f in verdict.look(host, FILE_CHECKS) if f.name == "timeout"]
+
+    assert found("--timeout-s 41") == []
+    (line,) = found("--timeout-s 20")
+    assert "about 40 s, and --timeout-s allows 20 s" in line
+    assert "order 4, antagonized" in line
+    assert "order 0, idle" not in line
+
+
+def test_without_a_timeout_no_check_takes_the_time_of_a_probe(tmp_path: Path) -> None:
+    def probed(*_: Any) -> dict[str, Any]:
+        raise AssertionError("nobody asked")
+
+    assert look(make(tmp_path, {}, prober=probed)) == []
 
 
 # This very host

@@ -10,7 +10,15 @@ from typing import Any
 Value = str | int | float | bool
 
 # Not facts but logs; and the list of the bundle's files, of which the digests of source say enough.
-_LEFT_OUT = ("bundle.modules", "bundle.parts", "clocks", "iterations", "phases", "warnings")
+_LEFT_OUT = (
+    "bundle.modules",
+    "bundle.parts",
+    "clocks",
+    "estimate",
+    "iterations",
+    "phases",
+    "warnings",
+)
 
 # Those that tell runs apart; what rows of an export carry unless others are asked for.
 CHIEF = (

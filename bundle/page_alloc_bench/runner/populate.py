@@ -7,7 +7,7 @@ for the same one; a piece may be less, so that what is counted is close to what 
 OOM killer came. What the threads have is counted in a page shared with the parent: the Board.
 
 The child never returns and never succeeds: it ends by a kill, or with one line that says why it
-could not go on.
+could not go on. Only one whose plan ends somewhere (probe.py) ends by itself when it is there.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Plan:
     """What the child is to do. block_bytes and piece_bytes: see the module; both divide evenly.
 
     thp: inherit, always or never. mapping_bytes: a multiple of block_bytes. no_swap: lock what is
-    populated.
+    populated. ends: whether the child ends when it has all of one mapping, rather than map more.
     """
 
     cpus: tuple[int, ...]
@@ -75,6 +75,7 @@ class Plan:
     huge_bytes: int
     thp: str = "inherit"
     no_swap: bool = False
+    ends: bool = False
 
 
 def plan(
@@ -274,9 +275,11 @@ class _Ground:
         self._lock = threading.Lock()
 
     def claim(self) -> int:
-        """Return the address of a block that is the caller's alone."""
+        """Return the address of a block that is the caller's alone; 0 where the plan ends."""
         with self._lock:
             if self._next == self._end:
+                if self._mapped and self._plan.ends:
+                    return 0
                 self._map()
             address = self._next
             self._next += self._plan.block_bytes
@@ -359,13 +362,12 @@ class _Populator:
         self._go.wait()
 
     def _work(self, number: int) -> None:
-        """Populate block after block; no end is foreseen. Nothing in the loops allocates memory."""
+        """Populate block after block. Nothing in the loops allocates memory."""
         claim, populate = self._ground.claim, self._populate
         block, piece = self._plan.block_bytes, self._piece
         words, index = self._board.counter(number)
         have = 0
-        while True:
-            start = claim()
+        while start := claim():
             for address in range(start, start + block, piece):
                 if populate(address, piece, _MADV_POPULATE_WRITE):
                     self._insist(address, words, index, have)

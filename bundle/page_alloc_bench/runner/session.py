@@ -11,7 +11,19 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import aside, columns, kernel_module, output, preflight, procfs, protect, single, watchdog
+from . import (
+    aside,
+    columns,
+    estimate,
+    kernel_module,
+    output,
+    preflight,
+    procfs,
+    protect,
+    single,
+    watchdog,
+    whereabouts,
+)
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -46,8 +58,10 @@ def run(
 
     attendant: of a run that is detached.
     """
-    tell = attendant.tell if attendant is not None else None
-    reporter = Reporter(quiet=options.quiet, verbose=options.verbose, tell=tell)
+    tell = attendant.tell if attendant is not None else whereabouts.publish(options.output_path)
+    reporter = Reporter(
+        quiet=options.quiet, verbose=options.verbose, tell=tell, unread=attendant is not None
+    )
     with ExitStack() as stack:
         ktap: Ktap | None = None
         try:
@@ -97,7 +111,7 @@ def _prepare(
     with signals.deferred():
         claim = stack.enter_context(single.claim())
         inherited = _settle(reporter, signals)
-        findings = _preflight(options, reporter, signals)
+        findings, expected = _preflight(options, reporter, signals)
         stack.enter_context(protect.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
         dog = watchdog.Watchdog([claim.fileno(), *locked])
@@ -127,28 +141,33 @@ def _prepare(
         cpus=cpus,
         findings=findings,
         inherited=inherited,
+        expected=expected,
         ktap=ktap,
         attendant=attendant,
     )
 
 
-def _preflight(options: Options, reporter: Reporter, signals: Signals) -> list[dict[str, Any]]:
-    """Look at the host, say what there is to say, and return it.
+def _preflight(
+    options: Options, reporter: Reporter, signals: Signals
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Look at the host, say what there is to say, and return it, with how long it will take.
 
     Raises HostUnfitError if something refuses the run that has not been accepted; only that is
     told then.
     """
-    findings, refusals = aside.call(lambda: _examine(options), signals.let_in)
+    findings, refusals, expected = aside.call(lambda: _examine(options), signals.let_in)
     if refusals:
         for refusal in refusals[:-1]:
             reporter.error(refusal)
         raise HostUnfitError(refusals[-1])
+    assert expected is not None, "only a run that is refused is not estimated"
+    reporter.hint(estimate.line(expected))
     for finding in findings:
         if finding["severity"] == "note":
             reporter.note(f"{finding['name']}: {finding['line']}")
         else:
             reporter.warning(finding["line"])
-    return findings
+    return findings, expected
 
 
 def _settle(reporter: Reporter, signals: Signals) -> dict[str, Any]:
@@ -173,12 +192,14 @@ def _is_usual() -> bool:
     return table.is_usual()
 
 
-def _examine(options: Options) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what is found, and of it what refuses a run, in words."""
+def _examine(options: Options) -> tuple[list[dict[str, Any]], list[str], dict[str, Any] | None]:
+    """Return what is found; of it what refuses a run, in words; and how long a run would take."""
     from .preflight import verdict
 
-    findings = verdict.examine(options)
-    return findings, [verdict.refusal(finding) for finding in verdict.refused(findings)]
+    host = verdict.this_host(options)
+    findings = verdict.examine(options, host)
+    refusals = [verdict.refusal(finding) for finding in verdict.refused(findings)]
+    return findings, refusals, None if refusals else host.estimate
 
 
 class Session:
@@ -196,6 +217,7 @@ class Session:
         cpus: list[int],
         findings: list[dict[str, Any]],
         inherited: dict[str, Any],
+        expected: dict[str, Any],
         ktap: Ktap | None,
         attendant: Attendant | None,
     ) -> None:
@@ -208,6 +230,7 @@ class Session:
         self._cpus = cpus
         self._findings = findings
         self._inherited = inherited
+        self._expected = expected  # run.estimate
         self._ktap = ktap
         self._attendant = attendant
         self._document: Document | None = None
@@ -267,6 +290,8 @@ class Session:
                 self._ktap.loaded(self._document)
         if self._attendant is not None:
             self._attendant.begun()
+        self._reporter.expect(estimate.Forecast(self._options, self._expected))
+        start = time.monotonic()
         workload.Workload(
             options=self._options,
             cpus=self._cpus,
@@ -276,6 +301,7 @@ class Session:
             signals=self._signals,
             on_phase_end=self._ktap.phase_ended if self._ktap is not None else None,
         ).run()
+        self._expected["actual_s"] = round(time.monotonic() - start, 1)
 
     def _build_module(self) -> None:
         """Compile the module here if the bundle holds none for this kernel; nothing of it stays."""
@@ -360,6 +386,7 @@ class Session:
                     {name: finding[name] for name in finding if name != "line"}
                     for finding in self._findings
                 ],
+                "estimate": self._expected,
             }
         )
         for finding in self._findings:
@@ -413,6 +440,9 @@ class Session:
 
             width = columns.of(2, summary.WIDTH)
             self._reporter.table(summary.render(document, width, self._reporter.told))
+            outcome = estimate.outcome(self._expected)
+            if outcome:
+                self._reporter.hint(outcome)
         if self._out.kept_as:
             self._reporter.hint(f"the result is in {self._out.kept_as}")
         elif not self._out.wanted and self._options.output_path is None:

@@ -143,7 +143,9 @@ class Workload:
             self._record(phase, number, start_s, limit)
             held = self._record_held(number) if antagonized else 0
             self._accounts.iteration(phase, self._order, number, limit, held)
-        self._reporter.finished(f"{where}: {_gib(limit.available_bytes)}")
+        self._reporter.finished(
+            f"{where}: {_gib(limit.available_bytes)}", last=number == self._options.iterations
+        )
 
     def _stalled(
         self, phase: str, error: stall.StalledError, number: int | None = None
@@ -378,7 +380,8 @@ class Workload:
         before = procfs.vmstat()
         error: BaseException | None = None
         try:
-            self._reporter.phase(f"order {self._order}, {name.replace('_', ' ')}")
+            text = f"order {self._order}, {name.replace('_', ' ')}"
+            self._reporter.phase(text, name, self._order)
             yield record
             record["complete"] = True
         except BaseException as cut_short:

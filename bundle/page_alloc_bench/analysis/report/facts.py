@@ -12,7 +12,16 @@ from typing import Any
 from .sides import Side
 
 # What pictures and tables show, and the warnings, which stand first.
-_ELSEWHERE = ("phases", "iterations", "warnings", "ended", "complete", "preflight", "stall")
+_ELSEWHERE = (
+    "phases",
+    "iterations",
+    "warnings",
+    "ended",
+    "complete",
+    "preflight",
+    "stall",
+    "estimate",
+)
 # What differs between any two runs and tells nothing by that.
 _ALWAYS_DIFFER = (
     "started_at",

@@ -154,6 +154,8 @@ class State:
     pid, start_ticks: of the run's process. started_at: UTC. started_s, ended_s: CLOCK_MONOTONIC.
     output_path: where the result goes, None: into the directory. begun: whether the module is
     loaded, after which no host is found unfit any more. phase, progress: how far it is.
+    phase_number, phases: the same in numbers, from 1. filled: the part of the memory that the child
+    has, from 0 to 1; None between fills. left_s: how long the run has yet to go; None: not known.
     written: whether the result is whole. exit_code: None until the end.
     """
 
@@ -185,6 +187,10 @@ def begin_state(descriptor: int, output_path: str | None) -> State:
         "begun": False,
         "phase": "start",
         "progress": "",
+        "phase_number": None,
+        "phases": None,
+        "filled": None,
+        "left_s": None,
         "written": False,
         "exit_code": None,
     }

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from page_alloc_bench.runner import preflight, session
 from page_alloc_bench.runner.errors import (
@@ -47,9 +47,9 @@ class Attendant:
         self.directory = directory
         self._starter = starter
 
-    def tell(self, phase: str, progress: str = "") -> None:
-        """Say how far the run is."""
-        self._state.update(phase=phase, progress=progress)
+    def tell(self, values: dict[str, Any]) -> None:
+        """Say how far the run is, see kept.State."""
+        self._state.update(**values)
 
     def begun(self) -> None:
         """Say that the run has begun, and wait until who started it has gone."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from page_alloc_bench.runner import kernel_module, output, pidfd, single
+from page_alloc_bench.runner import kernel_module, output, pidfd, single, whereabouts
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -27,6 +27,7 @@ from page_alloc_bench.runner.errors import (
     Stop,
     describe,
 )
+from page_alloc_bench.runner.estimate import duration
 from page_alloc_bench.runner.lifecycle import Signals
 from page_alloc_bench.runner.options import Options
 from page_alloc_bench.runner.progress import Reporter
@@ -130,26 +131,36 @@ def _document() -> dict[str, Any]:
     found = look(directory) if directory is not None else None
     document: dict[str, Any] = {"state": NONE, "detached": found is not None}
     if directory is not None and found is not None:
-        values = found.values
-        document = {
-            "state": found.state,
-            "detached": True,
-            "pid": values["pid"],
-            "started_at": values["started_at"],
-            "elapsed_s": None if found.state == KILLED else round(found.elapsed_s, 1),
-            "phase": values["phase"],
-            "progress": values["progress"],
-            "exit_code": found.exit_code,
-            "result": _place(values["output_path"], directory),
-            "result_written": values["written"],
-        }
+        document = _of_state(found, detached=True)
+        document["exit_code"] = found.exit_code
+        document["result"] = _place(found.values["output_path"], directory)
     claim = single.find()
     if claim is not None and document["state"] == NONE:
         document = {"state": RUNNING if claim.pid else KILLED, "detached": False, "pid": claim.pid}
+        values = whereabouts.find(claim.pid) if claim.pid else None
+        if values is not None:
+            document = _of_state(Found(RUNNING, values), detached=False)
+            document["result"] = values["output_path"]
     # A run that was killed is cleaned up after by its watchdog.
     over = claim is None if directory is None else directory.is_over()
     document["host_is_clean"] = over and not kernel_module.is_loaded()
     return document
+
+
+def _of_state(found: Found, *, detached: bool) -> dict[str, Any]:
+    """Return what a run says of itself as --status tells it."""
+    values = found.values
+    names = ("phase", "progress", "phase_number", "phases", "filled", "left_s")
+    return {
+        "state": found.state,
+        "detached": detached,
+        "pid": values["pid"],
+        "started_at": values["started_at"],
+        "elapsed_s": None if found.state == KILLED else round(found.elapsed_s, 1),
+        **{name: values[name] for name in names},
+        "exit_code": None,
+        "result_written": values["written"],
+    }
 
 
 def _place(output_path: str | None, directory: Kept) -> str | None:
@@ -167,18 +178,31 @@ def _text(document: dict[str, Any]) -> str:
     lines = [state if pid is None else f"{state}: PID {pid}"]
     if not document["detached"]:
         lines[0] += ", not a detached run"
+    if "phase" not in document:
         return lines[0]
     lines[0] += f", began at {document['started_at']}"
     if document["elapsed_s"] is not None:
-        lines[0] += f", {'for' if state == RUNNING else 'took'} {document['elapsed_s']:.0f} s"
+        took = "for" if state == RUNNING else "took"
+        lines[0] += f", {took} {duration(document['elapsed_s'])}"
     where = ", ".join(filter(None, (document["phase"], document["progress"])))
     if state == RUNNING:
-        return f"{lines[0]}\n{where}"
+        return "\n".join(filter(None, (lines[0], where, _yet(document))))
     lines.append(f"exit code {document['exit_code']}, in: {where}")
     if not document["host_is_clean"]:
         lines.append("the host is not clean yet: its watchdog or another run is at work")
     lines.append("--attach tells the rest, and fetches the result if there is one")
     return "\n".join(lines)
+
+
+def _yet(document: dict[str, Any]) -> str:
+    """Return how much a run has yet to do, as far as it knows."""
+    number, left = document["phase_number"], document["left_s"]
+    return ", ".join(
+        [
+            *([f"phase {number} of {document['phases']}"] if number else []),
+            *([f"about {duration(left)} left"] if left is not None else []),
+        ]
+    )
 
 
 # --attach

@@ -9,11 +9,19 @@ import shlex
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import archive, build_identity, facts, kernel_log, output, procfs
+from page_alloc_bench.runner import (
+    archive,
+    build_identity,
+    estimate,
+    facts,
+    kernel_log,
+    output,
+    procfs,
+)
 from page_alloc_bench.runner.inherited import table
 from page_alloc_bench.runner.options import Options
 
@@ -59,6 +67,7 @@ class Host:
 
     root: the directory that stands for /. affinity: the CPUs this process may use. bundle,
     arguments: for a shell, what starts this run. by_sudo: whether the user is root by sudo only.
+    prober: says how long a run takes on given CPUs, see estimate.make().
     """
 
     options: Options
@@ -70,6 +79,7 @@ class Host:
     module: Module = field(default_factory=Module)
     open_log: Callable[[str], int] = open_log
     inherited: Callable[[], dict[str, Any]] = table.look
+    prober: Callable[[Options, Sequence[int]], dict[str, Any]] = estimate.make
     bundle: str = field(default_factory=own_bundle)
     arguments: str = field(default_factory=own_arguments)
     by_sudo: bool = field(default_factory=lambda: "SUDO_UID" in os.environ)
@@ -90,6 +100,11 @@ class Host:
     def cpus(self) -> list[int]:
         """Return the CPUs that the run will use."""
         return sorted(self.options.cpus or self.affinity)
+
+    @functools.cached_property
+    def estimate(self) -> dict[str, Any]:
+        """Return how long the run will take, as run.estimate has it; takes two seconds."""
+        return self.prober(self.options, self.cpus)
 
     @functools.cached_property
     def kernel_config(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from page_alloc_bench.runner import estimate
+
 from .check import NOTE, WARN, Check, Finding
 from .host import Host
 
@@ -160,6 +162,29 @@ class TickingClock(Check):
         return f"the clocksource is {name}, which moves with the timer's ticks only"
 
 
+class Timeout(Check):
+    """--timeout-s, and how long the run will take."""
+
+    name = "timeout"
+    severity = WARN
+    meaning = "what is not done by then is not measured"
+    advice = "give a larger --timeout-s, fewer --iterations or fewer --alloc-orders"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report an estimate beyond the time allowed, and what will be missing."""
+        allowed, record = host.options.timeout_s, None
+        if allowed:
+            record = host.estimate
+        if record is None or record["estimated_s"] is None or record["estimated_s"] <= allowed:
+            return
+        lost = estimate.lost(host.options, record)
+        yield self.finding(
+            f"the run takes about {estimate.duration(record['estimated_s'])}, and --timeout-s "
+            f"allows {estimate.duration(allowed)}",
+            meaning=f"not whole by then, or not begun: {'; '.join(lost)}" if lost else self.meaning,
+        )
+
+
 _ZEROING = "each page is zeroed as it is {}: most of the time that this takes is not the allocator"
 
 CHECKS = (
@@ -223,3 +248,5 @@ CHECKS = (
     Clocksource(),
     TickingClock(),
 )
+# It takes the longest, and all of the CPUs.
+AFTER_ALL = (Timeout(),)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from page_alloc_bench.runner import archive, build_identity, columns, names, target_build
+from page_alloc_bench.runner import archive, build_identity, columns, estimate, names, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.options import Options
 
@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     *swapping.CHECKS,
     *timing.CHECKS,
     *load.CHECKS,
+    *timing.AFTER_ALL,
 )
 # Linux ends every signed module with this: include/linux/module_signature.h.
 _SIGNATURE = b"~Module signature appended~\n"
@@ -50,13 +51,18 @@ def _look(check: Check, host: Host) -> list[Finding]:
         return [_failed(check, error)]
 
 
-def examine(options: Options) -> list[dict[str, Any]]:
-    """Return every finding about this host and this run, as run.preflight has them.
+def this_host(options: Options) -> Host:
+    """Return this host, for a run with these options. Raises ArchiveError."""
+    return Host(options, module=_module(options))
+
+
+def examine(options: Options, host: Host | None = None) -> list[dict[str, Any]]:
+    """Return every finding about a host, or this one, and this run, as run.preflight has them.
 
     Raises UsageError if --accept names no check, and ArchiveError.
     """
     _check_accepted(options.accept)
-    host = Host(options, module=_module(options))
+    host = host or this_host(options)
     return [_record(finding, host) for finding in look(host)]
 
 
@@ -88,15 +94,22 @@ def refused(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def report(options: Options, *, as_json: bool) -> tuple[str, int]:
     """Return what --preflight prints, and its exit code."""
-    records = examine(options)
+    host = this_host(options)
+    records = examine(options, host)
     fit = not refused(records)
+    # Beside another copy a probe would measure that one, and disturb it.
+    alone = all(record["name"] != loading.ANOTHER_COPY for record in records)
+    expected = host.estimate if alone else None
     if as_json:
         import json
 
         checks = [check.name for check in CHECKS]
-        text = json.dumps({"fit": fit, "checks": checks, "findings": records}, indent=1)
+        told = {"fit": fit, "checks": checks, "findings": records, "estimate": expected}
+        text = json.dumps(told, indent=1)
     else:
         text = table(records, len(CHECKS), columns.of(1))
+        if expected is not None:
+            text = f"{estimate.line(expected)}\n{text}"
     return text, EXIT_COMPLETE if fit else EXIT_HOST_UNFIT
 
 
