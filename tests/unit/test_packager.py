@@ -32,12 +32,13 @@ from page_alloc_bench.packager import (
     wheels,
     zipapp,
 )
+from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.process import run, run_in_foreground
-from page_alloc_bench.packager.tree import Toolchain
 from page_alloc_bench.runner import kbuild_environment
 
 GCC = 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0) 12.2.0"'
+MODULES = "CONFIG_MODULES=y\nCONFIG_MODULE_UNLOAD=y\n"
 CLANG = 'CONFIG_CC_VERSION_TEXT="Debian clang version 14.0.6"'
 
 
@@ -58,7 +59,7 @@ def kdir(tmp_path: Path) -> Path:
         ".config": "# Linux/x86 6.1.0 Kernel Configuration\n",
         "Module.symvers": "0x1\tpanic\tvmlinux\tEXPORT_SYMBOL\t\n",
         "scripts/mod/modpost": "",
-        "include/config/auto.conf": f"CONFIG_MODULES=y\nCONFIG_MODVERSIONS=y\n{GCC}\n",
+        "include/config/auto.conf": f"{MODULES}CONFIG_MODVERSIONS=y\n{GCC}\n",
         "include/config/kernel.release": "6.1.0\n",
         "include/generated/autoconf.h": "/* Linux/x86 6.1.0 Kernel Configuration */\n",
         "include/generated/utsrelease.h": '#define UTS_RELEASE "6.1.0-mine"\n',
@@ -197,6 +198,34 @@ def test_a_tool_that_may_not_be_executed_is_named(kdir: Path, name: str) -> None
     assert "modules_prepare" not in error.advice
 
 
+def test_a_kernel_that_cannot_unload_modules_is_warned_of(kdir: Path) -> None:
+    config = kdir / "include/config/auto.conf"
+    config.write_text(config.read_text().replace("CONFIG_MODULE_UNLOAD=y\n", ""))
+    (warning,) = tree.probe(kdir).warnings()
+    assert "cannot unload modules (CONFIG_MODULE_UNLOAD is off)" in warning
+    assert "reboot" in warning
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("closed", [".", "include", "include/config", ".."])
+def test_a_tree_that_may_not_be_read_is_told_in_one_line(kdir: Path, closed: str) -> None:
+    for path in (kdir, *kdir.parents):
+        if path.is_relative_to("/tmp") and path != Path("/tmp"):
+            path.chmod(0o755)
+    (kdir / closed).chmod(0o600)
+    script = (
+        "import os, sys; from page_alloc_bench.packager import tree; from pathlib import Path\n"
+        "from page_alloc_bench.packager.errors import PackagerError\n"
+        "os.setuid(65534)\n"
+        "try: tree.probe(Path(sys.argv[1]))\n"
+        "except PackagerError as error: print(error.message, '|', error.advice)"
+    )
+    done = run([sys.executable, "-c", script, str(kdir)])
+    assert done.stderr == ""
+    assert "read" in done.stdout
+    assert "make the tree readable" in done.stdout
+
+
 # Compilers.
 
 
@@ -213,6 +242,100 @@ def test_a_missing_compiler_is_named(kdir: Path) -> None:
     assert "gcc-12 is not installed" in error.message
     assert "--cc" in error.advice
     assert "gcc-99" in toolchain_refusal(kdir, Toolchain(cc="gcc-99"), nothing_installed).message
+
+
+@pytest.mark.parametrize("wrapper", ["ccache", "/usr/bin/ccache", "sccache", "distcc"])
+@pytest.mark.parametrize("options", ["", " -m64", " -m64 -pipe"])
+def test_a_wrapper_is_not_taken_for_the_compiler_nor_an_option(
+    kdir: Path, wrapper: str, options: str
+) -> None:
+    asked = Toolchain(cc=f"{wrapper} gcc-99{options}")
+    error = toolchain_refusal(kdir, asked, lambda name: None if name == "gcc-99" else name)
+    assert "the compiler gcc-99 is not installed" in error.message
+    assert error.advice.startswith("install gcc-99, ")
+    error = toolchain_refusal(kdir, asked, lambda name: None if name == wrapper else name)
+    assert f"the compiler {wrapper} is not installed" in error.message
+    tree.complete_toolchain(tree.probe(kdir), asked, everything_installed)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (" ", "the compiler's name is empty"),
+        ("gcc '", "is no command"),
+        ("ccache", "names no compiler after ccache"),
+        ("ccache -m64", "names no compiler after ccache"),
+    ],
+)
+def test_a_command_without_a_compiler_is_told(kdir: Path, command: str, words: str) -> None:
+    error = toolchain_refusal(kdir, Toolchain(cc=command), everything_installed)
+    assert words in error.message
+    assert "ccache gcc" in error.advice
+
+
+@pytest.mark.parametrize(
+    ("tools", "missing", "package"),
+    [
+        (Toolchain(llvm="1"), "llvm-nm", "llvm "),
+        (Toolchain(llvm="-15"), "llvm-strip-15", "llvm-15 "),
+        (Toolchain(llvm="-15"), "ld.lld-15", "lld-15 "),
+        (Toolchain(llvm="/opt/"), "/opt/ld.lld", "lld "),
+        (Toolchain(), "nm", "binutils "),
+        (Toolchain(cross_compile="x-linux-gnu-"), "x-linux-gnu-ld", "binutils-x-linux-gnu "),
+    ],
+)
+def test_a_compiler_without_its_tools_is_told_before_the_build(
+    kdir: Path, tools: Toolchain, missing: str, package: str
+) -> None:
+    error = toolchain_refusal(kdir, tools, lambda name: None if name == missing else name)
+    assert error.message.endswith(f"tools are not installed: {missing}")
+    assert error.advice.startswith(f"install {package}")
+
+
+def built_by(kdir: Path, tmp_path: Path, script: str) -> tuple[PackagerError | None, list[str]]:
+    """Run a shell script in place of kbuild; return its failure and what is told of it."""
+    (kdir / "Makefile").write_text(f"modules:\n\t@{script}\n")
+    told: list[str] = []
+    (tmp_path / "kmod").mkdir()
+    try:
+        kbuild.build(
+            tree.probe(kdir), Toolchain(), tmp_path / "kmod", jobs=1, verbose=False,
+            progress=told.append,
+        )  # fmt: skip
+    except PackagerError as error:
+        return error, told
+    return None, told
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "/usr/local/bin/cc: 2: exec: gcc-99: not found",
+        "/usr/local/bin/cc: line 2: exec: gcc-99: not found",
+        'ccache: error: Could not find compiler "gcc-99" in PATH',
+    ],
+)
+def test_a_wrapper_that_lacks_its_compiler_is_explained(
+    kdir: Path, tmp_path: Path, said: str
+) -> None:
+    error, _ = built_by(kdir, tmp_path, f"echo '{said}' >&2; exit 1")
+    assert error
+    assert "install gcc-99" in error.advice
+    assert "modules_prepare" not in error.advice
+
+
+def test_kbuilds_warning_of_another_compiler_is_shown_whole(kdir: Path, tmp_path: Path) -> None:
+    _, told = built_by(
+        kdir,
+        tmp_path,
+        "printf '%s\\n' 'warning: the compiler differs from the one used to build the kernel' "
+        "'  The kernel was built by: gcc-12 A' '  You are using:           gcc-13 B' >&2; "
+        f": >{tmp_path}/kmod/page_alloc_bench.ko",
+    )
+    assert told == [
+        "warning: the compiler differs from the one used to build the kernel; The kernel was built "
+        "by: gcc-12 A; You are using:           gcc-13 B"
+    ]
 
 
 def test_a_clang_tree_wants_llvm(kdir: Path) -> None:
@@ -402,6 +525,10 @@ def test_compile_commands_speak_of_the_sources_themselves(kdir: Path, tmp_path: 
         (scratch / name).write_text(
             text + source + (" ; objtool x.o\n" if name[1] == "b" else "\n")
         )
+    # From 6.14 on every module is linked with a part of the kernel, compiled for it.
+    (scratch / ".module-common.o.cmd").write_text(
+        "savedcmd_.module-common.o := gcc -c -o .module-common.o /linux/scripts/module-common.c\n"
+    )
     made = json.loads(kbuild.compile_commands(tree.probe(kdir), scratch, Path("/kmod")))
     assert [entry["file"] for entry in made] == ["/kmod/a.c", "/kmod/b.c"]
     assert made[1]["command"] == "gcc -DX -I/kmod -c -o /kmod/x.o /kmod/b.c"

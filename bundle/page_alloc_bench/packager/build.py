@@ -24,6 +24,7 @@ from page_alloc_bench.packager import (
     wheels,
     zipapp,
 )
+from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.runner import kbuild_environment
@@ -58,9 +59,9 @@ class TreeRequest:
     within: Place = HERE
 
     @property
-    def toolchain(self) -> tree.Toolchain:
+    def toolchain(self) -> Toolchain:
         """The part of the request that kbuild is told."""
-        return tree.Toolchain(
+        return Toolchain(
             self.llvm or None,
             self.arch or None,
             self.cross_compile or None,
@@ -115,7 +116,7 @@ class _Job:
     """A tree that is fit to be built against, and the compiler for it."""
 
     kernel: tree.Tree
-    tools: tree.Toolchain
+    tools: Toolchain
     sources: Path
     within: Place
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from page_alloc_bench.packager import module_info, process, signing
+from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
-from page_alloc_bench.packager.tree import Toolchain, Tree
+from page_alloc_bench.packager.tree import Tree
 from page_alloc_bench.runner import facts
 from page_alloc_bench.runner.kbuild_environment import environment
 
@@ -31,8 +32,15 @@ _LINES_SHOWN = 60
 # What make says of each symbol where the tree's one warning has said it all.
 _SYMBOLS = re.compile(r"modpost|Module\.symvers|KBUILD_MODPOST_WARN")
 _UNDEFINED = r'modpost: "([^"]+)" .*undefined'
+# The lines that belong to kbuild's warning of another compiler than the kernel's.
+_COMPARED = re.compile(r"\n +((?:The kernel was built by|You are using):)")
 # What make and the compiler say, and what helps.
 _ADVICE = (
+    (
+        r"(?:[Cc]ould not find compiler|exec:) \"?([\w./+-]+)\"?(?: in PATH|: not found|: No such)",
+        "a wrapper that is called as the compiler does not find {0}: install {0}, or name the "
+        "compiler itself with --cc",
+    ),
     (
         r"(?:/bin/sh: \d+: |make.*?: |sh: )([\w./+-]*(?:gcc|clang|ld|ld\.lld|objcopy)[\w.-]*):"
         r" (?:not found|command not found|No such file)",
@@ -124,7 +132,7 @@ def build(
     module = sources / f"{MODULE}.ko"
     if finished.status != 0 or not module.exists():
         raise _failure(tree, sources, finished)
-    for line in finished.stderr.splitlines():
+    for line in _COMPARED.sub(r"; \1", finished.stderr).splitlines():
         if not tree.symvers and _SYMBOLS.search(line):
             continue
         if "warning" in line.lower() and not _not_ours(line, sources):
@@ -175,7 +183,9 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
     for path in sorted(sources.rglob(".*.o.cmd")):
         found = re.match(r"(?:saved)?cmd_\S+ := (.*)", path.read_text(errors="replace"))
         source = found and re.search(r"(\S+\.c)\s*(?:;|$)", found[1])
-        if not found or not source or source[1].endswith(".mod.c"):
+        if not found or not source or sources not in (tree.path / source[1]).parents:
+            continue  # a part of the kernel that kbuild links to every module
+        if source[1].endswith(".mod.c"):
             continue
         commands.append(
             {

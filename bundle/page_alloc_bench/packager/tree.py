@@ -11,15 +11,16 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional
 
+from page_alloc_bench.packager import compiler
+from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
 from page_alloc_bench.runner import build_identity, target_build
 
-Which = Callable[[str], Optional[str]]
+Which = compiler.Which
 
 # What kbuild calls the processors that uname -m, the configuration and packagers name otherwise.
 KBUILD_ARCH = {
@@ -54,40 +55,6 @@ CROSS_PREFIX = {
 
 
 @dataclass(frozen=True)
-class Toolchain:
-    """How the caller wants to compile, in kbuild's own terms; None is kbuild's default.
-
-    ``from_environment``: the names of those fields that nobody asked for on the command line: a
-    shell or a container has left their variables set.
-    """
-
-    llvm: str | None = None
-    arch: str | None = None
-    cross_compile: str | None = None
-    cc: str | None = None
-    kcflags: str | None = None
-    from_environment: tuple[str, ...] = ()
-
-    def llvm_tool(self, name: str) -> str:
-        """Return how ``LLVM=1``, ``LLVM=-15`` and ``LLVM=/usr/lib/llvm-15/bin/`` call a tool."""
-        llvm = self.llvm or ""
-        if llvm.endswith("/"):
-            return llvm + name
-        return name + llvm if llvm.startswith("-") else name
-
-    def origin(self, field: str) -> str:
-        """Return how the user would name where the value of a field comes from."""
-        if field in self.from_environment:
-            return f"{field.upper()}={getattr(self, field)} in the environment"
-        return f"--{field.replace('_', '-')} {getattr(self, field)}"
-
-    @property
-    def strip(self) -> str:
-        """The strip that understands what the compiler made."""
-        return self.llvm_tool("llvm-strip") if self.llvm else (self.cross_compile or "") + "strip"
-
-
-@dataclass(frozen=True)
 class Tree:
     """A kernel tree that is ready to build modules.
 
@@ -96,8 +63,8 @@ class Tree:
     whether modules carry symbol versions and whether the tree still has them. ``signature_hash`` is
     what the kernel's own modules are signed with, "" when it does not check signatures, and
     ``signed_only`` whether it refuses modules without one whatever its command line says.
-    ``trimmed`` is whether the kernel exports only what its own modules use. ``build`` is what the
-    runner's build_identity.of_tree() says.
+    ``unloads`` is whether it can unload modules. ``trimmed`` is whether the kernel exports only
+    what its own modules use. ``build`` is what the runner's build_identity.of_tree() says.
     """
 
     path: Path
@@ -109,6 +76,7 @@ class Tree:
     signature_hash: str = ""
     signed_only: bool = False
     trimmed: bool = False
+    unloads: bool = True
     build: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
@@ -118,7 +86,15 @@ class Tree:
 
     def warnings(self) -> list[str]:
         """Return what the user should know about a module of this tree, a sentence each."""
-        return [*self._unchecked_symbols(), *self._unknown_build()]
+        return [*self._unchecked_symbols(), *self._unknown_build(), *self._stays_loaded()]
+
+    def _stays_loaded(self) -> list[str]:
+        if self.unloads:
+            return []
+        return [
+            f"the kernel of {self.path} cannot unload modules (CONFIG_MODULE_UNLOAD is off): the "
+            "first run leaves the module loaded, and the next one needs a reboot"
+        ]
 
     def _unchecked_symbols(self) -> list[str]:
         if self.symvers:
@@ -145,6 +121,18 @@ class Tree:
 
 def probe(kdir: Path) -> Tree:
     """Read the tree at ``kdir``; raise PackagerError when no module can be built against it."""
+    try:
+        return _probe(kdir)
+    except PermissionError as error:
+        raise PackagerError(
+            f"{error.filename} may not be read",
+            "make the tree readable for you (chmod -R a+rX), with the directories above it, or "
+            "build as its owner",
+            NOT_FIT,
+        ) from error
+
+
+def _probe(kdir: Path) -> Tree:
     _require_tree(kdir)
     _require_prepared(kdir)
     config = _config(kdir / "include/config/auto.conf")
@@ -162,6 +150,7 @@ def probe(kdir: Path) -> Tree:
         modversions=config.get("CONFIG_MODVERSIONS") == "y",
         symvers=target_build.knows_symbols(str(kdir)),
         trimmed=config.get("CONFIG_TRIM_UNUSED_KSYMS") == "y",
+        unloads=config.get("CONFIG_MODULE_UNLOAD") == "y",
         signature_hash=config.get("CONFIG_MODULE_SIG_HASH", "").strip('"'),
         signed_only=config.get("CONFIG_MODULE_SIG_FORCE") == "y",
         build=build_identity.of_tree(str(kdir)),
@@ -380,12 +369,13 @@ def _require_compiler(tree: Tree, tools: Toolchain, which: Which) -> None:
             + (", and unset CC" if "cc" in tools.from_environment else ""),
             NOT_FIT,
         )
-    words = command.split()
-    program = words[-1] if words[0].endswith("ccache") else words[0]
-    if not which(program):
-        raise PackagerError(
-            f"the compiler {program} is not installed (the tree was built with "
-            f"{tree.compiler or 'an unknown one'}){_as_said(tools, 'cc', 'llvm', 'cross_compile')}",
-            f"install {program}, or name another compiler with --cc",
-            NOT_FIT,
-        )
+    compiler.require(command, tree.compiler, _as_said(tools, "cc", "llvm", "cross_compile"), which)
+    if tools.llvm:
+        version = tools.llvm if tools.llvm.startswith("-") else ""
+        packages = {"ld.lld": f"lld{version}"}
+        names = ("ld.lld", "llvm-nm", "llvm-strip")
+    else:
+        packages, names = {}, ("ld", "nm", "strip")
+    compiler.require_tools(
+        {tools.tool(name): packages.get(name, tools.package) for name in names}, which
+    )
