@@ -120,3 +120,36 @@ def test_the_scene_is_this_machine() -> None:
     assert scene.page_bytes in (4096, 16384, 65536)
     assert scene.huge_bytes % scene.page_bytes == 0
     assert dataclasses.replace(scene, threads=4).threads == 4
+
+
+def available(*mib: int, pcp: tuple[int, ...] = (), total: int = 1024 * MIB) -> list[str]:
+    """Return the warnings of idle iterations before which so much was available."""
+    document = Document({})
+    made = accounts.Accounts(document, document.warn, SCENE)
+    for number, size in enumerate(mib, 1):
+        lists = pcp[number - 1] * MIB if pcp else 0
+        before = dataclasses.replace(book(10 * MIB, total), pcp=lists)
+        limit = findlimit.Limit(
+            available_bytes=total // 2, rss_bytes=0, oom_rss_bytes=0, duration_s=1.0,
+            release_s=0.1, constraint="CONSTRAINT_NONE", oom_free_bytes=0, oom_free_pcp_bytes=0,
+            mem_available_bytes=size * MIB, before=before, at_kill=None,
+            child_page_tables_bytes=0, warnings=(),
+        )  # fmt: skip
+        made.iteration("idle", 0, number, limit, 0)
+    warnings: list[str] = document.run["warnings"]
+    return warnings
+
+
+def test_memory_that_others_take_between_iterations_is_told_once() -> None:
+    assert available(900, 860, 910, 880) == []  # caches come and go
+    (warning,) = available(900, 890, 600, 610, 590)
+    assert "idle at order 0, iteration 3: 600 MiB were available before it, 900 MiB" in warning
+    assert "took memory" in warning
+    took, gave = available(900, 600, 900)
+    assert "took memory" in took
+    assert "gave back memory" in gave
+
+
+def test_what_lies_on_the_lists_of_the_cpus_is_available_too() -> None:
+    assert available(900, 780, pcp=(10, 120)) == []
+    assert len(available(900, 780, pcp=(10, 10))) == 1

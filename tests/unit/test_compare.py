@@ -109,6 +109,68 @@ def run_of(path: str, value: Any) -> Change:
     return change
 
 
+def available(mib: int) -> Change:
+    """Return a change of what was available before each idle iteration: so many MiB of it."""
+
+    def change(document: recorded.Document) -> None:
+        for order in (0, 4):
+            document[f"idle_memavailable_bytes_order{order}"] = [mib << 20] * 3
+        for entry in document["run"].get("iterations", []):
+            entry["memory_before"] = {"pcp_bytes": 10 << 20}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "refused"),
+    [(839, 839, False), (839, 810, False), (839, 530, True), (530, 839, True)],
+)
+def test_memory_that_others_hold_on_one_side_is_refused(
+    base: int, new: int, refused: bool, side: Any
+) -> None:
+    """By mlock, a balloon or a pool of huge pages, it looks like a regression of the kernel."""
+    sides = side(0, 6, available(base)), side(6, 12, available(new))
+    if not refused:
+        assert compared(*sides).differences == ()
+        return
+    with pytest.raises(engine.RefusedError, match=r"machine\.memory_available$") as error:
+        compared(*sides)
+    (found,) = error.value.differences
+    assert (found.base, found.new) == ((f"{base + 10} MiB",), (f"{new + 10} MiB",))
+    assert compared(*sides, allow=["machine.memory_available"]).differences[0].allowed
+
+
+def test_memory_that_others_hold_during_one_run_is_refused_too(side: Any) -> None:
+    base = side(0, 6, available(839))
+    (base / "03.json").write_text(json.dumps(copy(DOCUMENTS[3], available(530))))
+    with pytest.raises(engine.RefusedError) as error:
+        compared(base, side(6, 12, available(839)))
+    (found,) = error.value.differences
+    assert (found.base, found.within) == (("540..849 MiB",), True)
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "differs"),
+    [(0, 12288, False), (12288, 0, False), (0, 4096, False), (512, 12800, False), (0, 12800, True)],
+)
+def test_what_our_own_module_taints_the_kernel_with_is_no_difference(
+    base: int, new: int, differs: bool, side: Any
+) -> None:
+    """Out of tree and unsigned: so it is after the first run of a boot."""
+    comparison = compared(
+        side(0, 6, run_of("kernel/taint", base)), side(6, 12, run_of("kernel/taint", new))
+    )
+    assert [d.name for d in comparison.differences] == ["kernel.taint"] * differs
+
+
+def test_modules_of_others_that_taint_the_kernel_are_a_difference(side: Any) -> None:
+    plain, tainting = (run_of("kernel/tainting_modules", names) for names in ([], ["nvidia"]))
+    (found,) = compared(side(0, 6, plain), side(6, 12, tainting)).differences
+    assert (found.name, found.kind, found.new) == ("kernel.tainting_modules", "other", ("nvidia",))
+    # Of a version that did not record them nothing is known.
+    assert compared(side(0, 6), side(12, 18, tainting)).differences == ()
+
+
 INVALIDATING = {
     "parameters.held": run_of("parameters/held", 301),
     "parameters.thp": run_of("parameters/thp", "never"),

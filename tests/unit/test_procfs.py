@@ -114,3 +114,13 @@ def test_the_largest_order_is_the_last_of_buddyinfo(monkeypatch: pytest.MonkeyPa
     row = "Node 0, zone   Normal" + "      1" * 11 + "\n"
     monkeypatch.setattr(procfs, "read", {"/proc/buddyinfo": row}.__getitem__)
     assert procfs.largest_order() == 10
+
+
+def test_modules_that_taint_the_kernel_are_named(tmp_path: Path) -> None:
+    for name, taint in (("ext4", "\n"), ("nvidia", "POE\n"), ("built_in", None)):
+        directory = tmp_path / "sys/module" / name
+        directory.mkdir(parents=True)
+        if taint is not None:
+            (directory / "taint").write_text(taint)
+    assert facts.tainting_modules(str(tmp_path)) == ["nvidia"]
+    assert facts.tainting_modules(str(tmp_path / "nowhere")) == []

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from statistics import median
 from typing import Any, Literal
 
 from page_alloc_bench.runner import names, oom
@@ -25,6 +26,12 @@ Kind = Literal["invalidating", "other", "meant"]
 # What the kernel reserves at boot is not in these numbers, and which node it comes from is chance.
 _MEMORY_TOLERANCE = 0.01
 _NODE_TOLERANCE = 0.1
+# What others hold of the memory is a difference in it; what caches hold comes and goes.
+_AVAILABLE_TOLERANCE = 0.05
+# include/linux/panic.h: TAINT_OOT_MODULE and TAINT_UNSIGNED_MODULE stay after our own module's run.
+_OWN_TAINT = 1 << 12 | 1 << 13
+# Facts that the first versions did not record: of them, those runs differ in nothing.
+_RECORDED_LATER = ("kernel.tainting_modules", "machine.memory_available")
 
 # Options that are there to find bugs, at a cost to each allocation.
 _DEBUG_PREFIXES = ("DEBUG_", "FAIL_", "FAULT_", "KASAN", "KCOV", "KCSAN", "KFENCE", "KMSAN")
@@ -80,6 +87,7 @@ class _Fact:
     kind: Kind
     value: Any
     tolerance: float = 0.0  # the part that numbers may differ by
+    unit: str = ""  # of numbers
 
 
 def differences(
@@ -115,7 +123,8 @@ def unknown(base: Sequence[Result], new: Sequence[Result], allow: Iterable[str])
 def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | None:
     runs = [run for side in facts for run in side]
     known = [run[name] for run in runs if name in run]
-    if len(known) < len(runs) and name.startswith(("debug.", "config.", "inherited.")):
+    later = name.startswith(("debug.", "config.", "inherited.")) or name in _RECORDED_LATER
+    if len(known) < len(runs) and later:
         return None  # not to be known: kernel.config_options says so once for all of them
     kind, tolerance = known[0].kind, known[0].tolerance
     values = [[run[name].value if name in run else _UNKNOWN for run in side] for side in facts]
@@ -127,7 +136,8 @@ def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | 
         kind = "other"  # not recorded in some of the runs: no reason to call them different
     elif kind == "meant" and within:
         kind = "invalidating"  # a side of two kernels is no side
-    return Difference(name, kind, _texts(values[0]), _texts(values[1]), within)
+    base, new = (_texts(side, known[0].unit) for side in values)
+    return Difference(name, kind, base, new, within)
 
 
 def _judge(difference: Difference, found: Sequence[Difference], allow: Sequence[str]) -> Difference:
@@ -157,7 +167,10 @@ def _alike(values: Sequence[Any], tolerance: float) -> bool:
     return all(value == values[0] for value in values)
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
+def _texts(values: Sequence[Any], unit: str = "") -> tuple[str, ...]:
+    if unit and all(isinstance(value, int) for value in values):
+        least, most = min(values), max(values)
+        return (f"{least} {unit}" if least == most else f"{least}..{most} {unit}",)
     return tuple(text for text, _ in Counter(map(_text, values)).most_common())
 
 
@@ -175,8 +188,29 @@ def _facts(result: Result) -> dict[str, _Fact]:
     facts["oom_constraint"] = _Fact("invalidating", _constraints(run))
     for part in (_parameters, _inherited, _machine, _settings, _kernel, _tool):
         facts.update(part(run))
+    available = _available_mib(result)
+    if available is not None:
+        facts["machine.memory_available"] = _Fact(
+            "invalidating", available, _AVAILABLE_TOLERANCE, "MiB"
+        )
     facts["warnings"] = _Fact("other", len(run["warnings"]))
     return facts
+
+
+def _available_mib(result: Result) -> int | None:
+    """Return what others left free or to be reclaimed before idle iterations; None: not recorded.
+
+    MemAvailable and the lists of the CPUs, which it leaves out. Of two sides that differ in it, one
+    shared its memory with something else: a process, a balloon, a pool of huge pages.
+    """
+    orders = [order for name, order in result.metrics if name == "idle_memavailable_bytes"]
+    values = [v for order in orders for v in result.values("idle_memavailable_bytes", order)]
+    idle = [entry for entry in result.run.get("iterations", ()) if entry.get("phase") == "idle"]
+    books = [entry.get("memory_before") or {} for entry in idle]
+    lists = [book["pcp_bytes"] for book in books if "pcp_bytes" in book]
+    if not values:
+        return None
+    return int(median(map(int, values)) + (median(lists) if lists else 0)) >> 20
 
 
 def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
@@ -243,7 +277,10 @@ def _kernel(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
     yield "kernel.config", _Fact("meant", kernel["config"]["sha256"])
     words = [w for w in (kernel["cmdline"] or "").split() if not w.startswith(_IDLE_WORDS)]
     yield "kernel.cmdline", _Fact("meant", " ".join(words))
-    yield "kernel.taint", _Fact("other", kernel["taint"])
+    taint = kernel["taint"]
+    yield "kernel.taint", _Fact("other", None if taint is None else taint & ~_OWN_TAINT)
+    if "tainting_modules" in kernel:
+        yield "kernel.tainting_modules", _Fact("other", kernel["tainting_modules"])
     options = kernel["config"]["options"]
     yield "kernel.config_options", _Fact("other", "unknown" if options is None else "known")
     for when in ("init_on_alloc", "init_on_free"):

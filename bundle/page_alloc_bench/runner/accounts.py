@@ -27,6 +27,7 @@ class Accounts:
         self._document = document
         self._warn = warn
         self._scene = scene
+        self._available: int | None = None  # before the last idle iteration that changed it
 
     def kills(self, phase: str, order: int, kernel: int, ours: int) -> None:
         """Hold the kernel's count of OOM kills in a phase against ours."""
@@ -49,6 +50,8 @@ class Accounts:
             document.append(
                 f"{phase}_child_page_tables_bytes", order, limit.child_page_tables_bytes
             )
+        if phase == "idle":
+            self._check_available(f"idle at order {order}, iteration {number}", limit)
         kill = limit.at_kill
         if kill is None or held is None:
             return
@@ -68,6 +71,26 @@ class Accounts:
         document.append(f"{phase}_reachable_bytes", order, limit.available_bytes + kill.pcp)
         if phase == "idle":
             self._check_unnamed(f"idle at order {order}, iteration {number}", limit, unnamed)
+
+    def _check_available(self, where: str, limit: findlimit.Limit) -> None:
+        """Hold what was available before an iteration against what was before earlier ones.
+
+        With the CPUs' lists, which MemAvailable leaves out.
+        """
+        available = limit.mem_available_bytes + limit.before.pcp
+        before, scene = self._available, self._scene
+        if before is None:
+            self._available = available
+            return
+        scene = dataclasses.replace(scene, memory_bytes=limit.before.total)
+        if not agree("available memory", before, available, scene):
+            self._available = available  # told once
+            what = "took" if available < before else "gave back"
+            self._warn(
+                f"{where}: {available >> 20} MiB were available before it, {before >> 20} MiB "
+                f"before earlier ones: another process, or the host of a virtual machine, {what} "
+                "memory; stop that and run again"
+            )
 
     def _check_unnamed(self, where: str, limit: findlimit.Limit, unnamed: int) -> None:
         before = limit.before.unnamed

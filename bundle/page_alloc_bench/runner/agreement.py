@@ -110,6 +110,11 @@ _SWAP_IN_MEMORY = Allowance(
     "zram and zswap keep what is swapped out in pages that the report of an OOM kill leaves out",
     lambda scene: scene.swapped_bytes,
 )
+_CACHES = Allowance(
+    "caches",
+    "filling the memory makes the kernel give up caches, which MemAvailable counts in part only",
+    lambda scene: 0.05 * scene.memory_bytes,
+)
 _NOISE = Allowance(
     "the kernel",
     "per-CPU data, vmalloc and drivers take a little as they go",
@@ -125,6 +130,8 @@ ALLOWED = {
     "resident set": Allowed(
         less=(_PIECES, _RSS_BATCHES, _PROGRAM), more=(_PIECES, _RSS_BATCHES, _PROGRAM)
     ),
+    # MemAvailable and the CPUs' lists, before a child of findlimit and before an earlier one.
+    "available memory": Allowed(less=(_CACHES,), more=(_CACHES,)),
     "unnamed memory": Allowed(more=(_HUGE_IN_FAULT, _ZONE_BATCHES, _SWAP_IN_MEMORY, _NOISE)),
 }
 

@@ -96,11 +96,22 @@ def kernel(built: dict[str, Any] | None = None) -> dict[str, Any]:
         "machine": uname.machine,
         "cmdline": procfs.read_or_none("/proc/cmdline"),
         "taint": None if taint is None else int(taint),
+        "tainting_modules": tainting_modules(),
         "page_size_bytes": procfs.page_size(),
         "build_id": running["build_id"],
         "module_build": {"same": verdict.same, "by": verdict.by, **made_for},
         "config": config(uname.release, (built or {}).get("config")),
     }
+
+
+def tainting_modules(root: str = "/") -> list[str]:
+    """Return the names of the modules that are loaded and taint the kernel: /sys/module/*/taint."""
+    directory = os.path.join(root, "sys/module")
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [name for name in names if procfs.read_or_none(os.path.join(directory, name, "taint"))]
 
 
 def config(release: str, built: dict[str, Any] | None = None, root: str = "/") -> dict[str, Any]:
