@@ -101,8 +101,8 @@ class Board:
 
     It must be made before the fork. Every thread writes its own cache line only, and aligned words,
     so that nobody waits for anybody. Layout, in 64-bit words: started_ns, baseline, the length of
-    the reason, then _TEXT_BYTES of it; then for each thread a line of (its thread id, its bytes,
-    whether it is displaced).
+    the reason, ended_ns; then _TEXT_BYTES of the reason; then for each thread a line of (its
+    thread id, its bytes, whether it is displaced).
     """
 
     _LINE = 64 // 8
@@ -120,6 +120,10 @@ class Board:
         """Note the moment (CLOCK_MONOTONIC), and what of its own the child has before it begins."""
         self._words[1] = baseline_bytes
         self._words[0] = time.monotonic_ns()
+
+    def finish(self) -> None:
+        """Note the moment when the child had all that it was to have."""
+        self._words[3] = time.monotonic_ns()
 
     def fail(self, reason: str) -> None:
         """Note why the child ends by itself."""
@@ -143,6 +147,11 @@ class Board:
     def started_ns(self) -> int:
         """Return when the first fault was about to happen, 0 if it has not."""
         return self._words[0]
+
+    @property
+    def ended_ns(self) -> int:
+        """Return when the child had all that it was to have, 0 if it has not."""
+        return self._words[3]
 
     @property
     def baseline_bytes(self) -> int:
@@ -338,6 +347,7 @@ class _Populator:
         self._go.wait()
         for thread in threads:
             thread.join()
+        self._board.finish()
 
     def _guarded(self, number: int, cpu: int) -> None:
         try:
