@@ -654,12 +654,12 @@ input()
     ],
 )
 def test_what_excludes_each_other_is_bad_usage(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert capfd.readouterr().err.count("\n") == 1
 
 
 def test_a_preflight_may_judge_a_run_that_is_to_be_detached() -> None:

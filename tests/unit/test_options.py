@@ -83,11 +83,11 @@ def test_go_style_options_mean_what_they_meant_to_the_ancestor() -> None:
 
 
 def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         options.parse(["-held=3"])
-    assert "-held=3" in capsys.readouterr().err
+    assert "-held=3" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
     ],
 )
 def test_bad_usage_is_one_clear_line_and_exit_code_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         options.parse(arguments)
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert ended.value.code == 2
     assert out == ""
     assert err.startswith("page-alloc-bench: error: ")
@@ -183,10 +183,10 @@ def test_an_order_that_the_kernel_lacks_is_refused_with_its_largest() -> None:
         options.check_orders([0, 11], max_order=10)
 
 
-def test_help_names_every_option_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_option_and_every_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         options.parse(["--help"])
-    text = capsys.readouterr().out
+    text = capfd.readouterr().out
     assert ended.value.code == 0
     for name in vars(options.parse([])):
         assert f"--{name.replace('_', '-')}" in text

@@ -328,3 +328,16 @@ def test_where_no_program_can_be_started_it_says_so(bench: Path, tmp_path: Path)
     words = one_line(start(["/bin/sh", str(bench)], env={"PATH": str(tmp_path)}), 3)
     assert "no program can be started here" in words
     assert "NOEXEC" in words
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("python", ["host", "embedded"])
+def test_closed_descriptors_are_not_taken_by_files(
+    closed: str, python: str, bench: Path, tmp_path: Path
+) -> None:
+    env = EMBEDDED if python == "embedded" else {}
+    for how in ("sh", "bash", "busybox sh", sys.executable):
+        command = f"{how} {bench} --extract {tmp_path}/out {closed}"
+        finished = start(["sh", "-c", f"ulimit -c 0; {command}"], env=env)
+        assert (finished.returncode, finished.stdout) == (0, ""), how
+        shutil.rmtree(tmp_path / "out")

@@ -7,7 +7,8 @@ import os
 import sys
 
 from . import options as command_line
-from .errors import EXIT_FAILED, Stop
+from . import streams
+from .errors import RunnerError, Stop, describe
 from .lifecycle import Signals
 from .scratch import Scratch
 
@@ -20,9 +21,9 @@ def main() -> int:
     scratch = Scratch.from_environment()
     try:
         return _dispatch(command_line.parse(sys.argv[1:]), signals, scratch)
-    except Stop as stop:
-        print(f"{command_line.PROGRAM}: error: {stop}", file=sys.stderr)
-        return stop.exit_code
+    except (RunnerError, Stop) as error:
+        streams.say(f"error: {error}")
+        return error.exit_code
     finally:
         signals.finish()
         scratch.remove()
@@ -38,7 +39,7 @@ def _occupy_standard_descriptors() -> None:
 def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch) -> int:
     if options.keep and scratch.path:
         scratch.keep_it()
-        print(f"{command_line.PROGRAM}: keeping {scratch.path}", file=sys.stderr)
+        streams.say(f"keeping {scratch.path}")
     if options.verb in command_line.COMING_BACK:
         from .detached import verbs
 
@@ -60,28 +61,21 @@ def _run_verb(options: command_line.Options) -> int:
     assert options.verb is not None
     if options.verb == "preflight":
         return _run_preflight(options)
-    try:
-        bundle = archive.open_archive()
-    except archive.ArchiveError as error:
-        print(f"{command_line.PROGRAM}: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    return verbs.run_verb(options.verb, bundle, options.extract)
+    return verbs.run_verb(options.verb, archive.open_archive(), options.extract)
 
 
 def _run_preflight(options: command_line.Options) -> int:
     """Print what stands in the way of a run with these options; nothing is changed."""
-    from .errors import RunnerError, describe
     from .inherited import table
     from .preflight import verdict
 
     table.reset()  # as a run does
     try:
         command_line.check_cpus(options.cpus, os.sched_getaffinity(0))
-        text, code = verdict.report(options, as_json=not sys.stdout.isatty())
-    except (RunnerError, OSError) as error:
-        print(f"{command_line.PROGRAM}: error: {describe(error)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, RunnerError) else EXIT_FAILED
-    print(text)
+        text, code = verdict.report(options, as_json=not os.isatty(1))
+    except OSError as error:
+        raise RunnerError(describe(error)) from error
+    streams.tell(text)
     return code
 
 

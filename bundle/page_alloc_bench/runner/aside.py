@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from . import reap
+from . import reap, streams
 from .errors import RunnerError
 
 Value = TypeVar("Value")
@@ -98,8 +98,6 @@ def _answer(function: Callable[[], object], writer: int) -> NoReturn:
         with open(writer, "wb") as pipe:
             pipe.write(marshal.dumps(answer))
     except BaseException:
-        import traceback
-
-        traceback.print_exc()
+        streams.say_traceback()
     finally:
         os._exit(0)

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 
 from page_alloc_bench import __version__
 
-from . import columns, procfs
+from . import columns, procfs, streams
 from .errors import EXIT_USAGE, UsageError
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 PROGRAM = "page-alloc-bench"
 
@@ -25,6 +30,7 @@ _GO_OPTIONS = (
     "timeout-s",
     "latencies",
     "findlimit-mmap-size-gib",
+    "help",
 )
 _GO_FORM = re.compile(r"-(?:{})(?:=.*)?".format("|".join(_GO_OPTIONS)), re.DOTALL)
 
@@ -69,7 +75,8 @@ each order.
 
 exit codes:
   0      complete
-  1      failed; what was measured so far is written, marked "complete": false
+  1      failed; what was measured so far is written, marked "complete": false; also where stdout
+         does not take what was asked for, such as the pipe of a reader that has gone
   2      usage: wrong options, an order or a CPU that this host does not have, no place for output
   3      the host is not fit: no root, no module for its kernel, another copy runs, ...
   124    --timeout-s is over; what was measured so far is written
@@ -149,13 +156,31 @@ class _Formatter(argparse.HelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser that complains in one line."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.exit(EXIT_USAGE, f"{PROGRAM}: error: {message} (--help explains every option)\n")
+    def error(self, message: str) -> NoReturn:
+        streams.say(f"error: {message} (--help explains every option)")
+        sys.exit(EXIT_USAGE)
+
+    def print_help(self, _file: object = None) -> None:
+        streams.tell(self.format_help().rstrip("\n"))
+
+
+class _Version(argparse.Action):
+    """Print the version, and exit."""
+
+    def __call__(self, *_ignored: object) -> NoReturn:
+        streams.tell(f"{PROGRAM} {__version__}")
+        sys.exit(0)
 
 
 def parse(arguments: list[str]) -> Options:
-    """Return what the arguments ask for; exits 0 for --help and --version, 2 on bad usage."""
+    """Return what the arguments ask for; exits 0 for --help and --version, 2 on bad usage.
+
+    A first "--" is passed over: some have options for the bundle only behind one. Raises
+    RunnerError if stdout does not take the help.
+    """
     parser = _parser()
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
     for word in arguments:
         if re.match(r"-[^-].", word) and not _GO_FORM.fullmatch(word):
             parser.error(f"unknown option {word}")  # argparse would take -held=3 for -h
@@ -340,7 +365,7 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--verbose", action="store_true", help="say what is done and found")
     group.add_argument(
-        "--version", action="version", version=f"{PROGRAM} {__version__}", help="print it and exit"
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print it and exit"
     )
     group.add_argument("--help", "-h", action="help", help="print this and exit")
 

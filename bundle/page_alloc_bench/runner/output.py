@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from . import paths
 from .errors import RunnerError, UsageError
 from .options import PROGRAM
-from .progress import is_writable
+from .streams import is_writable
 
 _STUCK_MS = 1000
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")

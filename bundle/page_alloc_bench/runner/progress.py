@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from . import columns
+from . import columns, streams
 from .errors import NobodyListens
 from .estimate import Forecast, duration
 from .options import PROGRAM
@@ -41,7 +40,7 @@ class Reporter:
         unread: bool = False,
     ) -> None:
         """tell: called with how far the run is, see kept.State. unread: stderr is but a file."""
-        quiet = quiet or not is_writable(2)  # closed by the caller, who wants to hear nothing
+        quiet = quiet or not streams.is_writable(2)  # closed: the caller wants to hear nothing
         self._quiet = quiet
         self._verbose = verbose
         self._terminal = os.isatty(2) and not quiet
@@ -220,7 +219,7 @@ class Reporter:
         self._write(f"{erase}{text}\n")
 
     def _write(self, text: str) -> None:
-        self._write_bytes(text.encode("utf-8", "replace"))
+        self._write_bytes(streams.encoded(text))
 
     def _write_bytes(self, data: bytes) -> None:
         """Write to stderr in pieces that a pipe with any room takes at once (man 7 pipe).
@@ -240,8 +239,8 @@ class Reporter:
                     return
                 with suppress(BlockingIOError):  # the starter may have made it non-blocking
                     data = data[os.write(2, data[: select.PIPE_BUF]) :]
-        except OSError:
-            self._streams.stderr_gone = True
+        except OSError as error:  # a full disk may have room again, and the run is not its log
+            self._streams.stderr_gone = streams.has_gone(error)
 
 
 class _Streams:
@@ -267,14 +266,6 @@ class _Streams:
             if event & (select.POLLERR | select.POLLHUP):
                 self.stderr_gone |= fd == 2
                 raise NobodyListens(self._names[fd])
-
-
-def is_writable(fd: int) -> bool:
-    """Return whether a descriptor is open for writing.
-
-    main() puts a read-only /dev/null in place of a standard stream that is closed.
-    """
-    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _columns() -> int:

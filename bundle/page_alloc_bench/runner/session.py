@@ -21,6 +21,7 @@ from . import (
     procfs,
     protect,
     single,
+    streams,
     watchdog,
     whereabouts,
 )
@@ -270,9 +271,7 @@ class Session:
         except (RunnerError, Stop, OSError) as error:
             ending = error
         except Exception as error:  # a fault of ours must not cost the user what was measured
-            import traceback
-
-            traceback.print_exc()
+            streams.say_traceback()
             ending = RunnerError(f"internal error: {type(error).__name__}: {error}")
         finally:
             host.close()

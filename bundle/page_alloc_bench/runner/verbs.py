@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.runner import paths
+from page_alloc_bench.runner import paths, streams
 from page_alloc_bench.runner.archive import MANIFEST, Archive, ArchiveError, interpreters
+from page_alloc_bench.runner.errors import RunnerError
 
 OK = 0
 FAILED = 1
@@ -39,19 +39,18 @@ def run_verb(name: str, archive: Archive, argument: str | None = None) -> int:
             return info(archive)
         if name == "extract":
             return extract(archive, Path(argument or ""))
-    except ArchiveError as error:
-        _say(str(error))
-        return FAILED
+    except RunnerError as error:
+        streams.say(f"error: {error}")
+        return error.exit_code
     except OSError as error:
-        _say(f"{error.filename or archive.path}: {error.strerror}")
+        streams.say(f"error: {error.filename or archive.path}: {error.strerror}")
         return FAILED
     raise ValueError(f"unknown verb {name}")
 
 
 def list_parts(archive: Archive) -> int:
     """Print the size and the name of every part."""
-    for name in archive.names():
-        print(f"{len(archive.read(name)):>9,}  {name}")
+    streams.tell("\n".join(f"{len(archive.read(name)):>9,}  {name}" for name in archive.names()))
     return OK
 
 
@@ -59,21 +58,18 @@ def check(archive: Archive) -> int:
     """Compare every byte of the bundle with what it promises."""
     problems = archive.problems()
     for problem in problems:
-        _say(f"{archive.path}: {problem}")
+        streams.say(f"{archive.path}: {problem}")
     if problems:
-        _say(f"{archive.path} is damaged: copy it again")
+        streams.say(f"{archive.path} is damaged: copy it again")
         return FAILED
-    _say(f"{archive.path}: all {len(archive.names())} parts are as they were built")
+    streams.say(f"{archive.path}: all {len(archive.names())} parts are as they were built")
     return OK
 
 
 def info(archive: Archive) -> int:
     """Print what the bundle is made of."""
     manifest = archive.manifest()
-    if sys.stdout.isatty():
-        print(describe(manifest))
-    else:
-        print(json.dumps(manifest, indent=2))
+    streams.tell(describe(manifest) if os.isatty(1) else json.dumps(manifest, indent=2))
     return OK
 
 
@@ -113,34 +109,41 @@ def extract(archive: Archive, target: Path) -> int:
     first.
     """
     if archive.extracted:
-        _say(f"{archive.path} is extracted already")
+        streams.say(f"{archive.path} is extracted already")
         return FAILED
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        _say(f"{target} exists and is not an empty directory")
+        streams.say(f"{target} exists and is not an empty directory")
         return FAILED
     problems = archive.problems()
     if problems:
-        _say(f"{archive.path} is damaged: {problems[0]}")
+        streams.say(f"{archive.path} is damaged: {problems[0]}")
         return FAILED
-    directory = _open_target(target)
-    try:
+    with ExitStack() as undo:
+        directory = _open_target(target, undo)
         for name in archive.names():
             if not name.startswith(_BUNDLE_ONLY):
-                _lay_out(archive, name, directory)
-    finally:
+                _lay_out(archive, name, directory, target, undo)
+        undo.pop_all()
         os.close(directory)
-    _say(f"start {target / 'run.sh'} as you would start the bundle")
+    streams.say(f"start {target / 'run.sh'} as you would start the bundle")
     return OK
 
 
-def _open_target(target: Path) -> int:
-    """Return a descriptor of the directory to lay out in, made if need be. Raises OSError."""
+def _open_target(target: Path, undo: ExitStack) -> int:
+    """Return a descriptor of the directory to lay out in, made if need be. Raises OSError.
+
+    undo: removes what is made here, should what follows fail.
+    """
     path = Path(os.path.abspath(target))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for above in reversed(path.parents):
+        if not os.path.lexists(above):
+            above.mkdir()
+            undo.callback(_unless_in_use, above)
     parent = paths.open_directory(str(path.parent))
     try:
         with suppress(FileExistsError):
             os.mkdir(path.name or ".", 0o755, dir_fd=parent)
+            undo.callback(_unless_in_use, path)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path.name or ".", flags, dir_fd=parent)
     except OSError as error:
@@ -148,26 +151,37 @@ def _open_target(target: Path) -> int:
     finally:
         os.close(parent)
     status = os.fstat(descriptor)
+    undo.callback(os.close, descriptor)
     if not paths.is_ours(status.st_uid) or status.st_mode & 0o022:
-        os.close(descriptor)
         raise OSError(errno.EPERM, "others can write to it: name a new directory", str(target))
     return descriptor
 
 
-def _lay_out(archive: Archive, name: str, directory: int) -> None:
-    """Write one part below a directory that nobody else can write to."""
+def _unless_in_use(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
+
+
+def _lay_out(archive: Archive, name: str, directory: int, target: Path, undo: ExitStack) -> None:
+    """Write one part below a directory that nobody else can write to; it is called target."""
     if os.path.isabs(name) or ".." in Path(name).parts:
         raise ArchiveError(f"{archive.path} holds a part outside of itself: {name}")
     for parent in reversed(list(Path(name).parents)[:-1]):
         with suppress(FileExistsError):
             os.mkdir(parent, 0o755, dir_fd=directory)
+            undo.callback(os.rmdir, parent, dir_fd=directory)
     data = archive.read(name)
     if name == MANIFEST:
         data = _extracted_manifest(archive)
     mode = 0o777 if archive.is_executable(name) else 0o666
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with open(os.open(name, flags, mode, dir_fd=directory), "wb") as file:
-        file.write(data)
+    try:
+        descriptor = os.open(name, flags, mode, dir_fd=directory)
+        undo.callback(os.unlink, name, dir_fd=directory)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target / name)) from error
 
 
 def _extracted_manifest(archive: Archive) -> bytes:
@@ -177,7 +191,3 @@ def _extracted_manifest(archive: Archive) -> bytes:
         part for part in manifest["parts"] if not part["name"].startswith(_BUNDLE_ONLY)
     ]
     return (json.dumps(manifest, indent=2) + "\n").encode()
-
-
-def _say(text: str) -> None:
-    print(f"page-alloc-bench: {text}", file=sys.stderr)

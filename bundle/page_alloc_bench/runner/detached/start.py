@@ -9,12 +9,11 @@ run waits for it to be gone before anything is measured, for its memory would be
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from page_alloc_bench.runner import preflight, session
+from page_alloc_bench.runner import preflight, session, streams
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -179,9 +178,7 @@ def _leave(pid: int, options: Options, signals: Signals) -> NoReturn:
     except Stop as stop:
         code = stop.exit_code  # the connection has dropped: the run goes on, as it was asked to
     except BaseException:
-        import traceback
-
-        traceback.print_exc()
+        streams.say_traceback()
     finally:
         os._exit(code)
 
@@ -250,4 +247,4 @@ def _how_to_come_back(pid: int, options: Options) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"{kept.NAME}: {text}", file=sys.stderr)
+    streams.say(text)

@@ -10,19 +10,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from page_alloc_bench.runner import kernel_module, output, pidfd, single, whereabouts
+from page_alloc_bench.runner import kernel_module, output, pidfd, single, streams, whereabouts
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
     EXIT_SIGNAL_BASE,
     Interrupted,
-    NobodyListens,
     RunnerError,
     Stop,
     describe,
@@ -105,8 +103,6 @@ def run_verb(options: Options, signals: Signals) -> int:
     try:
         kept.require_root()
         return verb(options, signals, reporter)
-    except NobodyListens:
-        return EXIT_FAILED
     except (RunnerError, Stop, OSError) as error:
         reporter.error(describe(error))
         return int(getattr(error, "exit_code", EXIT_FAILED))
@@ -118,10 +114,7 @@ def run_verb(options: Options, signals: Signals) -> int:
 def status(_options: Options, _signals: Signals, _reporter: Reporter) -> int:
     """Print what there is on stdout: text on a terminal, JSON elsewhere."""
     document = _document()
-    if sys.stdout.isatty():
-        print(_text(document))
-    else:
-        print(json.dumps(document, indent=1))
+    streams.tell(_text(document) if os.isatty(1) else json.dumps(document, indent=1))
     return _EXIT_CODES[document["state"]]
 
 
