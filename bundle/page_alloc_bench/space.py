@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import signal
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _NEARLY_FULL_MIB = 1
+_LITTLE_MIB = 64
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def ran_out(error: BaseException, places: Iterable[Path]) -> bool:
     return any(free(place).mib < _NEARLY_FULL_MIB for place in places) or died
 
 
-def scratch_parent() -> Path:
-    """Return where programs put their temporary files."""
-    return Path(tempfile.gettempdir())
+def suspects(place: Path) -> list[Path]:
+    """Return which of PLACE and the directory of temporary files have little room left; or both."""
+    places = [place, Path(os.environ.get("TMPDIR") or "/tmp")]  # noqa: S108
+    return [each for each in places if free(each).mib < _LITTLE_MIB] or places

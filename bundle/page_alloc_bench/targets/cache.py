@@ -100,7 +100,7 @@ def _make(final: Path, build: Callable[[Path, Path], None], what: str) -> None:
         temporary.rename(final)
     except (OSError, TargetError) as error:
         if space.ran_out(error, [final.parent]):
-            places = " or ".join({str(final.parent): 0, str(space.scratch_parent()): 0})
+            places = " or ".join(map(str, space.suspects(final.parent)))
             raise TargetError(
                 f"no space left in {places} for {what}: {_HOW_TO_GET_ROOM}\n{error}"
             ) from error
