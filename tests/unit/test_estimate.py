@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pty
 import re
 import select
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -184,6 +188,29 @@ def test_what_a_timeout_costs_is_told_phase_by_phase() -> None:
     assert lost(0.5) == whole
     assert lost(2) == whole[1:]
     assert lost(1000) == []
+
+
+RECORDED = sorted((Path(__file__).parents[1] / "data/results").glob("*/*.json.gz"))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_sum_of_real_runs_is_what_the_speed_of_their_fills_says(path: Path) -> None:
+    """A probe that had seen that speed would have been right within a factor of 1.5."""
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    run = document["run"]
+    orders, iterations = run["parameters"]["alloc_orders"], run["parameters"]["iterations"]
+    sizes = [size for order in orders for size in document[f"idle_available_bytes_order{order}"]]
+    times = [ns for order in orders for ns in document[f"idle_findlimit_duration_ns_order{order}"]]
+    speeds = [size / ns * 1e9 for size, ns in zip(sizes, times)]
+    arguments = f"--iterations {iterations} --alloc-orders {','.join(map(str, orders))}"
+    made = record(
+        arguments,
+        gib=run["machine"]["memory_available_bytes"] / GIB,
+        rate=statistics.median(speeds[1:]) / GIB,
+        first=speeds[0] / GIB,
+    )
+    actual = sum(phase["duration_s"] for phase in run["phases"])
+    assert 1 / 1.5 < actual / made["estimated_s"] < 1.5
 
 
 # The probe, on this very host.
