@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,58 @@ def test_a_run_counts_once_even_as_a_copy(side: Any, tmp_path: Path) -> None:
     with pytest.raises(engine.CompareError, match="a run counts once"):
         compared(base, side(6, 12))
     assert run(base / "00.json", base / "00.json", "--vs", new).exit_code == 3
+
+
+# What is tested
+
+
+def with_reachable(document: recorded.Document) -> None:
+    """Add what could be reached, as newer versions record it, of the same kernel's reports."""
+    for phase in ("idle", "antagonized"):
+        for order in (0, 4):
+            got = document[f"{phase}_available_bytes_order{order}"]
+            lists = [
+                entry["oom_free_pcp_bytes"]
+                for entry in document["run"]["iterations"]
+                if (entry["phase"], entry["order"]) == (phase, order)
+            ]
+            document[f"{phase}_reachable_bytes_order{order}"] = [
+                size + free for size, free in zip(got, lists, strict=True)
+            ]
+
+
+def test_reachable_memory_is_tested_and_available_memory_shown(side: Any) -> None:
+    rows = compared(side(0, 8, with_reachable), side(8, 16, with_reachable)).rows
+    verdicts = {(row.metric, row.order): row.verdict for row in rows}
+    for phase in ("idle", "antagonized"):
+        for order in (0, 4):
+            assert verdicts[f"{phase}_available_bytes", order] == "not tested"
+            assert verdicts[f"{phase}_reachable_bytes", order] != "not tested"
+
+
+def test_available_memory_stands_in_where_a_side_has_no_other(side: Any) -> None:
+    comparison = compared(side(0, 8), side(8, 16, with_reachable))
+    verdicts = {(row.metric, row.order): row.verdict for row in comparison.rows}
+    assert verdicts["idle_available_bytes", 0] != "not tested"
+    assert any("only one side has idle reachable memory" in text for text in comparison.warnings)
+
+
+def test_reachable_memory_does_not_depend_on_the_order_and_varies_less() -> None:
+    """Of 36 recorded boots: the first order's antagonist was there before the second's idle."""
+    for documents in (recorded.documents(recorded.BASE), recorded.documents(recorded.NEW)):
+        figures: dict[str, list[float]] = {}
+        for document in documents:
+            made = copy(document, with_reachable)
+            for name in ("available", "reachable"):
+                for order in (0, 4):
+                    values = made[f"idle_{name}_bytes_order{order}"]
+                    figures.setdefault(f"{name}{order}", []).append(statistics.median(values))
+        mean = {name: statistics.mean(values) for name, values in figures.items()}
+        spread = {name: statistics.stdev(v) / mean[name] for name, v in figures.items()}
+        assert mean["available0"] / mean["available4"] > 1.02
+        assert mean["reachable0"] / mean["reachable4"] == pytest.approx(1, abs=0.005)
+        for order in (0, 4):
+            assert spread[f"reachable{order}"] < spread[f"available{order}"] / 6
 
 
 # What is concluded

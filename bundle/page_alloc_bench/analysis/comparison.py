@@ -120,6 +120,8 @@ _MANY = 1000  # runs
 _LABELS = {
     "idle_available_bytes": "idle memory",
     "antagonized_available_bytes": "antagonized memory",
+    "idle_reachable_bytes": "idle reachable memory",
+    "antagonized_reachable_bytes": "antagonized reachable memory",
     "kernel_page_allocs_per_second": "allocation rate",
     "kernel_page_alloc_latencies_ns": "allocation",
     "kernel_page_free_latencies_ns": "free",

@@ -79,6 +79,8 @@ def verdict(row: Row, *, short: bool) -> str:
 
 _SHORT = {
     "antagonized memory": "antag memory",
+    "idle reachable memory": "idle reach",
+    "antagonized reachable memory": "antag reach",
     "allocation rate": "alloc rate",
     "remote allocations": "remote",
 }

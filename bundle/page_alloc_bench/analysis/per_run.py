@@ -98,8 +98,10 @@ def _statistics(result: Result, name: str, order: int) -> Iterator[tuple[Statist
 
 
 def _family(name: str) -> tuple[str, Rank]:
-    if name.endswith("_available_bytes"):
+    if name.endswith("_reachable_bytes"):
         return "available memory", Rank.PRIMARY
+    if name.endswith("_available_bytes"):
+        return "available memory", Rank.SHOWN  # primary where the other is not known
     if name.endswith("_per_second"):
         return "rate", Rank.PRIMARY
     if name.endswith("_rss_bytes"):
