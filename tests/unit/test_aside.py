@@ -45,3 +45,9 @@ def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
         sys.exit("psutil" in sys.modules or os.listdir("/proc/self/fd") != before)
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_that_is_missing_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunnerError, match=r"^/nonexistent/table: No such file or directory$"):
+        aside.call(lambda: open("/nonexistent/table").close())
+    assert capfd.readouterr().err == ""

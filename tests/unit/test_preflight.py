@@ -66,6 +66,9 @@ ESTIMATE = {
 # A host that there is nothing to say about.
 GOOD = {
     "proc/meminfo": meminfo(),
+    "proc/buddyinfo": "Node 0, zone Normal 1 1\n",
+    "proc/vmstat": "oom_kill 0\n",
+    "proc/zoneinfo": "Node 0, zone Normal\n",
     "proc/cmdline": "quiet",
     "proc/modules": "ext4 1000 1 - Live 0x0\n",
     "proc/net/unix": "Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 0 1 1 7 /run/x\n",
@@ -473,6 +476,52 @@ def test_what_stands_in_the_log_s_place_is_told(tmp_path: Path) -> None:
     assert "mknod -m 644 /dev/kmsg c 1 11" in finding.advice
 
 
+PROC = ("buddyinfo", "meminfo", "vmstat", "zoneinfo")
+PID_ONLY = MOUNTINFO + "40 1 0:50 / /proc rw,relatime - proc proc rw,subset=pid\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "command"),
+    [
+        (
+            {**dict.fromkeys(f"proc/{name}" for name in PROC), "proc/self/mountinfo": PID_ONLY},
+            "/proc is mounted with subset=pid, which leaves out /proc/buddyinfo",
+            "mount -t proc proc /proc",
+        ),
+        (
+            dict.fromkeys(name for name in GOOD if name.startswith("proc/")),
+            "/proc is not mounted",
+            "mount -t proc proc /proc",
+        ),
+        (
+            {"proc/zoneinfo": None},
+            "/proc is masked, or something else is mounted there: no /proc/zoneinfo",
+            "mount -t proc proc /proc",
+        ),
+        (
+            dict.fromkeys(name for name in GOOD if name.startswith("sys/")),
+            "/sys is not mounted",
+            "mount -t sysfs sysfs /sys",
+        ),
+        (
+            {f"{CPU}/online": None},
+            "/sys is masked, or something else is mounted there: no /sys/devices/system/cpu/online",
+            "mount -t sysfs sysfs /sys",
+        ),
+    ],
+)
+def test_proc_and_sys_that_are_not_whole_are_told_for_what_they_are(
+    tmp_path: Path, changes: dict[str, str | None], said: str, command: str
+) -> None:
+    links = dict.fromkeys((name for name in LINKS if said.startswith(f"/{name[:3]}")), None)
+    host = make(tmp_path, {**links, **changes} if "not mounted" in said else changes)
+    (finding,) = verdict.look(host, FILE_CHECKS)  # and nothing else, which could not be seen
+    assert (finding.name, finding.severity) == ("kernel-files", REFUSE)
+    assert finding.found == said
+    assert finding.commands == (command,)
+    assert not finding.acceptable
+
+
 def test_a_configuration_that_is_not_known(tmp_path: Path) -> None:
     assert look(make(tmp_path, {CONFIG: None})) == [("kernel-config", NOTE)]
     of_the_build = Module(config={"sha256": "0", "options": {"KASAN": "y"}})
@@ -526,6 +575,7 @@ def test_every_check_has_been_seen_to_find() -> None:
     elsewhere = {
         "zswap", "cpu-affinity", "root", "module", "other-build", "kernel-log", "kernel-config",
         "output-room", "load", "timeout", "capabilities", "inherited",
+        "kernel-files",
     }  # fmt: skip
     names = [check.name for check in verdict.CHECKS]
     assert len(set(names)) == len(names)

@@ -8,7 +8,7 @@ import sys
 
 from . import options as command_line
 from . import streams
-from .errors import RunnerError, Stop, describe
+from .errors import EXIT_HOST_UNFIT, RunnerError, Stop, describe
 from .lifecycle import Signals
 from .scratch import Scratch
 
@@ -31,8 +31,14 @@ def main() -> int:
 
 def _occupy_standard_descriptors() -> None:
     """Give closed ones of descriptors 0, 1 and 2 to /dev/null, lest a file of ours gets them."""
-    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
-        continue
+    try:
+        while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
+            continue
+    except OSError as error:
+        streams.say(
+            f"error: {os.devnull}: {error.strerror}; make it: mknod -m 666 {os.devnull} c 1 3"
+        )
+        sys.exit(EXIT_HOST_UNFIT)
     os.close(fd)
 
 
@@ -66,12 +72,14 @@ def _run_verb(options: command_line.Options) -> int:
 
 def _run_preflight(options: command_line.Options) -> int:
     """Print what stands in the way of a run with these options; nothing is changed."""
+    from . import mounts
     from .inherited import table
     from .preflight import verdict
 
     table.reset()  # as a run does
     try:
-        command_line.check_cpus(options.cpus, os.sched_getaffinity(0))
+        if not mounts.problems():
+            command_line.check_cpus(options.cpus, os.sched_getaffinity(0))
         text, code = verdict.report(options, as_json=not os.isatty(1))
     except OSError as error:
         raise RunnerError(describe(error)) from error

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from . import reap, streams
-from .errors import RunnerError
+from .errors import EXIT_FAILED, RunnerError, describe
 
 Value = TypeVar("Value")
 LIMIT_S = 300.0  # a file system that does not answer, say
@@ -35,9 +35,10 @@ def call(
 ) -> Value:
     """Return what function returns in a child: numbers, text, bytes, and lists and dicts of them.
 
-    A RunnerError of the function is raised here with its message and exit code; whatever else it
-    raises is one too, after the traceback on stderr. while_waiting: called about once a second; it
-    may raise. A child that has not answered after limit_s is killed, which is a RunnerError.
+    A RunnerError of the function is raised here with its message and exit code, an OSError as a
+    RunnerError with its message; whatever else it raises is a RunnerError too, after the traceback
+    on stderr. while_waiting: called about once a second; it may raise. A child that has not
+    answered after limit_s is killed, which is a RunnerError.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -95,6 +96,8 @@ def _answer(function: Callable[[], object], writer: int) -> NoReturn:
             answer: tuple[str | None, int, Any] = (None, 0, function())
         except RunnerError as error:
             answer = (str(error), error.exit_code, None)
+        except OSError as error:  # the host's fault, and no riddle
+            answer = (describe(error), EXIT_FAILED, None)
         with open(writer, "wb") as pipe:
             pipe.write(marshal.dumps(answer))
     except BaseException:

@@ -16,6 +16,7 @@ from . import (
     columns,
     estimate,
     kernel_module,
+    mounts,
     output,
     preflight,
     procfs,
@@ -107,6 +108,7 @@ def _prepare(
     """Check what can be checked before anything is changed, and set up what cleans up."""
     if os.geteuid() != 0:
         raise HostUnfitError(preflight.NOT_ROOT)
+    mounts.require()
     cpus = check_cpus(options.cpus, os.sched_getaffinity(0))
     check_orders(options.alloc_orders, procfs.largest_order())
     with signals.deferred():

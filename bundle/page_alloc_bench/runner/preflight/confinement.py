@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from page_alloc_bench.runner import cgroup, procfs
+from page_alloc_bench.runner import cgroup, mounts, procfs
 
 from .check import REFUSE, WARN, Check, Finding
 from .host import Host
@@ -173,7 +173,23 @@ def _engine(host: Host) -> str | None:
     return named[0] if named else None
 
 
+class KernelFiles(Check):
+    """/proc and /sys, mounted whole."""
+
+    name = "kernel-files"
+    severity = REFUSE
+    acceptable = False
+    meaning = mounts.MEANING
+    advice = mounts.ADVICE
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report each that lacks what a run reads."""
+        for problem in mounts.problems(host.root):
+            yield self.finding(problem.found, commands=(host.as_root(problem.command),))
+
+
 CHECKS = (
+    KernelFiles(),
     MemoryCgroup(),
     Cpuset(),
     Affinity(),

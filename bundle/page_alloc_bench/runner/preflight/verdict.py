@@ -37,10 +37,12 @@ def look(host: Host, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """Return what all checks find, the worst first.
 
     A check that fails is a finding too: nothing goes unseen in silence. Where another copy runs,
-    nothing else is said: what else there is to see may be its doing.
+    nothing else is said: what else there is to see may be its doing. Nor is it where /proc or /sys
+    is not whole: what else there is cannot be seen.
     """
     found = [finding for check in checks for finding in _look(check, host)]
-    found = [finding for finding in found if finding.name == loading.ANOTHER_COPY] or found
+    for alone in (confinement.KernelFiles.name, loading.ANOTHER_COPY):
+        found = [finding for finding in found if finding.name == alone] or found
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
