@@ -39,6 +39,15 @@ def cache_dir() -> Path:
     return home / "page-alloc-bench"
 
 
+def absent_home() -> Path | None:
+    """Return the home that the cache would be in, if it is not there: it is meant not to be.
+
+    Users of services have HOME=/nonexistent, which nobody must make.
+    """
+    home = Path.home()
+    return home if home in cache_dir().parents and not home.is_dir() else None
+
+
 def kmod_dir() -> Path:
     """Return the directory that holds the kernel module's sources."""
     return _find("kmod")

@@ -603,7 +603,7 @@ def test_exit_codes(side: Any) -> None:
         ([recorded.BASE, "--vs", recorded.NEW, "--format", "yaml"], "yaml"),
         ([recorded.BASE, "--vs", recorded.NEW, "--bogus"], "bogus"),
         ([recorded.BASE, "--vs", recorded.NEW, "--metric", "speed"], "no metric in common matches"),
-        ([recorded.BASE, "--vs", recorded.NEW, "-o", "/nonexistent/x"], "/nonexistent/x"),
+        ([recorded.BASE, "--vs", recorded.NEW, "-o", "/proc/absent/x"], "/proc/absent/x"),
     ],
 )
 def test_wrong_usage_ends_with_3(arguments: list[object], reason: str) -> None:

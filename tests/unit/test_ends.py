@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -61,7 +63,7 @@ def test_output_that_cannot_be_written_is_neither_success_nor_verdict(name: str)
 
 def test_a_lost_stderr_changes_no_exit_code() -> None:
     for lost in ("2>/dev/full", "2>&-", "2> >(true)"):
-        assert shell([*PAB, "show", "/nonexistent"], lost)[0] == 2
+        assert shell([*PAB, "show", "/proc/absent"], lost)[0] == 2
     assert shell([*PAB, *COMPARE, "-o", "/dev/null"], "2>/dev/full")[0] == 1
     assert shell([*PAB, "--version"], "2>&- <&- >/dev/null")[0] == 0
 
@@ -114,15 +116,15 @@ def test_ctrl_c_ends_a_long_query() -> None:
         (["shwo"], 2, "No such command"),
         (["--nonsense"], 2, "No such option"),
         (["show"], 2, "Missing argument"),
-        (["show", "/nonexistent"], 2, "/nonexistent"),
+        (["show", "/proc/absent"], 2, "/proc/absent"),
         (["export", RESULT], 2, "give --format"),
         (["query", "SELEKT", RESULT], 2, "Parser Error"),
         (["report", RESULT], 2, "say what to write"),
         (["compare", RESULT], 3, "give the two sides"),
         (["compare", "--nonsense"], 3, "No such option"),
-        (["compare", RESULT, "--vs", "/nonexistent"], 3, "/nonexistent"),
-        (["build", "--kdir", "/nonexistent"], 3, "no kernel tree"),
-        (["vm", "/nonexistent"], 2, "does not exist"),
+        (["compare", RESULT, "--vs", "/proc/absent"], 3, "/proc/absent"),
+        (["build", "--kdir", "/proc/absent"], 3, "no kernel tree"),
+        (["vm", "/proc/absent"], 2, "does not exist"),
         (["kernels", "9.9"], 2, "9.9"),
     ],
 )
@@ -175,6 +177,29 @@ def test_commands_are_summed_up_whole() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+@pytest.mark.skipif(shutil.which("man") is None, reason="there is no man here to format it")
+def test_the_manual_page_has_every_command_and_option() -> None:
+    page = CliRunner().invoke(main, ["man"]).stdout
+    plain = page.replace("\\-", "-")
+    for name in main.list_commands(click.Context(main)):
+        command = main.get_command(click.Context(main), name)
+        assert command
+        assert f"\n.SS {name}" in plain
+        for parameter in command.params:
+            assert isinstance(parameter, click.Argument) or parameter.opts[-1] in plain
+    done = subprocess.run(
+        ["man", "--warnings", "-l", "-"],
+        input=page,
+        env={**os.environ, "MANPAGER": "cat", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "EXIT STATUS" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
     """Return a directory to put first in PATH; its page-alloc-bench is this one."""
@@ -195,7 +220,7 @@ def programs(tmp_path: Path) -> Path:
         (f"cp {BASE} $1/", "| true", 255),
         (f"cp {BASE} $1/", "--nonsense", 255),
         ("kill -INT $$", "", 255),
-        ("exec /nonexistent", "", 255),
+        ("exec /proc/absent", "", 255),
     ],
 )
 def test_bisect_blames_no_commit_for_output_that_is_lost(

@@ -453,7 +453,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
         [FILES[0], "--format=csv", "--origin=me"],
         [FILES[0], "--format=kcidb", "--origin=Me"],
         [FILES[0], "--format=kcidb", "--build-id=7"],
-        [FILES[0], "--format=csv", "-o", "/nowhere/rows.csv"],
+        [FILES[0], "--format=csv", "-o", "/proc/absent/rows.csv"],
         [FILES[0], "--format=csv", "-o", DATA],
         [DATA / "kmsg", "--format=csv"],
         ["no-such-file.json", "--format=csv"],

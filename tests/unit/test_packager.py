@@ -529,8 +529,12 @@ def test_compile_commands_speak_of_the_sources_themselves(kdir: Path, tmp_path: 
     (scratch / ".module-common.o.cmd").write_text(
         "savedcmd_.module-common.o := gcc -c -o .module-common.o /linux/scripts/module-common.c\n"
     )
+    # From 6.13 on kbuild works in the module's own directory.
+    (scratch / "c.c").touch()
+    (scratch / ".c.o.cmd").write_text("savedcmd_c.o := gcc -c -o c.o c.c\n")
     made = json.loads(kbuild.compile_commands(tree.probe(kdir), scratch, Path("/kmod")))
-    assert [entry["file"] for entry in made] == ["/kmod/a.c", "/kmod/b.c"]
+    assert [entry["file"] for entry in made] == ["/kmod/a.c", "/kmod/b.c", "/kmod/c.c"]
+    assert made[2]["directory"] == "/kmod"
     assert made[1]["command"] == "gcc -DX -I/kmod -c -o /kmod/x.o /kmod/b.c"
     assert made[0]["directory"] == str(kdir)
 
@@ -587,7 +591,7 @@ def test_two_builds_agree_to_the_byte(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "other place").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "other place"))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv("HOME", "/proc/absent")
     monkeypatch.setattr("tempfile.tempdir", None)
     previous = os.umask(0o077)
     try:
@@ -595,6 +599,18 @@ def test_two_builds_agree_to_the_byte(tmp_path: Path, monkeypatch: pytest.Monkey
     finally:
         os.umask(previous)
     assert first == second
+
+
+def test_a_home_that_is_not_there_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(PackagerError, match=f"{home} is not there") as caught:
+        wheels.psutil_wheel(MACHINE)
+    assert "XDG_CACHE_HOME" in caught.value.advice
+    assert not home.exists()
 
 
 def test_a_bundle_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
@@ -666,7 +682,7 @@ def test_written_whole_with_the_mode_of_the_umask(umask: int, mode: int, tmp_pat
 
 def test_a_cached_wheel_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    monkeypatch.setattr(sys, "executable", "/proc/absent/python")
     wheel = wheels.cache_dir() / "psutil-7.2.2-cp36-abi3-manylinux2010_x86_64.whl"
     wheel.parent.mkdir(parents=True)
     wheel.write_bytes(b"a wheel")
@@ -705,17 +721,17 @@ def test_make_never_sees_a_scratch_directory_that_it_cannot_name(
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (["build", "--kdir", "/nonexistent"], 3, "no kernel tree"),
-        (["build", "--kdir", "/nonexistent", "-o", "/"], 2, "is a directory"),
+        (["build", "--kdir", "/proc/absent"], 3, "no kernel tree"),
+        (["build", "--kdir", "/proc/absent", "-o", "/"], 2, "is a directory"),
         (
-            ["build", "--kdir", "/nonexistent", "-o", "/nonexistent/x"],
+            ["build", "--kdir", "/proc/absent", "-o", "/proc/absent/x"],
             2,
             "No such file or directory",
         ),
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "-j", "0"], 2, "x>=1"),
-        (["vm", "/nonexistent"], 2, "does not exist"),
-        (["run", "--kdir", "/nonexistent", "--", "--help"], 3, "no kernel tree"),
+        (["vm", "/proc/absent"], 2, "does not exist"),
+        (["run", "--kdir", "/proc/absent", "--", "--help"], 3, "no kernel tree"),
     ],
 )
 def test_bad_input_is_refused_on_stderr(arguments: list[str], code: int, word: str) -> None:

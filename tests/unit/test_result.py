@@ -84,6 +84,16 @@ def test_what_is_written_is_what_was_put_in() -> None:
     assert read["run"]["complete"] is True
 
 
+def test_a_result_does_not_begin_with_the_digests_of_files() -> None:
+    parts = [{"name": f"file{number}", "size": 1, "sha256": "0"} for number in range(100)]
+    bundle = {"parts": parts, "tool": {"version": "1"}}
+    written = result.Document({"bundle": bundle, "kernel": {"release": "6.1"}})
+    text = "".join(written.chunks())
+    assert text.index('"parts"') > max(text.index('"release"'), text.index('"version"'))
+    assert json.loads(text)["run"]["bundle"] == bundle
+    assert len(text.partition('"parts"')[0].splitlines()) < 20
+
+
 def test_a_result_cut_short_says_so_and_is_valid() -> None:
     cut = document()
     cut.end(complete=False, reason="stopped by SIGTERM", exit_code=143)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "show": "show",
     "export": "export",
     "query": "query",
+    "man": "man",
 }
 _WHOLE = 1000
 

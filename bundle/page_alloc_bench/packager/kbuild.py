@@ -183,15 +183,19 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
     for path in sorted(sources.rglob(".*.o.cmd")):
         found = re.match(r"(?:saved)?cmd_\S+ := (.*)", path.read_text(errors="replace"))
         source = found and re.search(r"(\S+\.c)\s*(?:;|$)", found[1])
-        if not found or not source or sources not in (tree.path / source[1]).parents:
-            continue  # a part of the kernel that kbuild links to every module
-        if source[1].endswith(".mod.c"):
+        if not found or not source or source[1].endswith(".mod.c"):
             continue
+        # From 6.13 on kbuild works in the module's own directory.
+        here = (sources / source[1]).is_file() and not source[1].startswith("/")
+        if not here and sources not in Path(source[1]).parents:
+            continue  # a part of the kernel that kbuild links to every module
+        place = kmod if here else tree.path.resolve()
+        words = found[1].partition(" ; ")[0].strip()
         commands.append(
             {
-                "directory": str(tree.path.resolve()),
-                "command": found[1].partition(" ; ")[0].strip().replace(str(sources), str(kmod)),
-                "file": source[1].replace(str(sources), str(kmod)),
+                "directory": str(place),
+                "command": words.replace(str(sources), str(kmod)),
+                "file": str(place / source[1].replace(str(sources), str(kmod))),
             }
         )
     return json.dumps(commands, indent=2) + "\n"

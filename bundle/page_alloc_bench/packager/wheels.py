@@ -57,6 +57,12 @@ def _cached(machine: str) -> Path | None:
 
 def _download(machine: str) -> None:
     cache = cache_dir()
+    home = resources.absent_home()
+    if home:
+        raise PackagerError(
+            f"psutil for {machine} has no place: the home directory {home} is not there",
+            "set XDG_CACHE_HOME to a directory that you may write to",
+        )
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -33,9 +33,9 @@ def cache_dir() -> Path:
     Raises TargetError where it cannot be.
     """
     path = resources.cache_dir()
-    # A home that is not there is meant not to be (HOME=/nonexistent).
-    if path.parent == Path.home() / ".cache" and not Path.home().is_dir():
-        raise TargetError(f"the home directory {Path.home()} is not there: {_ELSEWHERE}")
+    home = resources.absent_home()
+    if home:
+        raise TargetError(f"the home directory {home} is not there: {_ELSEWHERE}")
     _make_directory(path)
     return path
 
