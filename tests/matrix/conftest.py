@@ -33,7 +33,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             continue
         kernel = _kernel(item)
         name = kernel.name if kernel else item.name
-        item.stash[COST] = Cost(name, functools.partial(row_seconds, kernel))
+        if not item.get_closest_marker("seconds"):
+            item.stash[COST] = Cost(name, functools.partial(row_seconds, kernel))
         if kernel:
             row = Row(kernel.name, kernel.arch, kernel.root or "busybox", kernel.notes)
             session.config.stash[_ROWS][kernel.name] = row

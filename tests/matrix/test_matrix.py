@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ from page_alloc_bench.targets.building import tree_request
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
 
-OPTIONS = "--iterations 1 --held 300 --spread 300"
 CPUS = 4
 MEMORY = "1G"
+BLOCK_BYTES = 300 * 4096  # what a CPU holds of order 0, at most twice that
 TROUBLE = re.compile(r"WARNING:|BUG:|Oops|KASAN|UBSAN|Call trace:.*page_alloc_bench")
 
 
 @pytest.mark.parametrize("kernel", kernels.KERNELS, ids=lambda kernel: kernel.name)
-def test_kernel(kernel: kernels.Kernel, row: Row, tmp_path: Path) -> None:
+def test_kernel(
+    kernel: kernels.Kernel, row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetched = kernels.fetch(kernel)
     row.release = fetched.release
     bundle = tmp_path / "bench.run"
@@ -44,6 +47,10 @@ def test_kernel(kernel: kernels.Kernel, row: Row, tmp_path: Path) -> None:
     )
     built = build(request)
     assert built.warnings == ()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    elsewhere = build(replace(request, output=tmp_path / "again.run", python=HOST))
+    monkeypatch.undo()
+    assert elsewhere.modules[0].data == built.modules[0].data
     row.compiler = short(built.modules[0].info.compiler)
     nodes = 2 if kernel.numa else 1
     run = on_debian if kernel.root else on_busybox
@@ -55,13 +62,19 @@ def test_kernel(kernel: kernels.Kernel, row: Row, tmp_path: Path) -> None:
     assert "page_alloc_bench" not in modules
 
 
+def options(kernel: kernels.Kernel) -> str:
+    """Return the options of a run that holds as much memory whatever the size of a page."""
+    held = BLOCK_BYTES // kernel.page_bytes
+    return f"--iterations 1 --held {held} --spread {held}"
+
+
 def on_debian(fetched: FetchedKernel, bundle: Path, nodes: int) -> tuple[dict[str, Any], str, str]:
     """Run BUNDLE over ssh; return the result, the kernel's log, and the modules left."""
     root = fetched.kernel.root
     assert root
     with Guest(fetched, CPUS, nodes, MEMORY, root=root) as guest:
         guest.copy_to(bundle, "/home/bench/bench.run", user="bench")
-        done = guest.run(f"sudo ./bench.run {OPTIONS}", user="bench", check=False)
+        done = guest.run(f"sudo ./bench.run {options(fetched.kernel)}", user="bench", check=False)
         assert done.returncode == 0, done.stderr
         python = guest.run("python3 -c 'import platform; print(platform.python_version())'").stdout
         document = json.loads(done.stdout)
@@ -72,7 +85,7 @@ def on_debian(fetched: FetchedKernel, bundle: Path, nodes: int) -> tuple[dict[st
 def on_busybox(fetched: FetchedKernel, bundle: Path, nodes: int) -> tuple[dict[str, Any], str, str]:
     """Run BUNDLE where there is no libc and no Python; return what on_debian does."""
     script = f"""
-    ./bench.run {OPTIONS} --output-path /root/result.json
+    ./bench.run {options(fetched.kernel)} --output-path /root/result.json
     status=$?
     cat /proc/modules >/root/modules
     exit $status
@@ -92,6 +105,7 @@ def check(document: dict[str, Any], fetched: FetchedKernel, nodes: int) -> None:
     assert run["complete"] is True
     assert lab.warnings_but_preflights(document) == []
     assert run["kernel"]["release"] == fetched.release
+    assert run["kernel"]["page_size_bytes"] == fetched.kernel.page_bytes
     assert run["kernel"]["module_build"]["same"] is True
     assert run["kernel"]["machine"] == {"amd64": "x86_64", "arm64": "aarch64"}[fetched.kernel.arch]
     assert len(run["machine"]["nodes"]) == nodes

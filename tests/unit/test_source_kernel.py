@@ -8,7 +8,9 @@ import pytest
 from page_alloc_bench import resources
 from page_alloc_bench.targets import kernels, source_kernel
 
-ROWS = [kernel for kernel in (*kernels.KERNELS, kernels.SANITIZER) if kernel.config]
+ROWS = [
+    kernel for kernel in (*kernels.KERNELS, kernels.SANITIZER, kernels.REBUILT) if kernel.config
+]
 
 
 @pytest.mark.parametrize("kernel", ROWS, ids=lambda kernel: kernel.name)

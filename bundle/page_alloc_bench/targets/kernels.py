@@ -38,6 +38,8 @@ class Kernel:
     ``build_root`` they are built in the build root: its headers' tools need a newer C library than
     bookworm's, or its modules a compiler that is not this host's.
 
+    ``page_bytes`` is the size of a page of order 0.
+
     A row with ``config`` is built from Debian's source instead (source_kernel.py): the names of the
     fragments of its configuration, and words for make's command line.
     """
@@ -52,6 +54,7 @@ class Kernel:
     notes: str = ""
     config: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
+    page_bytes: int = 4096
 
     @property
     def numa(self) -> bool:
@@ -94,16 +97,33 @@ KERNELS = (
         "6.12-nonuma",
         ("trixie", "trixie-security"),
         build_root=True,
-        config=("base", "nonuma"),
+        config=("small", "base", "nonuma"),
         notes="without CONFIG_NUMA; its modules are signed with its own key",
     ),
     Kernel(
         "6.12-clang",
         ("trixie", "trixie-security"),
         build_root=True,
-        config=("base", "numa"),
+        config=("small", "base", "numa"),
         make=("LLVM=1",),
         notes="built by clang; its modules are signed with its own key",
+    ),
+    Kernel(
+        "6.12-thinlto",
+        ("trixie", "trixie-security"),
+        build_root=True,
+        config=("small", "base", "numa", "thinlto"),
+        make=("LLVM=1",),
+        notes="built by clang with ThinLTO and CFI; CONFIG_MODVERSIONS",
+    ),
+    Kernel(
+        "6.12-arm64-16k",
+        ("trixie", "trixie-security"),
+        "arm64-16k",
+        "arm64",
+        build_root=True,
+        notes="pages of 16 KiB, huge ones of 32 MiB; cross-built",
+        page_bytes=16384,
     ),
 )
 # Made only when it is asked for by name, and no row of the matrix: it is slow and made to complain.
@@ -112,8 +132,16 @@ SANITIZER = Kernel(
     ("trixie", "trixie-security"),
     root="bookworm",
     build_root=True,
-    config=("base", "numa", "guest", "debug"),
+    config=("small", "base", "numa", "guest", "debug"),
     notes="KASAN, lockdep, kmemleak, UBSAN and more; for scripts/sanitize",
+)
+# Built twice under one release, for the tests of what tells builds apart: the quickest to build.
+REBUILT = Kernel(
+    "6.12-rebuilt",
+    ("trixie", "trixie-security"),
+    build_root=True,
+    config=("small",),
+    notes="for the tests",
 )
 DEFAULT = "6.1"
 
