@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from page_alloc_bench.cli import main
+from page_alloc_bench.targets import kernels
 
 TOP = Path(__file__).parents[2]
 DATA = TOP / "tests/data/results"
@@ -169,6 +170,18 @@ def test_a_character_that_the_terminal_cannot_show_stops_nothing() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("name", main.list_commands(click.Context(main)))
+def test_help_fits_into_80_columns(name: str) -> None:
+    done = CliRunner().invoke(main, [name, "--help"], env={"COLUMNS": "80"})
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_vm_offers_the_kernels_that_it_boots() -> None:
+    text = " ".join(CliRunner().invoke(main, ["vm", "--help"]).stdout.split())
+    offered = text.partition("What to boot: ")[2].partition(". [default")[0].split(", ")
+    assert offered == [row.name for row in kernels.KERNELS if row.boots_roots]
 
 
 def test_commands_are_summed_up_whole() -> None:

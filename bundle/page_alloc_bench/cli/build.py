@@ -109,8 +109,9 @@ def _build_options(function: Function) -> Function:
     "--kernel",
     "kernel_names",
     type=KERNEL,
+    metavar="NAME",
     multiple=True,
-    help="Fetch the headers of a kernel of the support matrix, and a compiler for them where this "
+    help="Fetch the headers of a kernel of `kernels --list`, and a compiler for them where this "
     "host has none. Repeatable, also beside --kdir.",
 )
 @_build_options

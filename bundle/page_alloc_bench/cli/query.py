@@ -34,14 +34,15 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
     RESULT is a result file, a directory of them, or a glob. These views are there:
 
     \b
-      runs     a row for each run: run_id, file, started_at, complete, reason,
-               release, version, machine, cmdline, config_sha256, cpus_used,
-               cpu_model, hypervisor, clocksource, nodes, memory_bytes, thp,
-               seed, iterations, latencies, tool_version, warnings
-      metrics  a row for each metric of a run: run_id, metric, alloc_order, n,
-               min, median, max, unit, better
-      samples  a row for each value: run_id, metric, alloc_order, sample,
-               value, unit, better
+      runs     a row for each run: run_id, file, started_at, complete,
+               reason, release, version, machine, cmdline, config_sha256,
+               cpus_used, cpu_model, hypervisor, clocksource, nodes,
+               memory_bytes, thp, seed, iterations, latencies,
+               tool_version, warnings
+      metrics  a row for each metric of a run: run_id, metric,
+               alloc_order, n, min, median, max, unit, better
+      samples  a row for each value: run_id, metric, alloc_order,
+               sample, value, unit, better
       facts    a row for each fact of a run: run_id, name, value
 
     The results are copied to memory: no statement changes the files.

@@ -26,7 +26,12 @@ from page_alloc_bench.targets.process import TargetError, UsageError
 @click.command(cls=BenchCommand, context_settings=CONTEXT)
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--kernel", type=KERNEL, default=kernels.DEFAULT, show_default=True, help="What to boot."
+    "--kernel",
+    type=KERNEL,
+    metavar="NAME",
+    default=kernels.DEFAULT,
+    show_default=True,
+    help=f"What to boot: {', '.join(row.name for row in kernels.KERNELS if row.boots_roots)}.",
 )
 @click.option(
     "--root",
