@@ -197,15 +197,15 @@ def test_help_names_every_option_and_every_exit_code(capfd: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("width", [40, 57, 66, 80, 200])
 def test_help_fits_the_terminal_and_says_the_same(
-    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    width: int, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit):
         options.parse(["--help"])
-    said = "".join(capsys.readouterr().out.split())
+    said = "".join(capfd.readouterr().out.split())
     monkeypatch.setattr(os, "get_terminal_size", lambda _fd: os.terminal_size((width, 24)))
     with pytest.raises(SystemExit):
         options.parse(["--help"])
-    text = capsys.readouterr().out
+    text = capfd.readouterr().out
     assert max(map(len, text.splitlines())) <= min(width, 80)
     assert "".join(text.split()) == said
 

@@ -155,3 +155,15 @@ def test_what_names_no_file_is_refused(tmp_path: Path) -> None:
 def test_copies_of_one_run_are_known_as_such(written: Any) -> None:
     other = results.load(DATA / "results/init_on_alloc-1/01.json.gz")
     assert results.load(written(json.dumps(plain(), indent=1))).identity != other.identity
+
+
+def test_an_empty_contracted_metric_was_not_measured(tmp_path: Path) -> None:
+    """With --latencies none, say; compare and exports know such a metric as absent."""
+    document = json.loads(gzip.decompress(ONE.read_bytes()))
+    before = len(results.load(ONE).metrics)
+    document["kernel_page_alloc_latencies_ns_order0"] = []
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document))
+    loaded = results.load(path)
+    assert ("kernel_page_alloc_latencies_ns", 0) not in loaded.metrics
+    assert len(loaded.metrics) == before - 1

@@ -182,7 +182,9 @@ def load(path: Path) -> Result:
     while document:  # gives the memory of each list back before the next is read
         key, values = document.popitem()
         metric = _metric(path, key, values)
-        metrics[metric.name, metric.order] = metric
+        # Those are in every result, empty where nothing was measured.
+        if metric.values.size or metric.name not in runner.CONTRACTED:
+            metrics[metric.name, metric.order] = metric
     if not metrics and run["complete"]:
         raise ResultError(path, "has no measurement")
     return Result(path, run, dict(reversed(metrics.items())))
