@@ -48,6 +48,8 @@ WITHOUT_SCRATCH = (
 SYSTEM_PATH = (
     "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
 )  # fmt: skip
+# What a 64-bit kernel calls itself under setarch(8): include/linux/compat.h, COMPAT_UTS_MACHINE.
+MACHINES = {"i686": "x86_64", "armv8l": "aarch64"}
 FAILED = 1
 NOT_FIT = 3
 # Options of Python's own, which nobody sets but who starts it.
@@ -311,7 +313,9 @@ def _dismiss_keeper() -> None:
 
 def _find_runner(site_packages: str) -> None:
     """Let the runner be imported from where it lies, be that inside the zip."""
-    sys.path[:0] = [site_packages, os.path.join(site_packages, os.uname().machine)]
+    machine = os.uname().machine
+    machine = MACHINES.get(machine, machine)
+    sys.path[:0] = [site_packages, os.path.join(site_packages, machine)]
 
 
 def _run_from(site_packages: str) -> "NoReturn":
