@@ -101,19 +101,23 @@ def test_the_counts_are_in_the_schema() -> None:
 
 
 def test_the_summary_says_what_is_known_and_no_more() -> None:
-    text = summary.render(ticking())
+    text = summary.render(ticking(), summary.WIDTH)
     row = next(line for line in text.splitlines() if line.strip().startswith("allocation, "))
     unit, samples, least, mean, median, p95, *_, largest = row.split()[1:]
-    assert (unit, samples) == ("ms", "2,000")
-    assert {least, median, p95} == {"<4.00"}
-    assert mean == "<4.00"  # of some forty steps: nobody's mean
-    assert largest == "8.00"
+    assert (unit, samples) == ("us", "2,000")
+    assert {least, median, p95} == {"<4,000"}
+    assert mean == "<4,000"  # of some forty steps: nobody's mean
+    assert largest == "8,000"
 
 
 def test_a_mean_of_many_steps_is_one() -> None:
     device = FakeDevice({0: 0, 1: 0}, timed=1000, step_ns=lambda _: 256)  # User Mode Linux
     document = measured(device, [0, 1])
-    row = next(line for line in summary.render(document).splitlines() if " allocation, " in line)
+    row = next(
+        line
+        for line in summary.render(document, summary.WIDTH).splitlines()
+        if " allocation, " in line
+    )
     assert row.split()[3] == "<256"  # the least
     assert "<" not in row.split()[4]
     assert document.run["warnings"] == []  # the median is known
@@ -156,7 +160,11 @@ def test_of_a_clock_that_never_moved_not_even_the_step_is_known() -> None:
     device = FakeDevice({0: 0}, latency_ns=lambda _: 0.0, step_ns=lambda _: 0)
     document = measured(device, [0])
     assert document.get("kernel_page_allocs_below_clock_step", 0)[0] == 1000
-    row = next(line for line in summary.render(document).splitlines() if " allocation, " in line)
+    row = next(
+        line
+        for line in summary.render(document, summary.WIDTH).splitlines()
+        if " allocation, " in line
+    )
     assert row.split()[3:] == ["<?"] * 7
     assert "shorter than one step of the clock" in document.run["warnings"][0]
 
