@@ -70,3 +70,11 @@ def test_another_build_is_refused(host: Guest, name: str, evidence: str) -> None
     assert f"another build of {host.kernel.release}: its {evidence} is " in said
     assert "--accept other-build" in said
     assert "page_alloc_bench" not in host.dmesg()
+
+
+def test_its_own_build_is_taken_without_a_word(host: Guest) -> None:
+    code, said, told = run(host, "own")
+    assert code == 0, said
+    assert told["kernel"]["module_build"]["same"] is True
+    assert len(told["kernel"]["build_id"]) == 40
+    assert "other-build" not in {finding["name"] for finding in told["preflight"]}
