@@ -25,6 +25,7 @@ from page_alloc_bench.analysis import (
     format_markdown,
     format_table,
     format_text,
+    notation,
     results,
 )
 from page_alloc_bench.analysis.compare import Comparison
@@ -685,3 +686,37 @@ def test_a_bad_file_gets_one_line(side: Any, tmp_path: Path) -> None:
     assert done.exit_code == 3
     assert done.stderr.startswith(f"error: {bad}: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("width", [120, 110, 100, 80, 72, 60, 50, 40])
+def test_a_table_leaves_out_columns_and_cuts_no_number(width: int) -> None:
+    """Whatever the width, what is shown of a row stands as in the widest table."""
+    comparison = compared(recorded.BASE, recorded.NEW, allow=["init_on_alloc"])
+    whole = set(Text.from_ansi(format_table.render(comparison, 200)).plain.split())
+    text = Text.from_ansi(format_table.render(comparison, width)).plain
+    lines = text[text.index("verdict") :].splitlines()
+    table = [line for line in lines if re.match(r" (alloc|free|idle|antag|failed|remote)", line)]
+    assert len(table) > 10
+    for line in table:
+        assert "…" not in line
+        assert len(line.rstrip()) <= width
+        numbers = [word for word in line.split() if re.search(r"[0-9]", word)]
+        assert set(numbers) <= whole
+
+
+@pytest.mark.parametrize(
+    ("percents", "change", "interval"),
+    [
+        ((-1.23, -1.6, 1.5), "-1.2%", "-1.6..+1.5"),
+        ((4556.6, 4120.0, 5044.0), "x46.6", "x42.2..x51.4"),
+        ((850.0, 700.0, 1200.0), "x9.5", "x8..x13"),
+        ((-0.04, -120.4, 100.2), "+0.0%", "-120..+100"),
+        ((4556.6, None, None), "x46.6", ""),
+        ((None, None, None), "n/a", ""),
+    ],
+)
+def test_a_change_and_its_interval_are_of_one_notation(
+    percents: tuple[float | None, float | None, float | None], change: str, interval: str
+) -> None:
+    assert notation.change(*percents) == change
+    assert notation.interval(*percents) == interval

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import notation
 from .comparison import CANNOT_TELL, NO_REGRESSION, REGRESSION, Row, at_most, describe
 
 
@@ -76,11 +77,13 @@ def _changes(rows: Sequence[Row]) -> str:
         return float("inf") if row.change_percent is None else abs(row.change_percent)
 
     ordered = sorted(rows, key=size, reverse=True)
-    words = [
-        describe(row) + ("" if row.change_percent is None else f" {row.change_percent:+.1f} %")
-        for row in ordered
-    ]
-    return _some(words)
+    return _some([f"{describe(row)}{_change(row)}" for row in ordered])
+
+
+def _change(row: Row) -> str:
+    if row.change_percent is None:
+        return ""
+    return " " + notation.change(row.change_percent, row.change_low, row.change_high)
 
 
 def _some(words: Sequence[str]) -> str:

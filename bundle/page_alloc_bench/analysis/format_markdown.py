@@ -20,7 +20,7 @@ def render(comparison: Comparison) -> str:
         ]),
         "\n".join(
             f"- geomean of {_plain(mean.family)} ({mean.rows} rows): "
-            f"{words.change(mean.change_percent)} ({words.interval(mean) or 'no interval'})"
+            f"{words.change(mean)} ({words.interval(mean) or 'no interval'})"
             for mean in comparison.geomeans
         ),
         "\n".join(f"- warning: {_plain(text)}" for text in comparison.warnings),
@@ -35,7 +35,7 @@ def _row(row: Row) -> str:
         row.order,
         f"{words.median(row.base, row.unit)} {words.spread(row.base)}",
         f"{words.median(row.new, row.unit)} {words.spread(row.new)}",
-        words.change(row.change_percent),
+        words.change(row),
         words.interval(row),
         words.p_value(row.p_corrected),
         words.verdict(row, short=False),

@@ -4,16 +4,29 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from . import format_words as words
-from .comparison import NO_REGRESSION, REGRESSION, Comparison, Row, at_most, label
+from .comparison import NO_REGRESSION, REGRESSION, Comparison, Row, Side, at_most, label
 
 _WIDE = 110  # columns
+_COLUMNS = ("", "base", "new", "change", "interval", "p (Holm)", "verdict", "runs")
+# What is left out, one set after the other, until the rest fits; "±": the medians' intervals.
+_NARROW = frozenset({"p (Holm)", "runs"})
+_LEFT_OUT = (
+    frozenset[str](),
+    _NARROW,
+    _NARROW | {"±"},
+    _NARROW | {"±", "interval"},
+    _NARROW | {"±", "interval", "base"},
+    _NARROW | {"±", "interval", "base", "new"},
+)
 
 _STYLES = {"better": "green", "worse": "bold red", "too few runs": "yellow", "not tested": "dim"}
 
@@ -36,28 +49,36 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(Text(text, style="yellow" if loud else ""))
     for text in comparison.warnings:
         console.print(Text(f"warning: {text}", style="yellow"))
-    console.print(_table(comparison, narrow=console.width < _WIDE))
+    console.print(_fitting(comparison, console), no_wrap=True, overflow="ignore", crop=False)
     for mean in comparison.geomeans:
-        line = f"geomean of {mean.family}, {mean.rows} rows: {words.change(mean.change_percent)}"
+        line = f"geomean of {mean.family}, {mean.rows} rows: {words.change(mean)}"
         console.print(Text(f"{line} {words.interval(mean)}".rstrip()))
     console.print(Text(words.legend(comparison), style="dim"))
     style = {NO_REGRESSION: "bold green", REGRESSION: "bold red"}
     console.print(Text(comparison.sentence, style=style.get(comparison.exit_code, "bold yellow")))
 
 
-def _table(comparison: Comparison, *, narrow: bool) -> Table:
-    """Return the table; narrow: for 80 columns, without p and the runs needed."""
+def _fitting(comparison: Comparison, console: Console) -> Table:
+    """Return the widest table that fits: columns are left out, and no number is ever cut."""
+    wide = console.width >= _WIDE
+    unbounded = console.options.update(max_width=10 * _WIDE)
+    for without in _LEFT_OUT[0 if wide else 1 :]:
+        table = _table(comparison, narrow=bool(without), without=without)
+        if not without or Measurement.get(console, unbounded, table).maximum <= console.width:
+            break
+    return table
+
+
+def _table(comparison: Comparison, *, narrow: bool, without: Collection[str]) -> Table:
+    """Return the table; narrow: with short words. without: the columns that are left out."""
     padding = (0, 0) if narrow else (0, 1)
     title = words.runs(comparison)
     table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, padding=padding)
-    table.add_column("", no_wrap=True)
-    for name in ("base", "new", "change", "interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("p (Holm)", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    if not narrow:
-        table.add_column(f"runs for {comparison.threshold_percent:g} %", justify="right")
+    kept = [column for column in _COLUMNS if column not in without]
+    for column in kept:
+        head = f"runs for {comparison.threshold_percent:g} %" if column == "runs" else column
+        text = column in ("", "verdict")
+        table.add_column(head, justify="left" if text else "right", no_wrap=column != "runs")
     order = None
     for row in comparison.rows:
         if row.order != order:
@@ -65,7 +86,8 @@ def _table(comparison: Comparison, *, narrow: bool) -> Table:
             table.add_section()
             table.add_row(Text(f"order {order}", style="bold"))
         style = _STYLES.get(row.verdict, "") if _loud(row) else ""
-        table.add_row(*_cells(row, narrow=narrow), style=style)
+        cells = _cells(row, narrow=narrow, spreads="±" not in without)
+        table.add_row(*(cells[column] for column in kept), style=style)
     return table
 
 
@@ -73,15 +95,20 @@ def _loud(row: Row) -> bool:
     return row.beyond or row.verdict in ("too few runs", "not tested")
 
 
-def _cells(row: Row, *, narrow: bool) -> list[str]:
-    cells = [
-        words.short_label(row) if narrow else label(row),
-        f"{words.median(row.base, row.unit)} {words.spread(row.base):<5}",
-        f"{words.median(row.new, row.unit)} {words.spread(row.new):<5}",
-        words.change(row.change_percent),
-        words.interval(row),
-    ]
-    if narrow:
-        return [*cells, words.verdict(row, short=True)]
-    needed = "" if row.runs_needed is None else at_most(row.runs_needed)
-    return [*cells, words.p_value(row.p_corrected), words.verdict(row, short=False), needed]
+def _cells(row: Row, *, narrow: bool, spreads: bool) -> dict[str, str]:
+    """Return what stands in each column; spreads: with the intervals of the medians."""
+
+    def side(of: Side) -> str:
+        text = words.median(of, row.unit)
+        return f"{text} {words.spread(of):<5}" if spreads else text
+
+    return {
+        "": words.short_label(row) if narrow else label(row),
+        "base": side(row.base),
+        "new": side(row.new),
+        "change": words.change(row),
+        "interval": words.interval(row),
+        "p (Holm)": words.p_value(row.p_corrected),
+        "verdict": words.verdict(row, short=narrow),
+        "runs": "" if row.runs_needed is None else at_most(row.runs_needed),
+    }

@@ -52,7 +52,7 @@ def _row(row: Row) -> list[str]:
         words.spread(row.base),
         words.median(row.new, row.unit),
         words.spread(row.new),
-        words.change(row.change_percent),
+        words.change(row),
         words.interval(row),
         words.verdict(row, short=True),
     ).rstrip()
@@ -62,7 +62,7 @@ def _row(row: Row) -> list[str]:
 def _geomeans(comparison: Comparison) -> list[str]:
     lines = []
     for mean in comparison.geomeans:
-        text = f"geomean of {mean.family} ({mean.rows} rows): {words.change(mean.change_percent)}"
+        text = f"geomean of {mean.family} ({mean.rows} rows): {words.change(mean)}"
         inside = words.interval(mean)
         lines += _wrap(text + (f" ({inside})" if inside else ""))
     return lines

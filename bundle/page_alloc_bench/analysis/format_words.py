@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import notation
 from .comparison import Comparison, Geomean, Row, Side, label
 from .facts_difference import Difference
 
@@ -13,7 +14,6 @@ _SCALES = {
     "bytes": (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40)),
     "blocks/s": (("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6), ("G/s", 1e9)),
 }
-_LARGE = 900.0  # percent: above, a factor reads better
 _ABOVE_ANY = 99.5  # percent: an interval so wide needs no number
 
 
@@ -49,25 +49,14 @@ def spread(side: Side) -> str:
     return f"±{percent:.0f}%" if percent >= 0.5 else "±<1%"
 
 
-def change(percent: float | None) -> str:
+def change(row: Row | Geomean) -> str:
     """Return a change, such as "-1.2%"; a large one as a factor, such as "x46.5"."""
-    if percent is None:
-        return "n/a"
-    return f"{_part(percent)}%" if percent < _LARGE else _part(percent)
+    return notation.change(row.change_percent, row.change_low, row.change_high)
 
 
 def interval(row: Row | Geomean) -> str:
-    """Return the interval of a change in percent, such as "-1.6..+1.5"; empty if there is none."""
-    if row.change_low is None or row.change_high is None:
-        return ""
-    return f"{_part(row.change_low)}..{_part(row.change_high)}"
-
-
-def _part(percent: float) -> str:
-    if percent >= _LARGE:
-        return f"x{1 + percent / 100:.3g}"
-    text = f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
-    return "+0.0" if text == "-0.0" else text
+    """Return the interval of a change, such as "-1.6..+1.5"; empty if there is none."""
+    return notation.interval(row.change_percent, row.change_low, row.change_high)
 
 
 def verdict(row: Row, *, short: bool) -> str:

@@ -2,8 +2,7 @@
 """Read result files, checked before anything is concluded from them.
 
 A result may have millions of numbers, so the schema that the runner ships is not applied to each
-of them: arrays are checked as arrays, and the object under "run" for what the analysis relies on.
-A result that has more than that, from a newer runner, is read as well.
+of them: arrays are checked as arrays, and the object under "run" as sound.py has it.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.runner import result as runner
+
+from . import ancestor, sound
 
 Better = Literal["higher", "lower"]
 
@@ -33,75 +33,6 @@ KNOWN_VERSIONS = (1,)
 
 _SUFFIXES = (".json", ".json.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
-
-_TEXT_OR_NULL = {"type": ["string", "null"]}
-_RUN_SCHEMA = {
-    "type": "object",
-    "required": [
-        "bundle",
-        "complete",
-        "iterations",
-        "kernel",
-        "machine",
-        "parameters",
-        "phases",
-        "tool_version",
-        "warnings",
-    ],
-    "properties": {
-        "tool_version": {"type": "string"},
-        "started_at": {"type": "string"},
-        "complete": {"type": "boolean"},
-        "bundle": {"type": "object"},
-        "kernel": {
-            "type": "object",
-            "required": ["release", "version", "machine", "cmdline", "taint", "config"],
-            "properties": {
-                "release": {"type": "string"},
-                "version": {"type": "string"},
-                "machine": {"type": "string"},
-                "cmdline": _TEXT_OR_NULL,
-                "taint": {"type": ["integer", "null"]},
-                "page_size_bytes": {"type": "integer"},
-                "config": {
-                    "type": "object",
-                    "required": ["sha256", "options"],
-                    "properties": {
-                        "sha256": _TEXT_OR_NULL,
-                        "options": {"type": ["object", "null"]},
-                    },
-                },
-            },
-        },
-        "machine": {
-            "type": "object",
-            "required": ["cpus_used", "memory_bytes", "nodes", "clocksource"],
-            "properties": {
-                "cpus_used": {"type": "string"},
-                "memory_bytes": {"type": "integer"},
-                "nodes": {"type": "array", "items": {"type": "object"}},
-                "thp": {"type": ["object", "null"]},
-                "sysctl_vm": {"type": "object"},
-                "governors": {"type": ["array", "null"]},
-            },
-        },
-        "parameters": {"type": "object"},
-        "phases": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "order", "vmstat_delta"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "order": {"type": "integer"},
-                    "vmstat_delta": {"type": "object"},
-                },
-            },
-        },
-        "iterations": {"type": "array", "items": {"type": "object"}},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-    },
-}
 
 
 class ResultError(Exception):
@@ -164,12 +95,13 @@ class Result:
 
 
 def load(path: Path) -> Result:
-    """Return the result in path, plain or compressed by gzip.
+    """Return the result in path, plain or compressed by gzip; the ancestor's results too.
 
     Raises ResultError for anything else: no file, no JSON, no result, one of an unknown schema
     version, an array of anything but integers from 0 to 2^63 - 1, a NaN.
     """
     document = _parse(path, _read(path))
+    document = ancestor.adopt(document) or document
     run = document.pop("run", None)
     if not isinstance(run, dict) or "schema_version" not in run:
         raise ResultError(path, 'is no result of page-alloc-bench: no "run" with a schema_version')
@@ -177,17 +109,34 @@ def load(path: Path) -> Result:
     if version not in KNOWN_VERSIONS or isinstance(version, bool):
         known = ", ".join(map(str, KNOWN_VERSIONS))
         raise ResultError(path, f"has schema_version {version!r}; this program reads {known}")
-    _check_run(path, run)
+    _require_sound(path, sound.fault_of_run(run))
     metrics = {}
     while document:  # gives the memory of each list back before the next is read
         key, values = document.popitem()
         metric = _metric(path, key, values)
-        # Those are in every result, empty where nothing was measured.
-        if metric.values.size or metric.name not in runner.CONTRACTED:
-            metrics[metric.name, metric.order] = metric
+        metrics[metric.name, metric.order] = metric
+    metrics = {key: metric for key, metric in metrics.items() if _measured(metric, metrics)}
     if not metrics and run["complete"]:
         raise ResultError(path, "has no measurement")
+    arrays = {key: metric.values for key, metric in metrics.items()}
+    _require_sound(path, sound.fault_of_metrics(arrays))
     return Result(path, run, dict(reversed(metrics.items())))
+
+
+def _measured(metric: Metric, metrics: Mapping[tuple[str, int], Metric]) -> bool:
+    """Return whether a metric that every result has, empty where nothing was measured, was.
+
+    Of timed operations the histogram may have been kept, and no sample of them.
+    """
+    if metric.values.size or metric.name not in runner.CONTRACTED:
+        return True
+    histogram = metric.name.replace("_latencies_ns", "_latency_histogram")
+    return histogram != metric.name and (histogram, metric.order) in metrics
+
+
+def _require_sound(path: Path, fault: str | None) -> None:
+    if fault is not None:
+        raise ResultError(path, fault)
 
 
 def find(arguments: Iterable[str | Path]) -> list[Path]:
@@ -258,18 +207,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is out of range")
     return value
-
-
-def _check_run(path: Path, run: dict[str, Any]) -> None:
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
-    if error is not None:
-        place = "/".join(["run", *map(str, error.absolute_path)])
-        raise ResultError(path, f"{place}: {error.message[:200]}")
-
-
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(_RUN_SCHEMA)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -30,8 +31,8 @@ class Run:
 
     @property
     def file(self) -> str:
-        """Return the path as it was given."""
-        return str(self.result.path)
+        """Return the path as it was given, as text: bytes that are none are written as \\xff."""
+        return os.fsencode(self.result.path).decode(errors="backslashreplace")
 
 
 def select(given: Sequence[Run], patterns: Sequence[str]) -> list[Run]:

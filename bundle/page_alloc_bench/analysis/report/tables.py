@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from page_alloc_bench.analysis import compare
+from page_alloc_bench.analysis import compare, notation
 
 from . import axes as ax
 from . import counters, figures, memory
@@ -102,12 +102,9 @@ def _interval(side: compare.Side, unit: str) -> str:
 def _percent(middle: float | None, low: float | None, high: float | None) -> str:
     if middle is None:
         return _UNKNOWN
-    text = f"{_signed(middle)}{ax.SPACE}%"
-    return text if low is None or high is None else f"{text} [{_signed(low)}, {_signed(high)}]"
-
-
-def _signed(percent: float) -> str:
-    return f"{percent:+,.{0 if abs(percent) >= 999.5 else 1}f}"
+    inside = notation.interval(middle, low, high)
+    text = notation.change(middle, low, high)
+    return f"{text} [{inside}]" if inside else text
 
 
 def difference(sides: Sequence[Side], order: int) -> list[Table]:

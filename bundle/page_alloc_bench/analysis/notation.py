@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a change is written, the same everywhere: in percent, or as a factor where that is large.
+
+A change and its interval are of one notation: a factor if any of them is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_LARGE = 900.0  # percent: from here on a factor reads better
+
+
+def change(middle: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a change in percent, such as "-1.2%", or as a factor, such as "x46.5".
+
+    low, high: of its interval, which only decides the notation. "n/a" if there is no change.
+    """
+    if middle is None:
+        return "n/a"
+    write = _writer(middle, low, high)
+    return write(middle) + ("%" if write is _percent else "")
+
+
+def interval(middle: float | None, low: float | None, high: float | None) -> str:
+    """Return the interval of a change, such as "-1.6..+1.5" or "x41..x52"; "" if there is none."""
+    if low is None or high is None:
+        return ""
+    write = _writer(middle, low, high)
+    return f"{write(low)}..{write(high)}"
+
+
+def _writer(*percents: float | None) -> Callable[[float], str]:
+    large = any(percent is not None and percent >= _LARGE for percent in percents)
+    return _factor if large else _percent
+
+
+def _factor(percent: float) -> str:
+    return f"x{1 + percent / 100:.3g}"
+
+
+def _percent(percent: float) -> str:
+    text = f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
+    return "+0.0" if text == "-0.0" else text

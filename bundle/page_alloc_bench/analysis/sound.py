@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What holds for every result that is read, so that nothing else has to ask.
+
+The schema that the runner ships says of which type each value under "run" is. It is applied with
+more tolerance than a new result is held to: an older runner did not write everything that the
+schema requires now, and a newer one may write more, and use other words where the schema lists the
+known ones.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import numpy as np
+from numpy.typing import NDArray
+
+from page_alloc_bench.runner import result as runner
+
+# What is relied on, by the place under "run". "*": of each element of the array.
+_REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): (
+        "bundle", "complete", "iterations", "kernel", "machine", "parameters", "phases",
+        "tool_version", "warnings",
+    ),
+    ("kernel",): ("release", "version", "machine", "cmdline", "taint", "config"),
+    ("kernel", "config"): ("sha256", "options"),
+    ("machine",): ("cpus_used", "memory_bytes", "nodes", "clocksource"),
+    ("phases", "*"): ("name", "order", "vmstat_delta"),
+}  # fmt: skip
+# Every number fits into 64 bits and every order into a name: larger ones are mistakes.
+_LARGEST = 2**63
+_LARGEST_ORDER = 63
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def fault_of_run(run: dict[str, Any]) -> str | None:
+    """Return what is wrong with the object under "run", None if nothing is."""
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
+    if error is not None:
+        return f"{'/'.join(['run', *map(str, error.absolute_path)])}: {error.message[:200]}"
+    for place, value in _leaves(run, "run"):
+        fault = _fault_of_leaf(value)
+        if fault is not None:
+            return f"{place}: {fault}"
+    started = run.get("started_at")
+    return None if started is None else _fault_of_time(started)
+
+
+def fault_of_metrics(metrics: Mapping[tuple[str, int], NDArray[np.int64]]) -> str | None:
+    """Return what does not fit together in the metrics, which are by name and order.
+
+    A histogram has one bound more than buckets, in rising order, and counts something at all
+    where there is anything to count.
+    """
+    for (name, order), values in metrics.items():
+        if order > _LARGEST_ORDER:
+            return f"{runner.key(name, order)[:100]}: there is no such order"
+        if not name.endswith("_latency_histogram"):
+            continue
+        bounds = metrics.get((f"{name}_bounds_ns", order))
+        size = 0 if bounds is None else bounds.size
+        rising = bounds is None or bool(np.all(np.diff(bounds) > 0))
+        if values.size and (size != values.size + 1 or not rising):
+            return f"the bounds of {runner.key(name, order)} do not fit it"
+        if float(values.sum(dtype=float)) >= _LARGEST:
+            return f"{runner.key(name, order)} counts more than 2^63 operations"
+    return None
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    whole = runner.schema()
+    run = _tolerant(whole["properties"]["run"], ())
+    return jsonschema.Draft202012Validator({**run, "$defs": _tolerant(whole["$defs"], ("$defs",))})
+
+
+def _tolerant(schema: Any, place: tuple[str, ...]) -> Any:
+    """Return a part of the schema as an older or newer runner may have seen it."""
+    if isinstance(schema, list):
+        return [_tolerant(each, place) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {"required": list(_REQUIRED[place])} if place in _REQUIRED else {}
+    for word, value in schema.items():
+        if word == "properties":
+            found[word] = {name: _tolerant(of, (*place, name)) for name, of in value.items()}
+        elif word == "items":
+            found[word] = _tolerant(value, (*place, "*"))
+        elif word == "enum":
+            found["type"] = sorted({"null" if each is None else "string" for each in value})
+        elif word == "required" or (word == "additionalProperties" and value is False):
+            continue
+        else:
+            found[word] = _tolerant(value, place)
+    return found
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield every number and text in value, names included, with its place."""
+    if isinstance(value, dict):
+        for name, of in value.items():
+            yield place, name
+            yield from _leaves(of, f"{place}/{name}")
+    elif isinstance(value, list):
+        for index, of in enumerate(value):
+            yield from _leaves(of, f"{place}/{index}")
+    else:
+        yield place, value
+
+
+def _fault_of_leaf(value: Any) -> str | None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "has half a character in it"
+    elif isinstance(value, (int, float)) and abs(value) >= _LARGEST:
+        return "a number of 2^63 or more"
+    return None
+
+
+def _fault_of_time(text: str) -> str | None:
+    try:
+        datetime.datetime.strptime(text, _TIME)
+    except ValueError:
+        return f"run/started_at: {text[:40]} is not a time like 2026-01-31T12:00:00Z"
+    return None

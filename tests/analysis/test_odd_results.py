@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""No result, however odd, brings a command to a traceback, or compare to a verdict of its own.
+
+Results that the schema allows, and others that it nearly allows, are made of recorded ones by a
+seeded choice of changes. SEED repeats the choices of a run: PAB_ODD_SEED=7 pytest …
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import recorded
+from page_alloc_bench.cli import main
+from page_alloc_bench.runner import result as runner
+from recorded import Document
+
+SEED = int(os.environ.get("PAB_ODD_SEED", "1"))
+SIDE = 6  # runs: enough for a verdict
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 7, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**400, 0.5, -0.0, 1e308,
+    5e-324, "", "x", "0", "nan", "\x00", "\x1b[31m", "a\nb\r\nc", "\ud800", "\u202e", "ü" * 9,
+    "x" * 5000, "<script>", "'; DROP TABLE runs; --", "%s{}", "2026-13-45T99:99:99Z", [], {}, [[]],
+    [None], [-1], ["1"], [0.5], [2**63], {"": ""}, {"a": {"b": []}},
+)  # fmt: skip
+
+
+@functools.cache
+def runs() -> list[str]:
+    """The recorded runs of one kernel as JSON, with small samples, for they are many."""
+    documents = recorded.documents(recorded.BASE)[: 2 * SIDE]
+    for document in documents:
+        for name in document:
+            if "_latencies_ns" in name:
+                document[name] = document[name][:200]
+    return [json.dumps(document) for document in documents]
+
+
+@functools.cache
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(runner.schema())
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in a result; of a long array only the ends."""
+    yield path
+    if isinstance(value, dict):
+        for name in value:
+            yield from places(value[name], (*path, name))
+    elif isinstance(value, list):
+        for index in {*range(min(3, len(value))), len(value) - 1} - {-1}:
+            yield from places(value[index], (*path, index))
+
+
+def change(rng: random.Random, document: Document) -> None:
+    """Make one change somewhere."""
+    # Each name as often as any other: most places are inside of one long table.
+    name = rng.choice(list(document["run"]) if rng.random() < 0.6 else list(document))
+    root = ("run", name) if name in document["run"] else (name,)
+    *before, last = rng.choice(list(places(at(document, root), root)))
+    parent = at(document, before)
+    value = parent[last]
+    kind = rng.randrange(6)
+    if kind == 0:
+        del parent[last]
+    elif kind == 1 and isinstance(value, list):
+        value.append(rng.choice([*value[-1:], *ODD]))
+    elif kind == 2 and isinstance(value, list):
+        rng.shuffle(value)
+    elif kind == 3 and isinstance(value, list):
+        del value[rng.randrange(len(value) + 1) :]
+    elif kind == 4 and isinstance(value, dict):
+        value[str(rng.choice(ODD))[:50]] = rng.choice(ODD)
+    elif type(value) is int:  # what the schema may well allow
+        parent[last] = rng.choice([0, 1, 2**31, 2**62, 2**63 - 1, value * 1000, rng.choice(ODD)])
+    else:
+        parent[last] = copy.deepcopy(rng.choice(ODD))
+
+
+def at(document: Any, path: Any) -> Any:
+    return functools.reduce(lambda value, step: value[step], path, document)
+
+
+def odd(rng: random.Random) -> Document:
+    """A recorded result with one change, or a few."""
+    document: Document = json.loads(rng.choice(runs()))
+    for _ in range(rng.choice([1, 1, 1, 2, 5])):
+        change(rng, document)
+        if not document or not document.get("run") or not isinstance(document["run"], dict):
+            break
+    return document
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    """Run a command; return its exit code, stdout and stderr."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+    out.flush()
+    assert isinstance(code, int)
+    return code, out.buffer.getvalue().decode(errors="replace"), err.getvalue()  # type: ignore[attr-defined]
+
+
+def fine(allowed: set[int], what: str, *arguments: object) -> int:
+    """Run a command that may end in these ways only, and in each with words, not a traceback."""
+    code, _, err = call(*arguments)
+    assert "Traceback" not in err, f"{what}: {err}"
+    assert "internal error" not in err, f"{what}: {err}"
+    assert code in allowed, f"{what}: exit code {code}: {err}"
+    if code:
+        assert err.count("error: ") <= 1, f"{what}: {err}"
+    return code
+
+
+SHOWN: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
+    "show": lambda path, _: ("show", path),
+    "facts": lambda path, _: ("show", "--facts", path),
+    "csv": lambda path, _: ("export", "--format", "csv", "--fact", "all", path),
+    "openmetrics": lambda path, _: ("export", "--format", "openmetrics", path),
+    "kcidb": lambda path, _: ("export", "--format", "kcidb", path),
+    "falba": lambda path, to: ("export", "--format", "falba", "-o", to / "db", path),
+}
+SLOW: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
+    "parquet": lambda path, to: ("export", "--format", "parquet", "-o", to / "p", path),
+    "query": lambda path, _: ("query", "SELECT * FROM facts, runs, metrics, samples LIMIT 9", path),
+}
+
+
+def try_all(
+    commands: dict[str, Callable[[Path, Path], tuple[object, ...]]], tmp_path: Path, count: int
+) -> None:
+    rng = random.Random(SEED)
+    seen: dict[bool, int] = {True: 0, False: 0}
+    ends: dict[int, int] = {}
+    for number in range(count):
+        document = odd(rng)
+        seen[validator().is_valid(document)] += 1
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(document))
+        for name, words in commands.items():
+            to = tmp_path / f"{number}-{name}"
+            to.mkdir()
+            what = f"seed {SEED}, result {number}, {name}"
+            code = fine({0, 2}, what, *words(path, to))
+            ends[code] = ends.get(code, 0) + 1
+        path.unlink()
+    # Else one of the two kinds, or of the two ends, was not tried.
+    assert min(seen.values()) > count // 10, seen
+    assert min(ends.get(code, 0) for code in (0, 2)) > count // 10, ends
+
+
+def test_odd_results_are_shown_and_exported_or_refused(tmp_path: Path) -> None:
+    try_all(SHOWN, tmp_path, 120)
+
+
+def test_odd_results_are_queried_or_refused(tmp_path: Path) -> None:
+    try_all(SLOW, tmp_path, 25)
+
+
+def test_one_odd_result_among_six_is_no_regression(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    base = recorded.write(tmp_path / "base", map(json.loads, runs()[:SIDE]))
+    new = recorded.write(tmp_path / "new", map(json.loads, runs()[SIDE:]))
+    assert call("compare", base, "--vs", new)[0] in (0, 2)
+    forms = ("text", "table", "markdown", "csv", "json")
+    place = new / "00.json"
+    codes = set()
+    for number in range(60):
+        place.write_text(json.dumps(odd(rng)))
+        what = f"seed {SEED}, result {number}, compare"
+        words = ("--format", forms[number % len(forms)])
+        codes.add(fine({0, 2, 3}, what, "compare", *words, base, "--vs", new))
+    assert 3 in codes
+    assert codes & {0, 2}
+
+
+def test_odd_results_are_drawn_or_refused(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    other = tmp_path / "other.json"
+    other.write_text(runs()[0])
+    for number in range(5):
+        document = odd(rng)
+        while not validator().is_valid(document):
+            document = odd(rng)
+        path = tmp_path / "odd.json"
+        path.write_text(json.dumps(document))
+        what = f"seed {SEED}, result {number}, report"
+        fine({0, 2, 3}, what, "report", other, "--vs", path, "-o", tmp_path / "report.html")
+
+
+FILES: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
+    "show": lambda path, _other, _to: ("show", path),
+    "compare": lambda path, other, _to: ("compare", path, "--vs", other),
+    "report": lambda path, other, to: ("report", path, "--vs", other, "-o", to / "page.html"),
+    **{
+        f"export {form}": functools.partial(
+            lambda form, path, _other, to: ("export", "--format", form, "-o", to / form, path), form
+        )
+        for form in ("csv", "parquet", "openmetrics", "kcidb", "falba")
+    },
+    "query": lambda path, _other, _to: ("query", "SELECT file FROM runs", path),
+}
+
+
+@pytest.mark.parametrize("command", FILES)
+def test_a_file_name_may_be_any_bytes(command: str, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9\n\x1b.json"))
+    path.write_text(runs()[0])
+    other = tmp_path / "other.json"
+    other.write_text(runs()[1])
+    expected = 2 if command == "compare" else 0  # of one run a side nothing can be told
+    assert fine({expected}, command, *FILES[command](path, other, tmp_path)) == expected
