@@ -41,8 +41,8 @@ SHELLS = [
 ]
 # What the stub starts on its way to an embedded Python.
 TOOLS = (
-    "chmod", "dd", "gzip", "mkdir", "mkfifo", "rm", "setsid", "sh", "sha256sum", "sleep", "tar",
-    "uname", "wc",
+    "chmod", "dd", "env", "gzip", "mkdir", "mkfifo", "rm", "setsid", "sh", "sha256sum", "sleep",
+    "tar", "uname", "wc",
 )  # fmt: skip
 # Modules that nothing imports but where their absence is expected, and Windows' own.
 UNIMPORTABLE = {"bz2", "encodings.mbcs", "encodings.oem", "lzma"}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -158,7 +159,7 @@ def test_a_disk_without_room_for_temporary_files_is_one_line(
     for arguments in (["build", "--kdir", str(tmp_path)], ["run", "--kdir", str(tmp_path)]):
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 1
-        assert done.stderr.splitlines()[0] == f"error: {tmp_path}/x: No space left on device"
+        assert re.match("error: .*no space left", done.stderr, re.IGNORECASE)
         assert "Traceback" not in done.stderr
 
 

@@ -209,3 +209,14 @@ def test_the_readme_shows_what_is_printed(command: str, printed: str) -> None:
         env={**os.environ, "COLUMNS": "80"},
     )
     assert done.stdout == printed
+
+
+def test_a_query_too_large_for_memory_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sql = "SET memory_limit = '40MB'; SELECT list(range) FROM range(100000000)"
+    done = call(sql, DATA / "results/init_on_alloc-1/00.json.gz")
+    assert done.exit_code == 2
+    assert "memory" in done.stderr.lower()
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -61,7 +62,8 @@ class Answer:
 
 def connect(runs: Iterable[Run]) -> duckdb.DuckDBPyConnection:
     """Return a database in memory that has these runs in it."""
-    connection = duckdb.connect(":memory:")
+    # What does not fit into memory is an error: it would be spilled into the current directory.
+    connection = duckdb.connect(":memory:", config={"temp_directory": ""})
     connection.execute(_TABLES)
     key = 0
     for run in runs:
@@ -74,7 +76,21 @@ def connect(runs: Iterable[Run]) -> duckdb.DuckDBPyConnection:
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
-    """Return what the last of the statements returns. Raises duckdb.Error."""
+    """Return what the last of the statements returns. Raises duckdb.Error.
+
+    The statements run in a thread: while they do, the handler of a signal would not be called, or
+    its exception be taken for a fault of the statement. It interrupts them.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(_ask, connection, sql)
+        try:
+            return answer.result()
+        except BaseException:
+            connection.interrupt()
+            raise
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     connection.execute(sql)
     columns = [column[0] for column in connection.description or ()]
     return Answer(columns, connection.fetchall() if columns else [])

@@ -57,6 +57,7 @@ class _Commands(click.Group):
 
         if not standalone_mode:
             return command()
+        self._codes = Codes()
         sys.exit(ends.status(command, lambda: self._codes))
 
     def list_commands(self, _context: click.Context) -> list[str]:
