@@ -419,13 +419,16 @@ def _witness_warnings(
         return agreement.agree("resident set", counted, nearest, scene)
 
     warnings = []
+    confirmed = False
     if kill.rss_bytes is not None:
         said = kill.rss_bytes - board.baseline_bytes - kill.sizes.get("file-rss", 0)
-        if not agree(said + least, said + most):
+        confirmed = agree(said + least, said + most)
+        if not confirmed:
             warnings.append(_disagree("the kernel's log", said, counted, swapped))
-    if not agree(rss, rss + most):
-        # mm/oom_kill.c, __oom_reap_task_mm() frees without update_hiwater_rss(): when the reaper
-        # is faster than the exit, wait4 tells less than there was.
+    # mm/oom_kill.c, __oom_reap_task_mm() frees without update_hiwater_rss(): where the reaper is
+    # faster than the exit, as on a busy machine, wait4 tells less than the log, which is right.
+    reaped = confirmed and rss + most < counted
+    if not reaped and not agree(rss, rss + most):
         warnings.append(_disagree("wait4", rss, counted, swapped))
     return warnings
 
