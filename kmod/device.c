@@ -2,6 +2,7 @@
 /*
  * The door to user space: /dev/page_alloc_bench, as page_alloc_bench.h says.
  */
+#include <linux/bits.h>
 #include <linux/capability.h>
 #include <linux/compat.h>
 #include <linux/fs.h>
@@ -10,9 +11,11 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "compat.h"
+#include "pattern.h"
 #include "session.h"
 #include "worker.h"
 
@@ -43,17 +46,34 @@ static int pab_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static long pab_info(void __user *argument)
+static long pab_info(struct pab_session *session, void __user *argument)
 {
 	const struct pab_info info = {
 		.abi_version	= PAB_ABI_VERSION,
 		.page_shift	= PAGE_SHIFT,
 		.max_order	= PAB_MAX_ORDER,
-		.pattern_count	= PAB_PATTERN_COUNT,
+		.pattern_count	= pab_pattern_count(),
 		.hist_buckets	= PAB_HIST_BUCKETS,
 		.hist_sub_bits	= PAB_HIST_SUB_BITS,
 	};
 
+	return copy_to_user(argument, &info, sizeof(info)) ? -EFAULT : 0;
+}
+
+static long pab_describe(struct pab_session *session, void __user *argument)
+{
+	const struct pab_pattern *pattern;
+	struct pab_pattern_info info;
+	u32 number;
+
+	if (get_user(number, &((struct pab_pattern_info __user *)argument)->pattern))
+		return -EFAULT;
+	pattern = pab_pattern_by_number(number);
+	if (!pattern)
+		return -EINVAL;
+	memset(&info, 0, sizeof(info));
+	info.pattern = number;
+	pab_pattern_describe(pattern, &info);
 	return copy_to_user(argument, &info, sizeof(info)) ? -EFAULT : 0;
 }
 
@@ -64,6 +84,23 @@ static long pab_configure(struct pab_session *session, void __user *argument)
 	if (copy_from_user(&config, argument, sizeof(config)))
 		return -EFAULT;
 	return pab_session_configure(session, &config);
+}
+
+static long pab_start(struct pab_session *session, void __user *unused)
+{
+	return pab_session_start(session);
+}
+
+static long pab_stop(struct pab_session *session, void __user *unused)
+{
+	pab_session_stop(session);
+	return 0;
+}
+
+static long pab_watch_oom(struct pab_session *session, void __user *unused)
+{
+	pab_session_watch_oom(session);
+	return 0;
 }
 
 static long pab_progress(struct pab_session *session, void __user *argument)
@@ -82,7 +119,7 @@ static long pab_cpu_stats(struct pab_session *session, void __user *argument)
 	if (copy_from_user(&stats, argument, sizeof(stats)))
 		return -EFAULT;
 	worker = pab_session_worker(session, stats.cpu);
-	if (!worker || stats.reserved)
+	if (!worker)
 		return -EINVAL;
 
 	stats = (struct pab_cpu_stats) {
@@ -91,15 +128,30 @@ static long pab_cpu_stats(struct pab_session *session, void __user *argument)
 		.last_cpu	= READ_ONCE(worker->last_cpu),
 		.steady		= READ_ONCE(worker->steady),
 		.displaced	= READ_ONCE(worker->displaced),
-		/* Pairs with the worker's release: never more frees than allocs. */
+		.finished	= READ_ONCE(worker->finished),
+		/* With the worker's release: frees of its own blocks never exceed allocs. */
 		.frees		= smp_load_acquire(&worker->frees),
 		.failures	= READ_ONCE(worker->failures),
 		.remote		= READ_ONCE(worker->remote),
 		.clock_cost_ps	= READ_ONCE(worker->clock_cost_ps),
 		.clock_step_ns	= READ_ONCE(worker->clock_step_ns),
+		.begin_ns	= READ_ONCE(worker->begin_ns),
+		.end_ns		= READ_ONCE(worker->end_ns),
 	};
 	stats.allocs = READ_ONCE(worker->allocs);
 	return copy_to_user(argument, &stats, sizeof(stats)) ? -EFAULT : 0;
+}
+
+/* Copy the sample out, unless the histogram alone is wanted; count what was written. */
+static long pab_copy_sample(const struct pab_latencies *latencies, struct pab_latency *request)
+{
+	bool wanted = request->sample || request->sample_size;
+
+	if (wanted && request->sample_size < latencies->sample_capacity)
+		return -EINVAL;
+	request->sample_size = wanted ? latencies->sample_size : 0;
+	return copy_to_user(u64_to_user_ptr(request->sample), latencies->sample,
+			    request->sample_size * sizeof(u64)) ? -EFAULT : 0;
 }
 
 static long pab_latency(struct pab_session *session, void __user *argument)
@@ -107,54 +159,61 @@ static long pab_latency(struct pab_session *session, void __user *argument)
 	const struct pab_latencies *latencies;
 	const struct pab_worker *worker;
 	struct pab_latency request;
+	long err;
 
-	if (session->state == PAB_STATE_RUNNING)
-		return -EBADFD;
 	if (copy_from_user(&request, argument, sizeof(request)))
 		return -EFAULT;
 	worker = pab_session_worker(session, request.cpu);
-	if (!worker || request.class >= PAB_LATENCY_CLASSES || request.reserved)
+	if (!worker || request.operation >= worker->operation_count || request.reserved)
 		return -EINVAL;
-	latencies = &worker->latencies[request.class];
-	if (request.sample_size < latencies->sample_capacity)
-		return -EINVAL;
-
+	latencies = &worker->latencies[request.operation];
+	err = pab_copy_sample(latencies, &request);
+	if (err)
+		return err;
 	request.timed = latencies->timed;
 	request.total_ns = latencies->total_ns;
 	request.max_ns = latencies->max_ns;
-	request.sample_size = latencies->sample_size;
 	if (copy_to_user(u64_to_user_ptr(request.histogram), latencies->histogram,
 			 sizeof(latencies->histogram)) ||
-	    copy_to_user(u64_to_user_ptr(request.sample), latencies->sample,
-			 latencies->sample_size * sizeof(u64)) ||
 	    copy_to_user(argument, &request, sizeof(request)))
 		return -EFAULT;
 	return 0;
 }
 
+#define PAB_IN(state)		BIT(PAB_STATE_##state)
+#define PAB_WHILE_IDLE		(PAB_IN(NEW) | PAB_IN(CONFIGURED) | PAB_IN(STOPPED))
+#define PAB_AT_ANY_TIME		(PAB_WHILE_IDLE | PAB_IN(RUNNING))
+
+/* Which call is allowed in which states, and what makes it. */
+static const struct pab_call {
+	unsigned int	request;
+	unsigned int	states;
+	long		(*make)(struct pab_session *session, void __user *argument);
+} pab_calls[] = {
+	{ PAB_IOC_INFO,		PAB_AT_ANY_TIME,	pab_info },
+	{ PAB_IOC_PATTERN,	PAB_AT_ANY_TIME,	pab_describe },
+	{ PAB_IOC_PROGRESS,	PAB_AT_ANY_TIME,	pab_progress },
+	{ PAB_IOC_CPU_STATS,	PAB_AT_ANY_TIME,	pab_cpu_stats },
+	{ PAB_IOC_CONFIGURE,	PAB_WHILE_IDLE,		pab_configure },
+	{ PAB_IOC_LATENCY,	PAB_WHILE_IDLE,		pab_latency },
+	{ PAB_IOC_START,	PAB_IN(CONFIGURED),	pab_start },
+	{ PAB_IOC_STOP,		PAB_IN(RUNNING),	pab_stop },
+	{ PAB_IOC_WATCH_OOM,	PAB_IN(RUNNING),	pab_watch_oom },
+};
+
 static long pab_dispatch(struct pab_session *session, unsigned int request,
 			 void __user *argument)
 {
-	switch (request) {
-	case PAB_IOC_INFO:
-		return pab_info(argument);
-	case PAB_IOC_CONFIGURE:
-		return pab_configure(session, argument);
-	case PAB_IOC_START:
-		return pab_session_start(session);
-	case PAB_IOC_STOP:
-		return pab_session_stop(session);
-	case PAB_IOC_WATCH_OOM:
-		return pab_session_watch_oom(session);
-	case PAB_IOC_PROGRESS:
-		return pab_progress(session, argument);
-	case PAB_IOC_CPU_STATS:
-		return pab_cpu_stats(session, argument);
-	case PAB_IOC_LATENCY:
-		return pab_latency(session, argument);
-	default:
-		return -ENOTTY;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pab_calls); i++) {
+		const struct pab_call *call = &pab_calls[i];
+
+		if (call->request == request)
+			return call->states & BIT(session->state) ?
+			       call->make(session, argument) : -EBADFD;
 	}
+	return -ENOTTY;
 }
 
 static long pab_ioctl(struct file *file, unsigned int request, unsigned long argument)

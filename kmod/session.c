@@ -9,26 +9,36 @@
 #include <linux/uaccess.h>
 
 #include "compat.h"
+#include "pattern.h"
 #include "session.h"
 #include "worker.h"
 
-static const struct pab_pattern * const pab_patterns[PAB_PATTERN_COUNT] = {
-	[PAB_PATTERN_ANTAGONIST] = &pab_antagonist,
-};
+/*
+ * Sums of what the workers have counted. All frees are read before any allocs,
+ * which pairs with the release of each free: never more frees than allocs,
+ * whichever worker freed a block.
+ */
+static void pab_session_count(const struct pab_session *session, u64 *allocs, u64 *frees)
+{
+	u64 allocated = 0, freed = 0;
+	unsigned int cpu;
+
+	for_each_cpu(cpu, session->cpus) {
+		/* Pairs with the release in pab_count_free(). */
+		freed += smp_load_acquire(&session->workers[cpu]->frees);
+	}
+	for_each_cpu(cpu, session->cpus)
+		allocated += READ_ONCE(session->workers[cpu]->allocs);
+	*allocs = allocated;
+	*frees = freed;
+}
 
 static u64 pab_session_held(const struct pab_session *session)
 {
-	unsigned int cpu;
-	u64 held = 0;
+	u64 allocs, frees;
 
-	for_each_cpu(cpu, session->cpus) {
-		const struct pab_worker *worker = session->workers[cpu];
-		/* Pairs with the worker's release: never more frees than allocs. */
-		u64 frees = smp_load_acquire(&worker->frees);
-
-		held += READ_ONCE(worker->allocs) - frees;
-	}
-	return held;
+	pab_session_count(session, &allocs, &frees);
+	return allocs - frees;
 }
 
 /*
@@ -115,14 +125,15 @@ void pab_session_destroy(struct pab_session *session)
 
 static bool pab_config_valid(const struct pab_config *config)
 {
-	return config->pattern < PAB_PATTERN_COUNT &&
+	const struct pab_pattern *pattern = pab_pattern_by_number(config->pattern);
+
+	return pattern &&
 	       config->order <= PAB_MAX_ORDER &&
+	       config->gfp < PAB_GFP_COUNT &&
 	       config->time_one_in <= PAB_MAX_TIME_ONE_IN &&
 	       config->sample_capacity <= PAB_MAX_SAMPLE &&
-	       config->held >= 1 && config->held <= PAB_MAX_HELD &&
-	       config->spread >= 1 && config->spread <= config->held &&
 	       config->cpus_size >= 1 && config->cpus_size <= PAB_MAX_CPUS_SIZE &&
-	       !config->reserved;
+	       pab_parameters_valid(pattern, config->parameters);
 }
 
 /* Read the bitmap of CPUs into session->wanted. */
@@ -168,8 +179,6 @@ int pab_session_configure(struct pab_session *session, const struct pab_config *
 {
 	int err;
 
-	if (session->state == PAB_STATE_RUNNING)
-		return -EBADFD;
 	if (!pab_config_valid(config))
 		return -EINVAL;
 	err = pab_session_read_cpus(session, config);
@@ -183,7 +192,7 @@ int pab_session_configure(struct pab_session *session, const struct pab_config *
 	}
 	pab_session_reset(session);
 	session->config = *config;
-	session->pattern = pab_patterns[config->pattern];
+	session->pattern = pab_pattern_by_number(config->pattern);
 	session->stopping = false;
 	session->started = false;
 	session->state = PAB_STATE_CONFIGURED;
@@ -199,8 +208,6 @@ int pab_session_start(struct pab_session *session)
 {
 	int err;
 
-	if (session->state != PAB_STATE_CONFIGURED)
-		return -EBADFD;
 	session->oom_held = PAB_NO_OOM;
 	err = register_oom_notifier(&session->oom_notifier);
 	if (err)
@@ -211,37 +218,33 @@ int pab_session_start(struct pab_session *session)
 	return 0;
 }
 
-int pab_session_stop(struct pab_session *session)
+void pab_session_stop(struct pab_session *session)
 {
-	if (session->state != PAB_STATE_RUNNING)
-		return -EBADFD;
 	pab_session_halt(session);
 	session->state = PAB_STATE_STOPPED;
-	return 0;
 }
 
-int pab_session_watch_oom(struct pab_session *session)
+void pab_session_watch_oom(struct pab_session *session)
 {
-	if (session->state != PAB_STATE_RUNNING)
-		return -EBADFD;
 	WRITE_ONCE(session->oom_held, PAB_NO_OOM);
-	return 0;
 }
 
 void pab_session_progress(struct pab_session *session, struct pab_progress *progress)
 {
 	const struct pab_worker *worker;
 	unsigned int cpu;
+	u64 allocs, frees;
 
 	*progress = (struct pab_progress) { .state = session->state };
+	pab_session_count(session, &allocs, &frees);
+	progress->allocs = allocs;
+	progress->frees = frees;
 	for_each_cpu(cpu, session->cpus) {
 		worker = session->workers[cpu];
 		progress->workers++;
 		progress->steady += READ_ONCE(worker->steady);
 		progress->displaced += READ_ONCE(worker->displaced);
-		/* Pairs with the worker's release: never more frees than allocs. */
-		progress->frees += smp_load_acquire(&worker->frees);
-		progress->allocs += READ_ONCE(worker->allocs);
+		progress->finished += READ_ONCE(worker->finished);
 		progress->failures += READ_ONCE(worker->failures);
 		progress->remote += READ_ONCE(worker->remote);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A session: what an open file of the device stands for. Its calls are made one
- * at a time; the caller sees to that.
+ * at a time, and only in the states that device.c allows them in.
  */
 #ifndef PAB_SESSION_H
 #define PAB_SESSION_H
@@ -41,8 +41,8 @@ void pab_session_destroy(struct pab_session *session);
 
 int pab_session_configure(struct pab_session *session, const struct pab_config *config);
 int pab_session_start(struct pab_session *session);
-int pab_session_stop(struct pab_session *session);
-int pab_session_watch_oom(struct pab_session *session);
+void pab_session_stop(struct pab_session *session);
+void pab_session_watch_oom(struct pab_session *session);
 void pab_session_progress(struct pab_session *session, struct pab_progress *progress);
 struct pab_worker *pab_session_worker(struct pab_session *session, unsigned int cpu);
 

@@ -11,6 +11,7 @@
 #include <linux/wait.h>
 
 #include "buffer.h"
+#include "pattern.h"
 #include "session.h"
 #include "worker.h"
 
@@ -18,16 +19,7 @@
 #define PAB_BACKOFF_FIRST_MS	500
 #define PAB_BACKOFF_MAX_MS	(10 * 60 * 1000)
 
-static bool pab_stopping(const struct pab_worker *worker)
-{
-	return READ_ONCE(worker->session->stopping);
-}
-
-/*
- * False when the session stops, or when the CPU went offline and the scheduler
- * moved the worker: what it did elsewhere would be counted for the wrong CPU.
- */
-bool pab_worker_may_go_on(struct pab_worker *worker)
+bool pab_may_go_on(struct pab_worker *worker)
 {
 	unsigned int cpu = raw_smp_processor_id();
 
@@ -37,20 +29,20 @@ bool pab_worker_may_go_on(struct pab_worker *worker)
 	return cpu == worker->cpu && !pab_stopping(worker);
 }
 
-void pab_worker_mark_steady(struct pab_worker *worker)
+void pab_mark_steady(struct pab_worker *worker)
 {
 	WRITE_ONCE(worker->steady, true);
 }
 
-static void pab_record(struct pab_worker *worker, enum pab_latency_class class, u64 ns)
+static void pab_record(struct pab_worker *worker, enum pab_block_operation kind, u64 ns)
 {
-	pab_latencies_record(&worker->latencies[class], ns, &worker->random[PAB_STREAM_SAMPLE]);
+	pab_latencies_record(&worker->latencies[kind], ns, &worker->random[PAB_STREAM_SAMPLE]);
 }
 
 static struct page *pab_alloc_clocked(struct pab_worker *worker, u64 *ns)
 {
 	u64 start = ktime_get_ns();
-	struct page *page = alloc_pages(PAB_GFP, worker->order);
+	struct page *page = alloc_pages(worker->gfp, worker->order);
 
 	*ns = ktime_get_ns() - start;
 	return page;
@@ -63,7 +55,7 @@ struct page *pab_alloc_timed(struct pab_worker *worker)
 	u64 ns;
 
 	page = pab_alloc_clocked(worker, &ns);
-	pab_record(worker, page ? PAB_LATENCY_ALLOC : PAB_LATENCY_FAILURE, ns);
+	pab_record(worker, page ? PAB_ALLOC : PAB_ALLOC_FAILURE, ns);
 	pab_chooser_next(&worker->choose_alloc, &worker->random[PAB_STREAM_SAMPLE]);
 	return page;
 }
@@ -73,7 +65,7 @@ void pab_free_timed(struct pab_worker *worker, struct page *page)
 	u64 start = ktime_get_ns();
 
 	__free_pages(page, worker->order);
-	pab_record(worker, PAB_LATENCY_FREE, ktime_get_ns() - start);
+	pab_record(worker, PAB_FREE, ktime_get_ns() - start);
 	pab_chooser_next(&worker->choose_free, &worker->random[PAB_STREAM_SAMPLE]);
 }
 
@@ -103,25 +95,46 @@ struct page *pab_alloc_retry(struct pab_worker *worker)
 	for (;;) {
 		WRITE_ONCE(worker->failures, worker->failures + 1);
 		pab_sleep(worker, pause_ms);
-		if (!pab_worker_may_go_on(worker))
+		if (!pab_may_go_on(worker))
 			return NULL;
 		page = pab_alloc_clocked(worker, &ns);
 		if (page)
 			return page;
 		if (worker->choose_alloc.time_one_in)
-			pab_record(worker, PAB_LATENCY_FAILURE, ns);
+			pab_record(worker, PAB_ALLOC_FAILURE, ns);
 		pause_ms = min(pause_ms + pause_ms / 2, PAB_BACKOFF_MAX_MS);
 	}
 }
 
-/* Not part of the benchmark, hence not timed; it is counted all the same. */
+/*
+ * Not part of the benchmark, hence not timed; it is counted all the same. Other
+ * workers may be taking blocks out of the same slots.
+ */
 static void pab_give_back(struct pab_worker *worker)
 {
-	while (pab_held(worker)) {
-		__free_pages(worker->ring[worker->frees & worker->ring_mask], worker->order);
-		pab_count_free(worker);
+	u64 i;
+
+	for (i = 0; i <= worker->slot_mask; i++) {
+		struct page *page = xchg(&worker->slots[i], NULL);
+
+		if (page) {
+			__free_pages(page, worker->order);
+			pab_count_free(worker);
+		}
 		cond_resched();
 	}
+}
+
+static void pab_work(struct pab_worker *worker)
+{
+	const struct pab_session *session = worker->session;
+
+	pab_clock_calibrate(&worker->clock_cost_ps, &worker->clock_step_ns);
+	WRITE_ONCE(worker->begin_ns, ktime_get_ns());
+	session->pattern->run(worker, session->config.parameters);
+	WRITE_ONCE(worker->end_ns, ktime_get_ns());
+	WRITE_ONCE(worker->finished, !pab_left(worker));
+	pab_give_back(worker);
 }
 
 static int pab_worker_thread(void *data)
@@ -130,11 +143,8 @@ static int pab_worker_thread(void *data)
 	struct pab_session *session = worker->session;
 
 	wait_event_idle(session->start, READ_ONCE(session->started) || kthread_should_stop());
-	if (!kthread_should_stop()) {
-		pab_clock_calibrate(&worker->clock_cost_ps, &worker->clock_step_ns);
-		session->pattern->run(worker);
-		pab_give_back(worker);
-	}
+	if (!kthread_should_stop())
+		pab_work(worker);
 
 	/* kthread_stop() needs a task that is still there. */
 	set_current_state(TASK_IDLE);
@@ -146,43 +156,66 @@ static int pab_worker_thread(void *data)
 	return 0;
 }
 
+/* Failures are counted, so they need no report in the kernel's log. */
+static gfp_t pab_gfp(enum pab_gfp gfp)
+{
+	static const gfp_t flags[PAB_GFP_COUNT] = {
+		[PAB_GFP_KERNEL]	= GFP_KERNEL,
+		[PAB_GFP_USER]		= GFP_USER,
+		[PAB_GFP_NOWAIT]	= GFP_NOWAIT,
+		[PAB_GFP_ATOMIC]	= GFP_ATOMIC,
+	};
+
+	return flags[gfp] | __GFP_NOWARN;
+}
+
 /*
  * The node that the allocator turns to first for this CPU: the nearest one that
- * has memory in a zone a GFP_KERNEL allocation may use.
+ * has memory in a zone such an allocation may use.
  */
-static int pab_nearest_node(unsigned int cpu)
+static int pab_nearest_node(unsigned int cpu, gfp_t gfp)
 {
-	struct zoneref *ref = node_zonelist(cpu_to_node(cpu), PAB_GFP)->_zonerefs;
+	struct zoneref *ref = node_zonelist(cpu_to_node(cpu), gfp)->_zonerefs;
 
-	while (zonelist_zone(ref) && zonelist_zone_idx(ref) > gfp_zone(PAB_GFP))
+	while (zonelist_zone(ref) && zonelist_zone_idx(ref) > gfp_zone(gfp))
 		ref++;
 	return zonelist_zone(ref) ? zonelist_node_idx(ref) : cpu_to_node(cpu);
 }
 
-static int pab_worker_init(struct pab_worker *worker)
+static int pab_worker_init_latencies(struct pab_worker *worker, const struct pab_config *config)
 {
-	const struct pab_config *config = &worker->session->config;
-	u64 ring_size = roundup_pow_of_two(config->held + config->spread);
-	struct task_struct *task;
-	int stream, class, err;
+	unsigned int i;
+	int err;
 
-	for (stream = 0; stream < PAB_STREAM_COUNT; stream++)
-		worker->random[stream] = pab_random_seed(config->seed, worker->cpu, stream);
 	pab_chooser_init(&worker->choose_alloc, config->time_one_in,
 			 &worker->random[PAB_STREAM_SAMPLE]);
 	pab_chooser_init(&worker->choose_free, config->time_one_in,
 			 &worker->random[PAB_STREAM_SAMPLE]);
-
-	for (class = 0; class < PAB_LATENCY_CLASSES; class++) {
-		err = pab_latencies_init(&worker->latencies[class], config->sample_capacity,
+	for (i = 0; i < worker->operation_count; i++) {
+		err = pab_latencies_init(&worker->latencies[i], config->sample_capacity,
 					 worker->node);
 		if (err)
 			return err;
 	}
+	return 0;
+}
 
-	worker->ring_mask = ring_size - 1;
-	worker->ring = pab_buffer(ring_size, sizeof(*worker->ring), worker->node);
-	if (!worker->ring)
+static int pab_worker_init(struct pab_worker *worker, u64 blocks)
+{
+	const struct pab_config *config = &worker->session->config;
+	u64 slot_count = roundup_pow_of_two(blocks);
+	struct task_struct *task;
+	int stream, err;
+
+	for (stream = 0; stream < PAB_STREAM_COUNT; stream++)
+		worker->random[stream] = pab_random_seed(config->seed, worker->cpu, stream);
+	err = pab_worker_init_latencies(worker, config);
+	if (err)
+		return err;
+
+	worker->slot_mask = slot_count - 1;
+	worker->slots = pab_buffer(slot_count, sizeof(*worker->slots), worker->node);
+	if (!worker->slots)
 		return -ENOMEM;
 
 	task = kthread_create_on_node(pab_worker_thread, worker, worker->node, "pab/%u",
@@ -201,18 +234,25 @@ static int pab_worker_init(struct pab_worker *worker)
  */
 struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int cpu)
 {
-	int node = pab_nearest_node(cpu), err;
+	const struct pab_config *config = &session->config;
+	unsigned int operation_count = pab_operation_count(session->pattern);
+	gfp_t gfp = pab_gfp(config->gfp);
+	int node = pab_nearest_node(cpu, gfp), err;
 	struct pab_worker *worker;
 
-	worker = pab_buffer(1, sizeof(*worker), node);
+	worker = pab_buffer(1, struct_size(worker, latencies, operation_count), node);
 	if (!worker)
 		return ERR_PTR(-ENOMEM);
 	worker->session = session;
-	worker->order = session->config.order;
+	worker->stopping = &session->stopping;
+	worker->limit = config->allocs ?: U64_MAX;
+	worker->gfp = gfp;
+	worker->order = config->order;
 	worker->cpu = cpu;
 	worker->node = node;
 	worker->last_cpu = cpu;
-	err = pab_worker_init(worker);
+	worker->operation_count = operation_count;
+	err = pab_worker_init(worker, session->pattern->blocks(config->parameters));
 	if (err) {
 		pab_worker_destroy(worker);
 		return ERR_PTR(err);
@@ -223,10 +263,10 @@ struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int c
 /* Only for workers whose thread has been stopped or never was. */
 void pab_worker_destroy(struct pab_worker *worker)
 {
-	int class;
+	unsigned int i;
 
-	for (class = 0; class < PAB_LATENCY_CLASSES; class++)
-		pab_latencies_destroy(&worker->latencies[class]);
-	kvfree(worker->ring);
+	for (i = 0; i < worker->operation_count; i++)
+		pab_latencies_destroy(&worker->latencies[i]);
+	kvfree(worker->slots);
 	kvfree(worker);
 }

@@ -6,20 +6,14 @@ from __future__ import annotations
 import dataclasses
 import random
 from array import array
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from page_alloc_bench.runner.device import (
-    HIST_BUCKETS,
-    NO_OOM,
-    CpuStats,
-    Latency,
-    LatencyClass,
-    Progress,
-    bucket_floor,
-)
+from page_alloc_bench.runner.abi import HIST_BUCKETS, NO_OOM, CpuStats, Progress, bucket_floor
+from page_alloc_bench.runner.device import Latency
 
 EDGES = [bucket_floor(bucket) for bucket in range(HIST_BUCKETS + 1)]
+_OPERATIONS = ("alloc", "free", "alloc_failure")
 _TICK_NS = 1_000_000_000  # between two looks at the progress
 _KINDS = 16  # different reservoirs: making one for each of a thousand CPUs takes too long
 
@@ -67,9 +61,15 @@ class FakeDevice:
         self._kinds: dict[tuple[int, int, int], Latency] = {}
 
     def configure(
-        self, *, held: int, cpus: Collection[int], sample_capacity: int, **_other: Any
+        self,
+        *,
+        parameters: Mapping[str, int],
+        cpus: Collection[int],
+        sample_capacity: int,
+        **_other: Any,
     ) -> None:
-        self._held, self._cpus, self._capacity = held, sorted(cpus), sample_capacity
+        self._held, self._cpus = parameters["held"], sorted(cpus)
+        self._capacity = sample_capacity
         self._looks = 0
         self._kinds.clear()
 
@@ -105,15 +105,16 @@ class FakeDevice:
             clock_step_ns=self._step_ns(cpu),
         )
 
-    def latency(self, cpu: int, latency_class: LatencyClass) -> Latency:
+    def latency(self, cpu: int, operation: str, *, sample: bool = True) -> Latency:
         """Return the latencies of a CPU, the same each time."""
         step = self._step_ns(cpu)
-        kind = (cpu % _KINDS, int(latency_class), step)
+        kind = (cpu % _KINDS, _OPERATIONS.index(operation), step)
         if kind not in self._kinds:
             self._kinds[kind] = self._make(kind)
         one = self._kinds[kind]
         # Memory of its own each time, as the real one has.
-        return dataclasses.replace(one, histogram=one.histogram[:], sample=one.sample[:])
+        kept = one.sample[:] if sample else one.sample[:0]
+        return dataclasses.replace(one, histogram=one.histogram[:], sample=kept)
 
     def _make(self, kind: tuple[int, int, int]) -> Latency:
         """Make latencies: a sample as large as the module's, and a histogram of as many as asked.
@@ -122,7 +123,7 @@ class FakeDevice:
         """
         rng = random.Random(repr(kind))
         step = max(kind[2], 1)
-        few = 3 if kind[1] == LatencyClass.FAILURE else self._timed
+        few = 3 if _OPERATIONS[kind[1]] == "alloc_failure" else self._timed
         size = min(few, self._capacity)
         sample = array("Q", (int(self._latency_ns(rng)) // step * step for _ in range(size)))
         histogram = array("Q", bytes(8 * HIST_BUCKETS))

@@ -25,11 +25,17 @@ _SCRATCH = tempfile.TemporaryDirectory(prefix="pab-lab.")  # goes when the tests
 
 
 @functools.cache
-def kernel_module(kernel: FetchedKernel, source: str) -> Path:
-    """Build the module of the checkout's directory source ("kmod", "tests/kmod/floor")."""
-    scratch = Path(_SCRATCH.name) / f"{kernel.release}-{source.replace('/', '-')}"
+def kernel_module(kernel: FetchedKernel, source: str, patterns: str = "") -> Path:
+    """Build the module of the checkout's directory source ("kmod", "tests/kmod/floor").
+
+    patterns: a directory of the checkout with patterns for our module besides its own.
+    """
+    name = "-".join([kernel.release, *source.split("/"), *patterns.split("/")])
+    scratch = Path(_SCRATCH.name) / name
     for directory in {"kmod", source}:
         shutil.copytree(TOP / directory, scratch / directory)
+    if patterns:
+        shutil.copytree(TOP / patterns, scratch / "kmod/patterns", dirs_exist_ok=True)
     command = ["make", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
     if kernel.kernel.cc:
         command.append(f"CC={kernel.kernel.cc}")

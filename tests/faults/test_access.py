@@ -96,8 +96,11 @@ def test_root_may(machine: Guest) -> None:
 
 PASSED = """
 import ctypes, errno, fcntl, json, mmap, os, socket, sys
-from page_alloc_bench.runner import device
-from page_alloc_bench.runner.device import *
+from array import array
+from page_alloc_bench.runner.abi import *
+from page_alloc_bench.runner.device import Device
+
+histogram = (ctypes.c_uint64 * HIST_BUCKETS)()
 
 def outcome(call, *arguments, **named):
     try:
@@ -108,7 +111,8 @@ def outcome(call, *arguments, **named):
 
 def everything(session):
     fd = session.fileno()
-    config = dict(order=0, held=10, spread=1, seed=1, cpus=[0], time_one_in=1, sample_capacity=1)
+    config = dict(pattern="antagonist", parameters={"held": 10, "spread": 1}, order=0, seed=1,
+                  cpus=[0], time_one_in=1, sample_capacity=1)
     return {
         "info": outcome(fcntl.ioctl, fd, IOC_INFO, Info()),
         "configure": outcome(session.configure, **config),
@@ -117,7 +121,8 @@ def everything(session):
         "progress": outcome(session.progress),
         "stop": outcome(session.stop),
         "stats": outcome(session.cpu_stats, 0),
-        "latency": outcome(session.latency, 0, LatencyClass.ALLOC),
+        "latency": outcome(fcntl.ioctl, fd, IOC_LATENCY,
+                           LatencyRequest(histogram=ctypes.addressof(histogram))),
         "unknown": outcome(fcntl.ioctl, fd, 0x1234),
     }
 
@@ -200,8 +205,8 @@ print(json.dumps(found))
 '''
 
 with Device() as session:
-    session.configure(order=0, held=10, spread=1, seed=1, cpus=[0], time_one_in=1,
-                      sample_capacity=1)
+    session.configure(pattern="antagonist", parameters={"held": 10, "spread": 1}, order=0,
+                      seed=1, cpus=[0], time_one_in=1, sample_capacity=1)
     session.start()
     (worker,) = [pid for pid in os.listdir("/proc") if pid.isdigit()
                  and open(f"/proc/{pid}/comm").read() == "pab/0\n"]

@@ -121,8 +121,8 @@ def missed():
     return dict(line.split() for line in text.splitlines())["numa_miss"]
 
 with Device() as session:
-    session.configure(order=0, held=500, spread=500, seed=1, cpus=[2], time_one_in=0,
-                      sample_capacity=0)
+    session.configure(pattern="antagonist", parameters={"held": 500, "spread": 500}, order=0,
+                      seed=1, cpus=[2], time_one_in=0, sample_capacity=0)
     before = int(missed())
     session.start()
     time.sleep(2)

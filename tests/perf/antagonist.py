@@ -18,8 +18,8 @@ from page_alloc_bench.runner.workload import TIME_ONE_IN
 
 cpus = sorted(os.sched_getaffinity(0))
 with Device() as session:
-    session.configure(order={order}, held=1000, spread=1000, seed=1, cpus=cpus,
-                      time_one_in=TIME_ONE_IN["sampled"],
+    session.configure(pattern="antagonist", parameters={{"held": 1000, "spread": 1000}},
+                      order={order}, seed=1, cpus=cpus, time_one_in=TIME_ONE_IN["sampled"],
                       sample_capacity=sampling.capacity_per_cpu(50000, len(cpus)))
     session.start()
     while session.progress().steady < len(cpus):

@@ -65,7 +65,7 @@ static int configure(void)
 {
 	static uint8_t bitmap = 3;
 	struct pab_config config = {
-		.order = 1, .time_one_in = 32, .sample_capacity = 4096, .held = 100, .spread = 100,
+		.order = 1, .time_one_in = 32, .sample_capacity = 4096, .parameters = { 100, 100 },
 		.cpus = (uint64_t)&bitmap, .cpus_size = 1,
 	};
 

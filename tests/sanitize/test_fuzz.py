@@ -53,8 +53,8 @@ USED_AGAIN = """
 import json
 from page_alloc_bench.runner.device import Device
 with Device() as session:
-    session.configure(order=2, held=100, spread=100, seed=1, cpus=[0, 1], time_one_in=1,
-                      sample_capacity=100)
+    session.configure(pattern="antagonist", parameters={"held": 100, "spread": 100}, order=2,
+                      seed=1, cpus=[0, 1], time_one_in=1, sample_capacity=100)
     session.start()
     while session.progress().steady < 2:
         pass

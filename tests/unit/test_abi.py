@@ -13,43 +13,49 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.resources import kmod_dir
-from page_alloc_bench.runner import device
+from page_alloc_bench.runner import abi
 
 STRUCTS = {
-    "pab_info": device.Info,
-    "pab_config": device.Config,
-    "pab_progress": device.Progress,
-    "pab_cpu_stats": device.CpuStats,
-    "pab_latency": device.LatencyRequest,
+    "pab_info": abi.Info,
+    "pab_parameter_info": abi.ParameterInfo,
+    "pab_operation_info": abi.OperationInfo,
+    "pab_pattern_info": abi.PatternInfo,
+    "pab_config": abi.Config,
+    "pab_progress": abi.Progress,
+    "pab_cpu_stats": abi.CpuStats,
+    "pab_latency": abi.LatencyRequest,
 }
 CONSTANTS = {
-    "PAB_ABI_VERSION": device.ABI_VERSION,
-    "PAB_HIST_SUB_BITS": device.HIST_SUB_BITS,
-    "PAB_HIST_MAX_BITS": device.HIST_MAX_BITS,
-    "PAB_HIST_BUCKETS": device.HIST_BUCKETS,
-    "PAB_MAX_HELD": device.MAX_HELD,
-    "PAB_MAX_TIME_ONE_IN": device.MAX_TIME_ONE_IN,
-    "PAB_MAX_SAMPLE": device.MAX_SAMPLE,
-    "PAB_MAX_CPUS_SIZE": device.MAX_CPUS_SIZE,
-    "PAB_PATTERN_ANTAGONIST": device.Pattern.ANTAGONIST,
-    "PAB_PATTERN_COUNT": len(device.Pattern),
-    "PAB_LATENCY_ALLOC": device.LatencyClass.ALLOC,
-    "PAB_LATENCY_FREE": device.LatencyClass.FREE,
-    "PAB_LATENCY_FAILURE": device.LatencyClass.FAILURE,
-    "PAB_LATENCY_CLASSES": len(device.LatencyClass),
-    "PAB_STATE_NEW": device.State.NEW,
-    "PAB_STATE_CONFIGURED": device.State.CONFIGURED,
-    "PAB_STATE_RUNNING": device.State.RUNNING,
-    "PAB_STATE_STOPPED": device.State.STOPPED,
-    "PAB_IOC_INFO": device.IOC_INFO,
-    "PAB_IOC_CONFIGURE": device.IOC_CONFIGURE,
-    "PAB_IOC_START": device.IOC_START,
-    "PAB_IOC_STOP": device.IOC_STOP,
-    "PAB_IOC_PROGRESS": device.IOC_PROGRESS,
-    "PAB_IOC_CPU_STATS": device.IOC_CPU_STATS,
-    "PAB_IOC_LATENCY": device.IOC_LATENCY,
-    "PAB_IOC_WATCH_OOM": device.IOC_WATCH_OOM,
-    "PAB_NO_OOM": device.NO_OOM,
+    "PAB_ABI_VERSION": abi.ABI_VERSION,
+    "PAB_HIST_SUB_BITS": abi.HIST_SUB_BITS,
+    "PAB_HIST_MAX_BITS": abi.HIST_MAX_BITS,
+    "PAB_HIST_BUCKETS": abi.HIST_BUCKETS,
+    "PAB_MAX_BLOCKS": abi.MAX_BLOCKS,
+    "PAB_MAX_PARAMETERS": abi.MAX_PARAMETERS,
+    "PAB_MAX_OPERATIONS": abi.MAX_OPERATIONS,
+    "PAB_NAME_SIZE": abi.NAME_SIZE,
+    "PAB_GFP_KERNEL": abi.Gfp.KERNEL,
+    "PAB_GFP_USER": abi.Gfp.USER,
+    "PAB_GFP_NOWAIT": abi.Gfp.NOWAIT,
+    "PAB_GFP_ATOMIC": abi.Gfp.ATOMIC,
+    "PAB_GFP_COUNT": len(abi.Gfp),
+    "PAB_MAX_TIME_ONE_IN": abi.MAX_TIME_ONE_IN,
+    "PAB_MAX_SAMPLE": abi.MAX_SAMPLE,
+    "PAB_MAX_CPUS_SIZE": abi.MAX_CPUS_SIZE,
+    "PAB_STATE_NEW": abi.State.NEW,
+    "PAB_STATE_CONFIGURED": abi.State.CONFIGURED,
+    "PAB_STATE_RUNNING": abi.State.RUNNING,
+    "PAB_STATE_STOPPED": abi.State.STOPPED,
+    "PAB_IOC_INFO": abi.IOC_INFO,
+    "PAB_IOC_CONFIGURE": abi.IOC_CONFIGURE,
+    "PAB_IOC_START": abi.IOC_START,
+    "PAB_IOC_STOP": abi.IOC_STOP,
+    "PAB_IOC_PROGRESS": abi.IOC_PROGRESS,
+    "PAB_IOC_CPU_STATS": abi.IOC_CPU_STATS,
+    "PAB_IOC_LATENCY": abi.IOC_LATENCY,
+    "PAB_IOC_WATCH_OOM": abi.IOC_WATCH_OOM,
+    "PAB_IOC_PATTERN": abi.IOC_PATTERN,
+    "PAB_NO_OOM": abi.NO_OOM,
 }
 
 
@@ -108,19 +114,19 @@ def test_nothing_in_the_header_is_left_out() -> None:
     assert (defines | enumerators) - not_numbers == set(CONSTANTS)
     assert set(re.findall(r"^struct (\w+) \{", header, re.MULTILINE)) == set(STRUCTS)
     for name, body in re.findall(r"^struct (\w+) \{(.*?)^\};", header, re.MULTILINE | re.DOTALL):
-        fields = re.findall(r"^\t__u\d+ (\w+);", body, re.MULTILINE)
+        fields = re.findall(r"^\t(?:__u\d+|struct \w+) +(\w+)(?:\[\w+\])?;", body, re.MULTILINE)
         assert fields == [field for field, _ in STRUCTS[name]._fields_]
 
 
 def test_device_path_names_the_device() -> None:
     header = (kmod_dir() / "page_alloc_bench.h").read_text()
-    assert f'PAB_DEVICE_NAME\t\t"{Path(device.DEVICE_PATH).name}"' in header
+    assert f'PAB_DEVICE_NAME\t\t"{Path(abi.DEVICE_PATH).name}"' in header
 
 
 def test_buckets_are_log_linear_and_without_gaps() -> None:
-    edges = [device.bucket_floor(index) for index in range(device.HIST_BUCKETS + 1)]
-    assert edges[: 2 << device.HIST_SUB_BITS] == list(range(2 << device.HIST_SUB_BITS))
-    assert edges[-1] == 1 << device.HIST_MAX_BITS
+    edges = [abi.bucket_floor(index) for index in range(abi.HIST_BUCKETS + 1)]
+    assert edges[: 2 << abi.HIST_SUB_BITS] == list(range(2 << abi.HIST_SUB_BITS))
+    assert edges[-1] == 1 << abi.HIST_MAX_BITS
     widths = [high - low for low, high in zip(edges, edges[1:])]
     assert all(width * 16 <= max(low, 16) for low, width in zip(edges, widths))
     assert widths == sorted(widths)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import device, options
+from page_alloc_bench.runner import abi, options
 from page_alloc_bench.runner.errors import UsageError
 
 SOURCES = Path(options.__file__).parents[2]
@@ -110,13 +110,13 @@ def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
         ["--cpus=a"],
         ["--cpus=0-99999999999"],
         ["--held=0"],
-        [f"--held={device.MAX_HELD + 1}"],
+        [f"--held={abi.MAX_BLOCKS // 2 + 1}"],
         ["--spread=0"],
         ["--held=10", "--spread=11"],
         ["--seed=-1"],
         [f"--seed={2**64}"],
         ["--sample-size=0"],
-        [f"--sample-size={device.MAX_SAMPLE + 1}"],
+        [f"--sample-size={abi.MAX_SAMPLE + 1}"],
         ["--thp=maybe"],
         ["--quiet", "--verbose"],
         ["--list", "--check"],

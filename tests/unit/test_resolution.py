@@ -22,7 +22,7 @@ from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import ktap, options, resolution, result, summary, workload
-from page_alloc_bench.runner.device import HIST_BUCKETS, LatencyClass
+from page_alloc_bench.runner.abi import HIST_BUCKETS
 from page_alloc_bench.runner.result import Document
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
@@ -49,7 +49,7 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
         options=options.parse([]), cpus=cpus, device=fake, document=document,
         reporter=reporter, signals=unused,
     )  # fmt: skip
-    device.configure(held=1000, cpus=cpus, sample_capacity=1000)
+    device.configure(parameters={"held": 1000}, cpus=cpus, sample_capacity=1000)
     run._steady = device.progress()
     for run._order in orders:
         run._collect(device.progress())
@@ -288,4 +288,3 @@ def test_a_bound_is_not_exported_as_a_figure(written: Any) -> None:
 def test_classes_have_their_own_counts() -> None:
     document = ticking()
     assert document.get("kernel_alloc_failures_timed", 0)[0] == 3 * 2
-    assert len(LatencyClass) == 3

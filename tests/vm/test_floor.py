@@ -12,19 +12,19 @@ from page_alloc_bench.targets.guest import Guest
 
 RUN = """
 import json, time
-from page_alloc_bench.runner.device import Device, LatencyClass
+from page_alloc_bench.runner.device import Device
 
 with Device() as session:
-    session.configure(order={order}, held=1000, spread=1000, seed=1, cpus=[0], time_one_in=64,
-                      sample_capacity=1000)
+    session.configure(pattern="antagonist", parameters={{"held": 1000, "spread": 1000}},
+                      order={order}, seed=1, cpus=[0], time_one_in=64, sample_capacity=1000)
     session.start()
     time.sleep(0.5)
     session.stop()
     stats = session.cpu_stats(0)
     means = {{}}
-    for kind in (LatencyClass.ALLOC, LatencyClass.FREE):
+    for kind in ("alloc", "free"):
         seen = session.latency(0, kind)
-        means[kind.name] = seen.total_ns / seen.timed
+        means[kind] = seen.total_ns / seen.timed
     print(json.dumps({{**means, "clock_ns": stats.clock_cost_ps / 1000,
                       "step_ns": stats.clock_step_ns}}))
 """
@@ -44,7 +44,7 @@ def test_latencies_agree_with_the_floor(counted: Guest, order: int) -> None:
     ours = lab.python(counted, RUN.format(order=order))
     bare = lab.floor(counted, order=order, bursts=500)
     # A latency holds one clock read; the floor's mean holds the loop around the call instead.
-    for kind, total_ns, count in (("ALLOC", "alloc_ns", "allocs"), ("FREE", "free_ns", "frees")):
+    for kind, total_ns, count in (("alloc", "alloc_ns", "allocs"), ("free", "free_ns", "frees")):
         floor_ns = bare[total_ns] / bare[count]
         assert ours[kind] - ours["clock_ns"] == pytest.approx(floor_ns, rel=0.10)
         # So little that a constant added by mistake, as one clock read too many, would show.

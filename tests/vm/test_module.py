@@ -14,12 +14,17 @@ from page_alloc_bench.targets.guest import Guest
 CPUS = 4
 HELPERS = """
 import ctypes, errno, fcntl, json, os, re, signal, time
-from page_alloc_bench.runner import device
-from page_alloc_bench.runner.device import *
+from page_alloc_bench.runner import abi, device
+from page_alloc_bench.runner.abi import *
 
 CPUS = sorted(os.sched_getaffinity(0))
 CONFIG = dict(order=0, held=100, spread=100, seed=1, cpus=CPUS, time_one_in=32,
               sample_capacity=100)
+
+# A session that runs the antagonist, unless told otherwise.
+class Device(device.Device):
+    def configure(self, *, held, spread, pattern="antagonist", **others):
+        super().configure(pattern=pattern, parameters=dict(held=held, spread=spread), **others)
 
 def settle(session):
     while session.progress().steady < session.progress().workers:
@@ -178,13 +183,13 @@ with Device() as session:
     session.start()
     settle(session)
     time.sleep(1)
-    running = fails(session.latency, 0, LatencyClass.ALLOC)
+    running = fails(session.latency, 0, "alloc")
     before = session.progress()
     session.stop()
     rows = []
     for cpu in CPUS:
         stats = session.cpu_stats(cpu)
-        for kind, count in ((LatencyClass.ALLOC, stats.allocs), (LatencyClass.FREE, stats.frees)):
+        for kind, count in (("alloc", stats.allocs), ("free", stats.frees)):
             seen = session.latency(cpu, kind)
             low = [bucket_floor(i) for i, n in enumerate(seen.histogram) for _ in range(min(n, 1))]
             rows.append(dict(
@@ -289,7 +294,7 @@ with Device() as session:
     start = time.monotonic()
     session.stop()
     stopped_s = time.monotonic() - start
-    failed = session.latency(0, LatencyClass.FAILURE)
+    failed = session.latency(0, "alloc_failure")
     progress = session.progress()
     print(json.dumps({{
         "failures": progress.failures, "timed": failed.timed,
@@ -320,7 +325,8 @@ with Device() as session:
     session.configure(**CONFIG)
     before, killed = free_bytes(), counters()["oom_kill"]
     too_much = fails(session.configure, **{
-        **CONFIG, "held": MAX_HELD, "spread": MAX_HELD, "sample_capacity": MAX_SAMPLE})
+        **CONFIG, "held": MAX_BLOCKS // 2, "spread": MAX_BLOCKS // 2,
+        "sample_capacity": MAX_SAMPLE})
     after = free_bytes()
     new = fails(session.start)
     session.configure(**CONFIG)
@@ -449,22 +455,29 @@ def test_arguments_out_of_range_are_refused_and_change_nothing(machine: Guest) -
 with Device() as session:
     def configure(**changes):
         return fails(session.configure, **{**CONFIG, **changes})
+    mask = (ctypes.c_char * 1)(1)
+    def raw(request, argument):
+        return fails(fcntl.ioctl, session.fileno(), request, argument)
     session.configure(**CONFIG)
     refused = {
         "order": configure(order=session.info.max_order + 1),
         "order -1": configure(order=2**32 - 1),
         "held 0": configure(held=0),
-        "held": configure(held=MAX_HELD + 1),
+        "held": configure(held=MAX_BLOCKS // 2 + 1),
         "spread 0": configure(spread=0),
         "spread": configure(spread=101),
         "time_one_in": configure(time_one_in=MAX_TIME_ONE_IN + 1),
         "sample": configure(sample_capacity=MAX_SAMPLE + 1),
-        "pattern": configure(pattern=len(Pattern)),
+        "gfp": configure(gfp=len(Gfp)),
         "no cpu": configure(cpus=[]),
         "absent cpu": configure(cpus=[0, len(CPUS)]),
         "impossible cpu": configure(cpus=[0, 8191]),
-        "class": fails(session.latency, 0, 3),
+        "operation": raw(IOC_LATENCY, LatencyRequest(operation=3)),
+        "pattern": raw(IOC_PATTERN, PatternInfo(pattern=session.info.pattern_count)),
+        "other pattern": raw(IOC_CONFIGURE, Config(pattern=2**32 - 1)),
         "stats cpu": fails(session.cpu_stats, 2**32 - 1),
+        "parameter too many": raw(IOC_CONFIGURE, Config(
+            parameters=(100, 100, 1), cpus=ctypes.addressof(mask), cpus_size=1)),
         "request": fails(fcntl.ioctl, session.fileno(), 0x1234),
     }
     session.start()
@@ -486,12 +499,12 @@ def ioctl(fd, request, address):
     return errno.errorcode[ctypes.get_errno()] if libc.ioctl(fd, request, address) else "no error"
 with Device() as session:
     fd = session.fileno()
-    config = Config(held=1, spread=1, cpus=8, cpus_size=1)
-    seen = {name: ioctl(fd, getattr(device, name), 8) for name in (
-        "IOC_INFO", "IOC_CONFIGURE", "IOC_PROGRESS", "IOC_CPU_STATS", "IOC_LATENCY")}
+    config = Config(parameters=(1, 1), cpus=8, cpus_size=1)
+    seen = {name: ioctl(fd, getattr(abi, name), 8) for name in (
+        "IOC_INFO", "IOC_PATTERN", "IOC_CONFIGURE", "IOC_PROGRESS", "IOC_CPU_STATS", "IOC_LATENCY")}
     seen["bitmap"] = ioctl(fd, IOC_CONFIGURE, ctypes.addressof(config))
     session.configure(**CONFIG)
-    request = LatencyRequest(cpu=0, sample_size=100)
+    request = LatencyRequest(cpu=0)
     seen["histogram"] = ioctl(fd, IOC_LATENCY, ctypes.addressof(request))
     # An address of the kernel's own must not pass either.
     seen["kernel"] = ioctl(fd, IOC_PROGRESS, 0xffff888000000000)

@@ -8,7 +8,8 @@ from array import array
 from dataclasses import dataclass, field
 
 from . import resolution
-from .device import HIST_BUCKETS, Latency
+from .abi import HIST_BUCKETS
+from .device import Latency
 
 
 def _no_counts() -> array[int]:
@@ -19,11 +20,13 @@ def _no_counts() -> array[int]:
 class Timed:
     """Sums over CPUs, which are added one after the other.
 
-    timed: how many operations each CPU timed; kept: how many of them are in its sample. total_ns,
+    capacity: the most latencies in the sample of a CPU. timed: how many operations each CPU timed;
+    kept: how many of them are in its sample, which need not have been read. total_ns,
     max_ns and histogram are over all timed operations of all CPUs; below_step: how many of those
     were shorter than the step of their CPU's clock.
     """
 
+    capacity: int
     timed: list[int] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     total_ns: int = 0
@@ -35,7 +38,7 @@ class Timed:
         """Add what one CPU timed; nothing of it is kept. step_ns: of its clock, 0: unknown."""
         self.below_step += resolution.below_step(latency.histogram, step_ns)
         self.timed.append(latency.timed)
-        self.kept.append(len(latency.sample))
+        self.kept.append(min(latency.timed, self.capacity))
         self.total_ns += latency.total_ns
         self.max_ns = max(self.max_ns, latency.max_ns)
         self.histogram = array("Q", map(operator.add, self.histogram, latency.histogram))

@@ -39,7 +39,7 @@ _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 _MAX_ORDER = 63
-_MAX_HELD = 1 << 24  # PAB_MAX_HELD in kmod/page_alloc_bench.h
+_MAX_HELD = 1 << 24  # half of PAB_MAX_BLOCKS in kmod/page_alloc_bench.h
 _DEFAULT_HELD = 1000
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE
 

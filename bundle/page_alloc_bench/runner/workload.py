@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import agreement, findlimit, latencies, oom, plan, procfs, resolution, sampling, stall
+from .abi import NO_OOM, CpuStats, Progress, bucket_floor
 from .accounts import Accounts, difference, entries
-from .device import NO_OOM, CpuStats, Device, LatencyClass, Progress, bucket_floor
+from .device import Device
 from .errors import RunnerError
 from .lifecycle import Signals
 from .options import Options
@@ -22,9 +23,9 @@ _POLL_S = 0.05
 TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
 
 _NAMES = {
-    LatencyClass.ALLOC: "kernel_page_alloc",
-    LatencyClass.FREE: "kernel_page_free",
-    LatencyClass.FAILURE: "kernel_alloc_failure",
+    "alloc": "kernel_page_alloc",
+    "free": "kernel_page_free",
+    "alloc_failure": "kernel_alloc_failure",
 }
 
 _PLURALS = {
@@ -56,6 +57,7 @@ class Workload:
         self._reporter = reporter
         self._signals = signals
         self._on_phase_end = on_phase_end
+        self._sample_capacity = sampling.capacity_per_cpu(options.sample_size, len(cpus))
         self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
         self._start = time.monotonic()
         self._order = 0
@@ -82,16 +84,15 @@ class Workload:
     def _prepare(self) -> None:
         options = self._options
         one_in = TIME_ONE_IN[options.latencies]
-        capacity = sampling.capacity_per_cpu(options.sample_size, len(self._cpus))
         try:
             self._device.configure(
+                pattern="antagonist",
+                parameters={"held": options.held, "spread": options.spread},
                 order=self._order,
-                held=options.held,
-                spread=options.spread,
                 seed=options.seed,
                 cpus=self._cpus,
                 time_one_in=one_in,
-                sample_capacity=capacity if one_in else 0,
+                sample_capacity=self._sample_capacity if one_in else 0,
             )
         except OSError as error:
             why = self._lost_cpu() or error.strerror
@@ -275,8 +276,8 @@ class Workload:
             }
             for s in stats
         ]
-        for latency_class in LatencyClass:
-            self._collect_latencies(latency_class, stats)
+        for operation in _NAMES:
+            self._collect_latencies(operation, stats)
         self._check_clock()
 
     def _collect_counts(self, stats: Sequence[CpuStats]) -> None:
@@ -300,20 +301,19 @@ class Workload:
             rate = round((last.allocs - first.allocs) * 1e9 / duration_ns)
             put("kernel_page_allocs_per_second", order, [rate])
 
-    def _collect_latencies(self, latency_class: LatencyClass, stats: Sequence[CpuStats]) -> None:
-        """Record one class of latencies of all CPUs: sample, histogram, maximum and counts."""
-        order, put, name = self._order, self._document.put, _NAMES[latency_class]
+    def _collect_latencies(self, operation: str, stats: Sequence[CpuStats]) -> None:
+        """Record one kind of operation of all CPUs: sample, histogram, maximum and counts."""
+        order, put, name = self._order, self._document.put, _NAMES[operation]
         if self._options.latencies == "none":
             return
-        read = functools.partial(self._device.latency, latency_class=latency_class)
-        found = latencies.Timed()
+        found = latencies.Timed(self._sample_capacity)
         for s in stats:
-            found.add(read(s.cpu), s.clock_step_ns)
-        # Each CPU's sample is read again when its turn comes: all at once they may be large.
+            found.add(self._device.latency(s.cpu, operation, sample=False), s.clock_step_ns)
+        # Each CPU's sample is read when its turn comes: all at once they may be large.
         sample = sampling.merge_samples(
             found.timed,
             found.kept,
-            (read(cpu).sample for cpu in self._cpus),
+            (self._device.latency(cpu, operation).sample for cpu in self._cpus),
             self._options.sample_size,
             self._options.seed,
         )
@@ -330,7 +330,7 @@ class Workload:
 
     def _check_clock(self) -> None:
         """Warn, once in a run, of a clock whose reading is much of what it times."""
-        names = [f"{_NAMES[each]}_latencies_ns" for each in (LatencyClass.ALLOC, LatencyClass.FREE)]
+        names = [f"{_NAMES[each]}_latencies_ns" for each in ("alloc", "free")]
         document = self._document
         text = resolution.costly_clock(document.get, document.run, names, self._order)
         if text is not None and not self._clock_told:
@@ -352,13 +352,14 @@ class Workload:
 
     def _check_workers(self, stats: Sequence[CpuStats]) -> None:
         """Warn of what must not have happened."""
+        allocs, frees = sum(s.allocs for s in stats), sum(s.frees for s in stats)
+        if allocs != frees:
+            self._warn(
+                f"order {self._order}: the workers allocated {allocs:,} blocks and freed "
+                f"{frees:,}: memory has been LOST until the next boot; please report this"
+            )
         for s in stats:
             where = f"order {self._order}: the worker of CPU {s.cpu}"
-            if s.allocs != s.frees:
-                self._warn(
-                    f"{where} allocated {s.allocs:,} blocks and freed {s.frees:,}: memory has "
-                    "been LOST until the next boot; please report this"
-                )
             if s.displaced:
                 self._warn(f"{where} stopped early because its CPU went offline")
             elif s.last_cpu != s.cpu:

@@ -18,7 +18,7 @@
 #include <linux/timekeeping.h>
 #include <linux/vmalloc.h>
 
-#include "antagonist.h"
+#include "patterns/antagonist.h"
 #include "random.h"
 
 static unsigned int order;

@@ -57,16 +57,20 @@ static void fill_config(struct thread *thread, struct pab_config *config)
 
 	fill_bitmap(thread);
 	*config = (struct pab_config) {
-		.pattern = or_boundary(thread, PAB_PATTERN_ANTAGONIST),
+		.pattern = or_boundary(thread, 0),
 		.order = below(thread, SAFE_ORDERS),
+		.gfp = or_boundary(thread, below(thread, PAB_GFP_COUNT)),
 		.time_one_in = rates[below(thread, one_in(thread, 8) ? 5 : 4)],
 		.sample_capacity = below(thread, one_in(thread, 8) ? SAFE_SAMPLE : 64),
-		.held = or_boundary(thread, held),
-		.spread = or_boundary(thread, 1 + below(thread, held)),
 		.seed = draw(thread),
+		.allocs = one_in(thread, 4) ? boundary(thread) : 0,
+		.parameters = {
+			or_boundary(thread, held),
+			or_boundary(thread, 1 + below(thread, held)),
+			one_in(thread, 48),
+		},
 		.cpus = (uint64_t)(one_in(thread, 16) ? arena_pointer(thread) : thread->bitmap),
 		.cpus_size = 1 + below(thread, 8),
-		.reserved = one_in(thread, 48),
 	};
 	if (one_in(thread, 32))
 		config->order = 16 + below(thread, 64);
@@ -89,6 +93,22 @@ static void call_info(struct thread *thread)
 		"INFO: version %u, %u buckets", info.abi_version, info.hist_buckets);
 }
 
+static void call_pattern(struct thread *thread)
+{
+	struct pab_pattern_info info = { .pattern = or_boundary(thread, 0) };
+	void *argument = arena_argument(thread, &info, sizeof(info));
+
+	if (counted(OP_PATTERN, ioctl(slot_any(thread), PAB_IOC_PATTERN, argument)) ||
+	    argument != thread->buffer)
+		return;
+	memcpy(&info, thread->buffer, sizeof(info));
+	promise(info.name[0] && !info.name[PAB_NAME_SIZE - 1] && !info.reserved &&
+		info.parameter_count <= PAB_MAX_PARAMETERS &&
+		info.operation_count <= PAB_MAX_OPERATIONS,
+		"PATTERN %u: %u parameters, %u operations", info.pattern, info.parameter_count,
+		info.operation_count);
+}
+
 static void call_configure(struct thread *thread)
 {
 	struct pab_config config;
@@ -109,8 +129,7 @@ static void call_configure_huge(struct thread *thread)
 	struct pab_config config = {
 		.order = below(thread, 11),
 		.sample_capacity = one_in(thread, 2) ? PAB_MAX_SAMPLE : 1,
-		.held = one_in(thread, 4) ? PAB_MAX_HELD : PAB_MAX_HELD >> 3,
-		.spread = 1,
+		.parameters = { PAB_MAX_BLOCKS >> (one_in(thread, 4) ? 1 : 4), 1 },
 		.cpus = (uint64_t)thread->bitmap,
 		.cpus_size = PAB_MAX_CPUS_SIZE,
 	};
@@ -149,7 +168,8 @@ static void call_progress(struct thread *thread)
 		return;
 	memcpy(&progress, thread->buffer, sizeof(progress));
 	promise(progress.state <= PAB_STATE_STOPPED && progress.workers <= cpu_count &&
-		progress.steady <= progress.workers && progress.displaced <= progress.workers,
+		progress.steady <= progress.workers && progress.displaced <= progress.workers &&
+		progress.finished <= progress.workers,
 		"PROGRESS: state %u, %u workers, %u steady, %u displaced", progress.state,
 		progress.workers, progress.steady, progress.displaced);
 	promise(progress.frees <= progress.allocs && progress.remote <= progress.allocs,
@@ -159,10 +179,7 @@ static void call_progress(struct thread *thread)
 
 static void call_cpu_stats(struct thread *thread)
 {
-	struct pab_cpu_stats stats = {
-		.cpu = any_cpu(thread),
-		.reserved = one_in(thread, 48),
-	};
+	struct pab_cpu_stats stats = { .cpu = any_cpu(thread) };
 	uint32_t cpu = stats.cpu;
 	void *argument = arena_argument(thread, &stats, sizeof(stats));
 
@@ -182,14 +199,20 @@ static void call_latency(struct thread *thread)
 	uint8_t *room = thread->buffer + sizeof(struct pab_latency);
 	struct pab_latency request = {
 		.cpu = any_cpu(thread),
-		.class = or_boundary(thread, below(thread, PAB_LATENCY_CLASSES)),
+		.operation = or_boundary(thread, below(thread, PAB_MAX_OPERATIONS / 2)),
 		.histogram = (uint64_t)(one_in(thread, 4) ? arena_pointer(thread) : room),
 		.sample = (uint64_t)(one_in(thread, 4) ? arena_pointer(thread) :
 				     room + 8 * PAB_HIST_BUCKETS),
 		.sample_size = or_boundary(thread, SAFE_SAMPLE),
 		.reserved = one_in(thread, 48),
 	};
-	void *argument = arena_argument(thread, &request, sizeof(request));
+	void *argument;
+
+	if (one_in(thread, 4)) { /* the histogram alone */
+		request.sample = 0;
+		request.sample_size = 0;
+	}
+	argument = arena_argument(thread, &request, sizeof(request));
 
 	if (counted(OP_LATENCY, ioctl(slot_any(thread), PAB_IOC_LATENCY, argument)) ||
 	    argument != thread->buffer)
@@ -202,7 +225,7 @@ static void call_latency(struct thread *thread)
 
 static const uint32_t requests[] = {
 	PAB_IOC_INFO, PAB_IOC_CONFIGURE, PAB_IOC_START, PAB_IOC_STOP, PAB_IOC_PROGRESS,
-	PAB_IOC_CPU_STATS, PAB_IOC_LATENCY, PAB_IOC_WATCH_OOM,
+	PAB_IOC_CPU_STATS, PAB_IOC_LATENCY, PAB_IOC_WATCH_OOM, PAB_IOC_PATTERN,
 };
 
 static bool is_known(uint32_t request)
@@ -453,7 +476,7 @@ static const struct {
 	void (*call)(struct thread *thread);
 	unsigned int weight;
 } table[] = {
-	{ call_info, 1300 }, { call_progress, 1400 }, { call_cpu_stats, 1200 },
+	{ call_info, 1000 }, { call_pattern, 300 }, { call_progress, 1400 }, { call_cpu_stats, 1200 },
 	{ call_latency, 900 }, { call_watch_oom, 400 }, { call_ioctl_random, 1000 },
 	{ call_ioctl_32, 800 }, { call_ioctl_vfs, 200 }, { call_configure, 150 },
 	{ call_start, 120 }, { call_stop, 300 }, { call_configure_huge, 1 },

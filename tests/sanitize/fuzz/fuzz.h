@@ -24,7 +24,7 @@
 	X(DUP, "dup") X(SEND, "send over a socket") \
 	X(INFO, "INFO") X(CONFIGURE, "CONFIGURE") X(START, "START") X(STOP, "STOP") \
 	X(PROGRESS, "PROGRESS") X(CPU_STATS, "CPU_STATS") X(LATENCY, "LATENCY") \
-	X(WATCH_OOM, "WATCH_OOM") X(IOCTL_RANDOM, "random ioctl") \
+	X(WATCH_OOM, "WATCH_OOM") X(PATTERN, "PATTERN") X(IOCTL_RANDOM, "random ioctl") \
 	X(IOCTL_VFS, "ioctl of others") X(IOCTL_32, "32-bit ioctl") \
 	X(READ, "read") X(WRITE, "write") X(MMAP, "mmap") X(POLL, "poll") \
 	X(LSEEK, "lseek") X(SPLICE, "splice") X(FALLOCATE, "fallocate") X(FCNTL, "fcntl") \

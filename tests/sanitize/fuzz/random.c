@@ -24,14 +24,14 @@ bool one_in(struct thread *thread, uint64_t n)
 }
 
 /*
- * A number at which code goes wrong. None lies in 65 .. PAB_MAX_HELD: two of
+ * A number at which code goes wrong. None lies in 65 .. PAB_MAX_BLOCKS: two of
  * them side by side must not make a configuration that takes all the memory.
  */
 uint64_t boundary(struct thread *thread)
 {
 	static const uint64_t numbers[] = {
 		0, 1, 2, 3, 7, 8, 31, 32, 63, 64,
-		PAB_MAX_HELD + 1, INT_MAX, (uint64_t)INT_MAX + 1, UINT_MAX - 1, UINT_MAX,
+		PAB_MAX_BLOCKS + 1, INT_MAX, (uint64_t)INT_MAX + 1, UINT_MAX - 1, UINT_MAX,
 		(uint64_t)UINT_MAX + 1, LONG_MAX, (uint64_t)LONG_MAX + 1, ULONG_MAX - 1, ULONG_MAX,
 	};
 

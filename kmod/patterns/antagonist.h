@@ -2,7 +2,7 @@
 #ifndef PAB_ANTAGONIST_H
 #define PAB_ANTAGONIST_H
 
-#include "random.h"
+#include "../random.h"
 
 /* How many blocks to hold next: uniform in [held - spread, held + spread]. */
 static inline u64 pab_antagonist_target(u64 *random, u64 held, u64 spread)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What holds for every pattern of the module, shown by one that hands blocks over to other CPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import lab
+from page_alloc_bench.targets.guest import Guest
+
+HELPERS = """
+import json, os, re, signal, time
+from page_alloc_bench.runner.abi import *
+from page_alloc_bench.runner.device import Device
+
+CPUS = sorted(os.sched_getaffinity(0))
+ANTAGONIST = dict(pattern="antagonist", parameters={"held": 100, "spread": 100}, order=0, seed=1,
+                  cpus=CPUS, time_one_in=32, sample_capacity=100)
+HANDOVER = {**ANTAGONIST, "pattern": "handover", "parameters": {"depth": 512}}
+
+def pages(prefix):
+    lines = [line.split() for line in open("/proc/vmstat")]
+    return sum(int(value) for name, value in lines if name.startswith(prefix))
+
+def free_bytes():
+    on_cpu_lists = re.findall("^ +count: ([0-9]+)", open("/proc/zoneinfo").read(), re.M)
+    return (pages("nr_free_pages") + sum(map(int, on_cpu_lists))) * 4096
+
+def await_finished(session):
+    deadline = time.monotonic() + 120
+    while (progress := session.progress()).finished < progress.workers:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(guest: Guest) -> Iterator[Guest]:
+    """A guest whose module has one more file in patterns/ than it is shipped with."""
+    lab.install(guest)
+    module = lab.kernel_module(guest.kernel, "kmod", patterns="tests/kmod/patterns")
+    guest.run(f"mkdir -p {lab.IN_GUEST}/patterns")
+    guest.copy_to(module, f"{lab.IN_GUEST}/patterns/")
+    guest.run(f"insmod {lab.IN_GUEST}/patterns/{module.name}")
+    yield guest
+    guest.run("rmmod page_alloc_bench")
+    assert "WARNING" not in guest.dmesg()
+
+
+def ask(machine: Guest, code: str) -> Any:
+    return lab.python(machine, HELPERS + code)
+
+
+def test_the_module_says_what_its_patterns_are(machine: Guest) -> None:
+    seen = ask(
+        machine,
+        """
+with Device() as session:
+    print(json.dumps({name: [each.parameters, each.operations]
+                      for name, each in session.patterns.items()}))
+""",
+    )
+    assert seen == {
+        "antagonist": [
+            {"held": [1, 1 << 24], "spread": [1, 1 << 24]},
+            ["alloc", "free", "alloc_failure"],
+        ],
+        "handover": [{"depth": [1, 4096]}, ["alloc", "free", "alloc_failure", "never"]],
+    }
+
+
+@pytest.mark.parametrize("order", [0, 4])
+def test_blocks_that_other_cpus_free_are_lost_by_nobody(machine: Guest, order: int) -> None:
+    seen = ask(
+        machine,
+        f"""
+with Device() as session:
+    session.configure(**{{**HANDOVER, "order": {order}}})
+    before = pages("pgalloc_"), pages("pgfree")
+    session.start()
+    looks = []
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        progress = session.progress()
+        looks.append(progress.allocs - progress.frees)
+    session.stop()
+    kernel = pages("pgalloc_") - before[0], pages("pgfree") - before[1]
+    stats = [session.cpu_stats(cpu) for cpu in CPUS]
+    timed = {{name: [session.latency(cpu, name).timed for cpu in CPUS]
+             for name in session.patterns["handover"].operations}}
+print(json.dumps(dict(looks=[min(looks), max(looks)], allocs=[s.allocs for s in stats],
+                      frees=[s.frees for s in stats], kernel=kernel, timed=timed)))
+""",
+    )
+    allocs, frees = sum(seen["allocs"]), sum(seen["frees"])
+    assert allocs == frees
+    assert seen["allocs"] != seen["frees"]  # or else nothing was handed over
+    assert 0 <= seen["looks"][0] <= seen["looks"][1] <= 4 * (512 + 1)
+    assert allocs << order == pytest.approx(seen["kernel"][0], rel=0.03)
+    assert frees << order == pytest.approx(seen["kernel"][1], rel=0.03)
+    for name, counts in (("alloc", seen["allocs"]), ("free", seen["frees"])):
+        # What is given back at the end is not timed: up to 512 blocks of each worker.
+        expected = [count / 32 for count in counts]
+        assert seen["timed"][name] == [pytest.approx(n, abs=18) for n in expected]
+    assert not any(seen["timed"]["never"])
+
+
+def test_kill_9_gives_back_what_is_handed_over(machine: Guest) -> None:
+    seen = ask(
+        machine,
+        """
+def round_trip():
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        session = Device()
+        session.configure(**{**HANDOVER, "order": 4})
+        session.start()
+        time.sleep(0.5)
+        os.write(writer, b"x")
+        signal.pause()
+    os.read(reader, 1)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    time.sleep(0.5)
+
+round_trip()
+before = free_bytes()
+for _ in range(4):
+    round_trip()
+print(json.dumps([before, free_bytes()]))
+""",
+    )
+    assert seen[1] == pytest.approx(seen[0], rel=0.005)
+
+
+@pytest.mark.parametrize("pattern", ["ANTAGONIST", "HANDOVER"])
+def test_a_worker_ends_by_itself_after_its_allocations(machine: Guest, pattern: str) -> None:
+    seen = ask(
+        machine,
+        f"""
+with Device() as session:
+    session.configure(**{{**{pattern}, "allocs": 12345}})
+    session.start()
+    await_finished(session)
+    running = session.progress()
+    session.stop()
+    stats = [session.cpu_stats(cpu) for cpu in CPUS]
+print(json.dumps(dict(state=running.state, held=running.allocs - running.frees,
+                      allocs=[s.allocs for s in stats], frees=sum(s.frees for s in stats),
+                      took=[s.end_ns - s.begin_ns for s in stats],
+                      finished=[s.finished for s in stats])))
+""",
+    )
+    assert seen["state"] == 2  # until it is stopped
+    assert seen["allocs"] == [12345] * 4
+    assert seen["frees"] == 4 * 12345
+    assert seen["held"] == 0 or pattern == "HANDOVER"
+    assert seen["finished"] == [1] * 4
+    assert all(took > 0 for took in seen["took"])
+
+
+@pytest.mark.parametrize("gfp", ["KERNEL", "USER", "NOWAIT", "ATOMIC"])
+def test_each_class_of_gfp_allocates(machine: Guest, gfp: str) -> None:
+    """What the flags were is read from the kernel's own tracepoint."""
+    seen = ask(
+        machine,
+        f"""
+TRACING = "/sys/kernel/tracing"
+os.system(f"mountpoint -q {{TRACING}} || mount -t tracefs tracefs {{TRACING}}")
+def write(name, text):
+    with open(f"{{TRACING}}/{{name}}", "w") as file:
+        file.write(text)
+write("trace", "")
+write("events/kmem/mm_page_alloc/filter", "order == 3")
+write("events/kmem/mm_page_alloc/enable", "1")
+with Device() as session:
+    session.configure(**{{**ANTAGONIST, "order": 3, "gfp": Gfp.{gfp}, "allocs": 200}})
+    session.start()
+    await_finished(session)
+    session.stop()
+write("events/kmem/mm_page_alloc/enable", "0")
+rows = [line for line in open(f"{{TRACING}}/trace") if " pab/" in line]
+print(json.dumps([len(rows), sorted({{line.split("gfp_flags=")[1].strip() for line in rows}})]))
+""",
+    )
+    count, flags = seen
+    assert count == 4 * 200
+    # GFP_NOWAIT contains __GFP_NOWARN from 6.7 on, so the kernel may not print it apart.
+    assert flags in ([f"GFP_{gfp}|__GFP_NOWARN"], [f"GFP_{gfp}"])
+
+
+def test_the_histogram_alone_when_it_is_asked_for(machine: Guest) -> None:
+    seen = ask(
+        machine,
+        """
+with Device() as session:
+    session.configure(**{**ANTAGONIST, "allocs": 10_000})
+    session.start()
+    await_finished(session)
+    session.stop()
+    whole, alone = session.latency(0, "alloc"), session.latency(0, "alloc", sample=False)
+print(json.dumps([whole.timed == alone.timed, whole.histogram == alone.histogram,
+                  sum(whole.histogram) == whole.timed, len(whole.sample), len(alone.sample)]))
+""",
+    )
+    assert seen == [True, True, True, 100, 0]
