@@ -78,3 +78,20 @@ def test_its_own_build_is_taken_without_a_word(host: Guest) -> None:
     assert told["kernel"]["module_build"]["same"] is True
     assert len(told["kernel"]["build_id"]) == 40
     assert "other-build" not in {finding["name"] for finding in told["preflight"]}
+
+
+def test_one_that_cannot_be_told_is_warned_of(host: Guest) -> None:
+    code, said, told = run(host, "unknown")
+    assert code == 0, said
+    assert {**told["kernel"]["module_build"]} == {"same": None, "by": None, **UNKNOWN}
+    assert any("nothing tells which build that was" in text for text in told["warnings"])
+
+
+def test_one_that_is_accepted_stands_in_the_result(host: Guest) -> None:
+    code, said, told = run(host, "version", "--accept=other-build")
+    assert code == 0, said
+    assert told["kernel"]["module_build"]["same"] is False
+    assert told["kernel"]["module_build"]["by"] == "version"
+    (finding,) = [each for each in told["preflight"] if each["name"] == "other-build"]
+    assert finding["accepted"] is True
+    assert any("another build of" in text for text in told["warnings"])
