@@ -143,7 +143,7 @@ def test_compile_commands_name_the_real_sources(
     output = tmp_path / "compile_commands.json"
     build(BuildRequest(kdir=kernel.kdir, output=tmp_path / "bench.run", compile_commands=output))
     files = {Path(entry["file"]) for entry in json.loads(output.read_text())}
-    assert files == set(resources.kmod_dir().glob("*.c"))
+    assert files == set(resources.kmod_dir().rglob("*.c"))
 
 
 def test_the_probe_knows_debians_tree(kernel: kernels.FetchedKernel) -> None:
