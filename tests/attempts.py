@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What was done to runs and to the module on purpose, and what came of it: a table of the README.
+"""What was done to runs and to the module on purpose, and what came of it: a table.
 
 A test says so by the mark ``attempt(what, outcome)``, in whose words {name} stands for the test's
 parameter of that name. Where it was done: ``when`` in words; or ``moments``, a list of (phase,
@@ -42,7 +42,7 @@ _ATTEMPTS = pytest.StashKey[list[Attempt]]()
 
 
 class Plugin:
-    """Collects the attempts of a session, prints their table, and writes it into README.md.
+    """Collects the attempts of a session, prints their table, and writes it beside them.
 
     All of them take most of an hour, so they may be run in parts, also side by side: the day on
     which each passed, if it did when it was last run, is kept in pytest's cache.
@@ -77,7 +77,7 @@ class Plugin:
         return report
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table and update README.md."""
+        """Print the table and, if asked to, write it into its README.md."""
         if self._attempts:
             terminalreporter.section(self._place.name)
             terminalreporter.write_line("\n".join(lines(self._attempts)))
@@ -90,7 +90,8 @@ class Plugin:
         days = {item: self._cache.get(self._key(item), default=None) for item in self._items}
         failed = [item.nodeid for item, day in days.items() if day == ""]
         if failed or not whole or not any(days.values()):
-            return f"README.md is left as it is; failed: {failed or 'not the whole directory ran'}"
+            what = failed or "not the whole directory ran"
+            return f"{self._place.path} is left as it is; failed: {what}"
         done = [replace(each, passed=True) for item, day in days.items() if day
                 for each in _of(item)]  # fmt: skip
         oldest = datetime.date.fromisoformat(min(day for day in days.values() if day))
@@ -99,7 +100,7 @@ class Plugin:
         if left_out:
             table += f"\n\nNot run to the end then: {', '.join(left_out)}."
         self._place.write(table)
-        return "README.md has the table now"
+        return f"{self._place.path} has the table now"
 
     @property
     def _cache(self) -> pytest.Cache:
@@ -145,7 +146,7 @@ def _verdict(group: Iterable[Attempt]) -> str:
 
 
 def in_markdown(attempts: Sequence[Attempt], made_on: datetime.date, emulator: str) -> str:
-    """Return the table as README.md has it, with what it was made by."""
+    """Return the table as its README.md has it, with what it was made by."""
     rows = [_HEAD, ("---",) * len(_HEAD), *map(_cells, _groups(attempts))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{readme.heading(made_on, emulator)}\n\n{table}"

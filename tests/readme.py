@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The tables in README.md that the tests write: each between two markers."""
+"""The tables of what the tests have seen: each in the README.md beside the tests that write it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from pathlib import Path
 import page_alloc_bench
 from page_alloc_bench.targets.process import run
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+TESTS = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the table called NAME stands, and the COMMAND that writes it."""
+    """Where the table called NAME stands, and the COMMAND that writes it.
+
+    name: also that of the directory of tests whose README.md it is.
+    """
 
     name: str
     command: str
+
+    @property
+    def path(self) -> Path:
+        return TESTS / self.name / "README.md"
 
     @property
     def begin(self) -> str:
@@ -30,16 +37,16 @@ class Place:
         return f"<!-- {self.name}: end -->"
 
     def update(self, readme: str, table: str) -> str:
-        """Return the text README with TABLE between the markers."""
+        """Return the text readme with TABLE between the markers."""
         begin, end = re.escape(self.begin), re.escape(self.end)
         pattern = re.compile(rf"(?<={begin}\n).*?(?=\n{end})", re.DOTALL)
         text, count = pattern.subn(lambda _match: table, readme)
         if count != 1:
-            raise ValueError(f"README.md has {count} pairs of the markers {self.begin}, not one")
+            raise ValueError(f"{self.path} has {count} pairs of the markers {self.begin}, not one")
         return text
 
     def write(self, table: str) -> None:
-        README.write_text(self.update(README.read_text(), table))
+        self.path.write_text(self.update(self.path.read_text(), table))
 
 
 MATRIX = Place("matrix", "scripts/test --matrix")

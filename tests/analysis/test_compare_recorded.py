@@ -73,7 +73,7 @@ ALLOCATION = tuple(("kernel_page_alloc_latencies_ns", order) for order in (0, 4)
     [
         # With everything tested that is by default.
         (lambda d: recorded.plant_memory(d, 0.95), (), MEMORY),
-        # The latencies are noisier (see README): asked for alone, they are found as well.
+        # The latencies are noisier (see manual/compare.md): alone, they are found as well.
         (
             lambda d: recorded.plant_latency(d, 1.05),
             ("kernel_page_alloc_latencies_ns:median",),

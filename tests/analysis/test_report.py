@@ -143,7 +143,7 @@ def test_the_parts_of_a_difference_add_up(base: list[Result], new: list[Result])
             assert found is not None
             parts = sum(getattr(found, part) for part, _ in memory.PARTS)
             assert parts == pytest.approx(found.total)
-            # What nothing explains is within what the README promises.
+            # What nothing explains is within what the manual promises.
             assert abs(found.rest) < 0.01 * result.run["machine"]["memory_bytes"]
 
 

@@ -67,7 +67,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table and update README.md."""
+    """Print the table and, if asked to, write it into README.md beside this file."""
     config = terminalreporter.config
     rows = [row for row in config.stash[_ROWS].values() if row.outcome != "-"]
     if rows:
@@ -83,6 +83,7 @@ def _update_readme(rows: list[Row]) -> str:
         row.kernel for row in rows if row.outcome == "passed"
     }
     if missing:
-        return f"README.md is left as it is, since not all passed: {', '.join(sorted(missing))}"
+        names = ", ".join(sorted(missing))
+        return f"{readme.MATRIX.path} is left as it is, since not all passed: {names}"
     readme.MATRIX.write(table.in_markdown(rows, readme.today(), readme.emulator()))
-    return "README.md has the table now"
+    return f"{readme.MATRIX.path} has the table now"

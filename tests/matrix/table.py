@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What became of the rows of the support matrix, and how README.md shows it."""
+"""What became of the rows of the support matrix, and how its README.md shows it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def in_columns(rows: Sequence[Row]) -> str:
 
 
 def in_markdown(rows: Sequence[Row], made_on: datetime.date, emulator: str) -> str:
-    """Return ROWS as README.md has them, with what they were run by."""
+    """Return ROWS as tests/matrix/README.md has them, with what they were run by."""
     lines = [" | ".join(line) for line in (_HEAD, ["---"] * len(_HEAD), *(r.cells() for r in rows))]
     table = "\n".join(f"| {line} |" for line in lines)
     return f"{readme.heading(made_on, emulator)}\n\n{table}"

@@ -534,9 +534,12 @@ def test_the_text_fits_a_commit_message(real: Comparison, side: Any) -> None:
     )
 
 
-def test_the_readme_shows_what_is_printed() -> None:
+def test_the_manual_shows_what_is_printed() -> None:
     done = run(recorded.BASE, "--vs", recorded.NEW)
-    assert f"```\n{done.stdout}```\n" in (recorded.TOP / "README.md").read_text()
+    assert (
+        f"```\n{done.stdout}```\n"
+        in (recorded.TOP / "bundle/page_alloc_bench/manual/compare.md").read_text()
+    )
 
 
 def test_the_table_fits_80_columns_and_has_more_in_more(real: Comparison) -> None:

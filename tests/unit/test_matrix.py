@@ -36,7 +36,7 @@ def test_the_table_replaces_what_is_between_the_markers_only() -> None:
 
 @pytest.mark.parametrize("place", readme.PLACES, ids=lambda place: place.name)
 def test_the_readme_has_a_place_for_each_table(place: readme.Place) -> None:
-    text = readme.README.read_text()
+    text = place.path.read_text()
     assert f"{place.begin}\nnew\n{place.end}" in place.update(text, "new")
 
 
@@ -77,7 +77,7 @@ def test_the_list_of_kernels_needs_no_network(monkeypatch: pytest.MonkeyPatch) -
     assert CliRunner().invoke(cli.main, ["kernels", "9.9"]).exit_code == 2
 
 
-KMOD = readme.README.parent / "kmod"
+KMOD = readme.TESTS.parent / "kmod"
 VERSIONS = re.compile(
     r"LINUX_VERSION_CODE|KERNEL_VERSION|RHEL_RELEASE|linux/version\.h|PAB_HAVE_\w+"
 )

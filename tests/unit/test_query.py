@@ -175,8 +175,8 @@ def test_results_of_every_schema_version_are_read() -> None:
 
 
 def examples() -> list[tuple[str, str]]:
-    """Return each query in the README with what it prints there."""
-    text = (ROOT / "README.md").read_text()
+    """Return each query in the manual with what it prints there."""
+    text = (ROOT / "bundle/page_alloc_bench/manual/export.md").read_text()
     blocks = re.findall(r"^```\n\$ (page-alloc-bench query .*?)^```$", text, re.M | re.S)
     return [split_example(block) for block in blocks]
 
@@ -196,7 +196,7 @@ def test_there_are_three_examples() -> None:
 
 
 @pytest.mark.parametrize(("command", "printed"), examples())
-def test_the_readme_shows_what_is_printed(command: str, printed: str) -> None:
+def test_the_manual_shows_what_is_printed(command: str, printed: str) -> None:
     name, *words = shlex.split(command)
     assert name == "page-alloc-bench"
     files = [str(path) for word in words[2:] for path in sorted(ROOT.glob(word))]

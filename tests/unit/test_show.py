@@ -265,9 +265,9 @@ def test_results_of_every_schema_version_are_shown() -> None:
         assert "order 0" in call(path).stdout
 
 
-def test_the_readme_shows_what_is_printed() -> None:
+def test_the_manual_shows_what_is_printed() -> None:
     root = DATA.parents[1]
-    text = (root / "README.md").read_text()
+    text = (root / "bundle/page_alloc_bench/manual/show.md").read_text()
     command = "$ page-alloc-bench show tests/data/results/init_on_alloc-1/03.json.gz\n"
     printed = text.split(command)[1].split("\n...\n")[0]
     done = subprocess.run(

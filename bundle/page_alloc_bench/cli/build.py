@@ -129,7 +129,7 @@ def _build_options(function: Function) -> Function:
     type=_PATH,
     metavar="FILE",
     help="Build for the kernels that a TOML file lists, in parallel, each with its own tree and "
-    "compiler; README.md shows one.",
+    "compiler; `page-alloc-bench help build` shows one.",
 )
 @click.option(
     "--compile-commands",

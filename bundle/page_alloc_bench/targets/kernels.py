@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one list of the kernels that the VM, the tests and the README stand on, and how to get them.
+"""The one list of kernels, for the VM, the tests and the support matrix; how to get them.
 
 A new kernel is one more line in KERNELS. Each is the newest build that its suites carry on the day
 it is first fetched; from then on the cached one is used, without any network.
