@@ -35,7 +35,7 @@ def adopt(document: dict[str, Any]) -> dict[str, Any] | None:
     for key, values in document.items():
         name = _name(key)
         if name in _RIGHT:
-            adopted[key] = values or []
+            adopted[key] = [] if values is None else values
         elif name not in _WRONG:
             return None
     return {"run": _run(sorted({key.rpartition("_order")[2] for key in adopted})), **adopted}

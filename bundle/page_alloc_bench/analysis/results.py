@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from page_alloc_bench.runner import result as runner
 
-from . import ancestor, sound
+from . import ancestor, long_arrays, sound
 
 Better = Literal["higher", "lower"]
 
@@ -100,13 +100,14 @@ def load(path: Path) -> Result:
     Raises ResultError for anything else: no file, no JSON, no result, one of an unknown schema
     version, an array of anything but integers from 0 to 2^63 - 1, a NaN.
     """
-    document = _parse(path, _read(path))
+    data = _read(path)
+    document = long_arrays.load(data, _loads) or _parse(path, data)
     document = ancestor.adopt(document) or document
     run = document.pop("run", None)
     if not isinstance(run, dict) or "schema_version" not in run:
         raise ResultError(path, 'is no result of page-alloc-bench: no "run" with a schema_version')
     version = run["schema_version"]
-    if version not in KNOWN_VERSIONS or isinstance(version, bool):
+    if version not in KNOWN_VERSIONS or type(version) is not int:
         known = ", ".join(map(str, KNOWN_VERSIONS))
         raise ResultError(path, f"has schema_version {version!r}; this program reads {known}")
     _require_sound(path, sound.fault_of_run(run))
@@ -185,7 +186,7 @@ def _read(path: Path) -> bytes:
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+        document = _loads(data)
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(data.rstrip()) or error.msg.startswith("Unterminated string")
         cut = not data.strip() or at_end
@@ -196,6 +197,10 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ResultError(path, "is no result of page-alloc-bench: no JSON object")
     return document
+
+
+def _loads(data: bytes) -> Any:
+    return json.loads(data, parse_constant=_refuse, parse_float=_finite)
 
 
 def _refuse(constant: str) -> None:
@@ -231,6 +236,9 @@ def _metric(path: Path, key: str, values: object) -> Metric:
 
 
 def _integers(path: Path, key: str, values: object) -> NDArray[np.int64]:
+    if isinstance(values, np.ndarray):
+        values.flags.writeable = False
+        return values
     if not isinstance(values, list):
         raise ResultError(path, f"{key} is no array")
     if not set(map(type, values)) <= {int}:  # numpy would take true for 1

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from page_alloc_bench.runner import result as runner
 
+from . import quick_schema
+
 # What is relied on, by the place under "run". "*": of each element of the array.
 _REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
     (): (
@@ -39,7 +41,10 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 def fault_of_run(run: dict[str, Any]) -> str | None:
     """Return what is wrong with the object under "run", None if nothing is."""
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
+    if not _quick()(run):
+        error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
+    else:
+        error = None
     if error is not None:
         return f"{'/'.join(['run', *map(str, error.absolute_path)])}: {error.message[:200]}"
     for place, value in _leaves(run, "run"):
@@ -72,10 +77,20 @@ def fault_of_metrics(metrics: Mapping[tuple[str, int], NDArray[np.int64]]) -> st
 
 
 @functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _schema() -> dict[str, Any]:
     whole = runner.schema()
     run = _tolerant(whole["properties"]["run"], ())
-    return jsonschema.Draft202012Validator({**run, "$defs": _tolerant(whole["$defs"], ("$defs",))})
+    return {**run, "$defs": _tolerant(whole["$defs"], ("$defs",))}
+
+
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(_schema())
+
+
+@functools.cache
+def _quick() -> quick_schema.Check:
+    return quick_schema.compiled(_schema())
 
 
 def _tolerant(schema: Any, place: tuple[str, ...]) -> Any:
