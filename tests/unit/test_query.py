@@ -176,7 +176,7 @@ def test_results_of_every_schema_version_are_read() -> None:
 
 def examples() -> list[tuple[str, str]]:
     """Return each query in the manual with what it prints there."""
-    text = (ROOT / "bundle/page_alloc_bench/manual/export.md").read_text()
+    text = (ROOT / "bundle/page_alloc_bench/manual/query.md").read_text()
     blocks = re.findall(r"^```\n\$ (page-alloc-bench query .*?)^```$", text, re.M | re.S)
     return [split_example(block) for block in blocks]
 

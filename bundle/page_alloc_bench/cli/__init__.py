@@ -30,7 +30,8 @@ _COMMANDS = {
     "show": "show",
     "export": "export",
     "query": "query",
-    "man": "man",
+    "help": "help",
+    "completion": "completion",
 }
 _WHOLE = 1000
 

@@ -64,7 +64,11 @@ def _build_options(function: Function) -> Function:
                 help="Build with clang and the LLVM tools, as LLVM= does for the kernel.",
             ),
             click.option(
-                "--arch", envvar="ARCH", show_envvar=True, help="The tree's architecture."
+                "--arch",
+                metavar="ARCH",
+                envvar="ARCH",
+                show_envvar=True,
+                help="The tree's architecture.",
             ),
             click.option(
                 "--cross-compile",
@@ -73,7 +77,9 @@ def _build_options(function: Function) -> Function:
                 metavar="PREFIX",
                 help="The prefix of the tools, such as aarch64-linux-gnu-.",
             ),
-            click.option("--cc", envvar="CC", show_envvar=True, help="The compiler."),
+            click.option(
+                "--cc", metavar="COMPILER", envvar="CC", show_envvar=True, help="The compiler."
+            ),
             click.option(
                 "--kcflags",
                 envvar="KCFLAGS",
@@ -85,7 +91,8 @@ def _build_options(function: Function) -> Function:
                 "-j",
                 "--jobs",
                 type=click.IntRange(min=1),
-                help="Compilers at once.  [default: one a CPU]",
+                metavar="N",
+                help="Compilers at once.  [default: one for each CPU]",
             ),
             click.option("-q", "--quiet", is_flag=True, help="Warnings and errors only."),
             click.option("-v", "--verbose", is_flag=True, help="Show what make says."),

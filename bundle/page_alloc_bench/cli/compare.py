@@ -89,7 +89,12 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
     help="Say that there is no regression only if the intervals exclude one of the threshold.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the bootstrap."
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="The seed of the bootstrap.",
 )
 @click.option(
     "--format",

@@ -57,6 +57,7 @@ _ORIGIN = re.compile(r"[a-z0-9_]+")
 )
 @click.option(
     "--origin",
+    metavar="NAME",
     help="kcidb: the name of your CI system, of a-z, 0-9 and _.  [default: page_alloc_bench]",
 )
 @click.option(

@@ -18,13 +18,13 @@ _HEAD = ("NAME", "ARCH", "HOST", "COMPILED", "CACHED", "FROM", "NOTES")
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("names", nargs=-1, type=KERNEL)
+@click.argument("names", nargs=-1, type=KERNEL, metavar="[NAME]...")
 @click.option("--list", "only_list", is_flag=True, help="List them and what is cached; no network.")
 @click.option(
     "--refresh", is_flag=True, help="Fetch today's newest build also of those that are cached."
 )
 def kernels(names: tuple[str, ...], only_list: bool, refresh: bool) -> None:
-    """Fetch the kernels called NAMES, by default all, and what they are built and booted with.
+    """Fetch kernels, by default all, and what they are built and booted with.
 
     All of it goes to ${XDG_CACHE_HOME:-~/.cache}/page-alloc-bench; nothing is installed.
     """

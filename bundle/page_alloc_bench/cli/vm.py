@@ -40,12 +40,29 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     show_default=True,
     help="The Debian around it, with a Python of its own.",
 )
-@click.option("--cpus", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option(
-    "--nodes", type=click.IntRange(min=1), default=2, show_default=True, help="NUMA nodes."
+    "--cpus",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="CPUs of the guest.",
 )
 @click.option(
-    "--mem", "memory", default="2G", show_default=True, help="Memory, shared out to the nodes."
+    "--nodes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="NUMA nodes.",
+)
+@click.option(
+    "--mem",
+    "memory",
+    metavar="SIZE",
+    default="2G",
+    show_default=True,
+    help="Memory, divided among the nodes.",
 )
 @click.option(
     "-o",

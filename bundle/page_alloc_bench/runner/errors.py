@@ -10,6 +10,33 @@ EXIT_HOST_UNFIT = 3
 EXIT_TIMEOUT = 124
 EXIT_SIGNAL_BASE = 128
 
+# Code and meaning of every way in which a bundle ends, for the manual.
+EXIT_CODES = (
+    ("0", "complete"),
+    (
+        "1",
+        "failed; what was measured so far is written, marked `complete: false`; also where stdout "
+        "does not take what was asked for, for example because its reader has gone",
+    ),
+    (
+        "2",
+        "wrong usage: wrong options, an order or a CPU that this host does not have, an output "
+        "file that cannot be written",
+    ),
+    (
+        "3",
+        "the host is not fit: no root, no Python or no place to unpack one, no module for its "
+        "kernel, another run, too little memory for the antagonist, or what else the preflight "
+        "refuses",
+    ),
+    ("124", "the time of `--timeout-s` is over; what was measured so far is written"),
+    ("128+n", "stopped by signal n (130 is Ctrl-C); what was measured so far is written"),
+    ("137", "by `--attach`: the detached run was killed or crashed; nothing is written"),
+    ("10", "by `--status`: the detached run has ended, and `--attach` can fetch its result"),
+    ("11", "by `--status`: the detached run was killed, and `--attach` can fetch what it said"),
+    ("12", "by `--status`, `--attach` and `--stop`: there is no run, and no result to fetch"),
+)
+
 
 class RunnerError(Exception):
     """The run cannot go on; the message is one line that says why and what to do."""

@@ -211,6 +211,11 @@ def _modern(word: str) -> str:
     return f"-{word}" if _GO_FORM.fullmatch(word) else word
 
 
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser of all options, which knows each one's default and help."""
+    return _parser()
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog=PROGRAM,

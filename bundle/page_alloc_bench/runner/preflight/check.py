@@ -56,6 +56,11 @@ class Check:
     worst: str = NOTE
     acceptable: bool = True
 
+    @property
+    def subject(self) -> str:
+        """What this looks at, as Markdown for the manual: the first line of the docstring."""
+        return str(self.__doc__).partition("\n")[0].rstrip(".")
+
     def look(self, host: Host) -> Iterator[Finding]:
         """Yield what there is to say about the host: nothing, as a rule. May raise OSError."""
         found = self.found(host)

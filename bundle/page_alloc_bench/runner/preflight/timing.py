@@ -36,6 +36,13 @@ class DebugOption(Check):
     severity: str = WARN
     advice: str = _ADVICE
 
+    @property
+    def subject(self) -> str:
+        """The option, and whether it has to be turned on too; or the boot parameter."""
+        if not self.option:
+            return f"`{self.parameter}=1`, by default or on the command line"
+        return f"`CONFIG_{self.option}`" + (", if it is on" if self.parameter else "")
+
     def look(self, host: Host) -> Iterator[Finding]:
         """Report it, with the boot parameter that turns it off; lib/kstrtox.c, kstrtobool()."""
         found = self.found(host)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the exit codes of the commands mean; those of a bundle stand in runner/errors.py."""
+
+from __future__ import annotations
+
+_SIGNAL = ("128+n", "ended by signal n: 130 is Ctrl-C, 141 a pipe that nobody reads any more")
+
+# Code and meaning, of every command but compare, run and vm; run and vm end as a bundle does.
+COMMANDS = (
+    ("0", "done"),
+    ("1", "failed"),
+    ("2", "wrong usage, an output file that cannot be written, or a file that is not a result"),
+    (
+        "3",
+        "the host or the kernel tree is not fit; or the output was lost on its way, for example "
+        "on a full disk",
+    ),
+    _SIGNAL,
+)
+
+COMPARE = (
+    ("0", "no regression was found"),
+    ("1", "a regression: it is significant, and at least `--threshold`"),
+    ("2", "cannot tell: too few runs for a verdict, or `--sure` and not sure"),
+    (
+        "3",
+        "wrong usage, a file that is not a result, sides that must not be compared, or a verdict "
+        "that could not be written",
+    ),
+    _SIGNAL,
+)

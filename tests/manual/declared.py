@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the code declares, as rows: options, checks, metrics, exit codes, topics."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from page_alloc_bench import cli
+from page_alloc_bench.runner import options
+from page_alloc_bench.runner.preflight import verdict
+
+TOP = Path(__file__).resolve().parents[2]
+PACKAGE = TOP / "bundle/page_alloc_bench"
+MANUAL = PACKAGE / "manual"
+SCHEMA = PACKAGE / "runner/result.schema.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A name and what it means, as Markdown.
+
+    name: as it is typed, without marks.
+    """
+
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options that stand under one title."""
+
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: its usage in a line, what it says of itself, and its options."""
+
+    name: str
+    usage: str
+    text: str
+    rows: list[Row]
+
+
+def bundle_groups() -> list[Group]:
+    """Return the options of a bundle, from its own parser."""
+    parser = options.argument_parser()
+    return [
+        Group(
+            _capital(group.title), [_bundle_row(parser, action) for action in group._group_actions]
+        )
+        for group in parser._action_groups
+        if group._group_actions
+    ]
+
+
+def _capital(title: str | None) -> str:
+    return f"{title}"[:1].upper() + f"{title}"[1:]
+
+
+def _bundle_row(parser: argparse.ArgumentParser, action: argparse.Action) -> Row:
+    names = sorted(action.option_strings, key=len)
+    metavar = ""
+    if action.nargs != 0:
+        choices = "|".join(map(str, action.choices)) if action.choices else ""
+        metavar = " " + str(action.metavar or choices)
+        if metavar.startswith(" {"):
+            metavar = metavar.replace(",", "|").translate({ord("{"): None, ord("}"): None})
+    return Row(", ".join(names) + metavar, escaped(action.help or ""))
+
+
+def commands() -> list[Command]:
+    """Return all subcommands, in the order of --help."""
+    group = cli.main
+    found = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command
+        context = click.Context(command, info_name=name)
+        usage = " ".join([name, *command.collect_usage_pieces(context)])
+        records = (
+            parameter.get_help_record(context)
+            for parameter in command.get_params(context)
+            if "--help" not in parameter.opts
+        )
+        rows = [Row(record[0], escaped(record[1])) for record in records if record]
+        found.append(Command(name, usage, _text(command.help or ""), rows))
+    return found
+
+
+def _text(text: str) -> str:
+    """Return the text of a command as Markdown: what click keeps as it stands is an example."""
+    parts = []
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        if paragraph.startswith("\b"):
+            parts.append("```\n" + inspect.cleandoc(paragraph.lstrip("\b\n")) + "\n```")
+        else:
+            parts.append(escaped(paragraph))
+    return "\n\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Return text in which Markdown takes nothing but `code` for its own."""
+    parts = re.split(r"(`[^`\n]*`)", text)
+    return "".join(
+        part if number % 2 else re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part)
+        for number, part in enumerate(parts)
+    )
+
+
+def checks() -> Iterator[tuple[str, str, str, str]]:
+    """Yield each check of the preflight: name, severity, what it looks at, what that means."""
+    for check in verdict.CHECKS:
+        yield check.name, check.severity, check.subject, check.meaning
+
+
+def metrics() -> Iterator[tuple[str, str, str, str]]:
+    """Yield each metric of a result: name without its order, unit, better, what it is."""
+    patterns = json.loads(SCHEMA.read_text())["patternProperties"]
+    for pattern, metric in patterns.items():
+        name = pattern.lstrip("^").partition("_order[")[0]
+        yield name, metric["unit"], metric["better"], metric["description"]
+
+
+def topics() -> Iterator[Row]:
+    """Yield each topic of the manual and its title."""
+    for path in sorted(MANUAL.glob("*.md")):
+        yield Row(path.stem, path.read_text().partition("\n")[0].removeprefix("# "))
