@@ -99,6 +99,7 @@ import ctypes, errno, fcntl, json, mmap, os, socket, sys
 from array import array
 from page_alloc_bench.runner.abi import *
 from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.histogram import HIST_BUCKETS
 
 histogram = (ctypes.c_uint64 * HIST_BUCKETS)()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.resources import kmod_dir
-from page_alloc_bench.runner import abi
+from page_alloc_bench.runner import abi, histogram
 
 STRUCTS = {
     "pab_info": abi.Info,
@@ -27,9 +27,9 @@ STRUCTS = {
 }
 CONSTANTS = {
     "PAB_ABI_VERSION": abi.ABI_VERSION,
-    "PAB_HIST_SUB_BITS": abi.HIST_SUB_BITS,
-    "PAB_HIST_MAX_BITS": abi.HIST_MAX_BITS,
-    "PAB_HIST_BUCKETS": abi.HIST_BUCKETS,
+    "PAB_HIST_SUB_BITS": histogram.HIST_SUB_BITS,
+    "PAB_HIST_MAX_BITS": histogram.HIST_MAX_BITS,
+    "PAB_HIST_BUCKETS": histogram.HIST_BUCKETS,
     "PAB_MAX_BLOCKS": abi.MAX_BLOCKS,
     "PAB_MAX_PARAMETERS": abi.MAX_PARAMETERS,
     "PAB_MAX_OPERATIONS": abi.MAX_OPERATIONS,
@@ -124,9 +124,9 @@ def test_device_path_names_the_device() -> None:
 
 
 def test_buckets_are_log_linear_and_without_gaps() -> None:
-    edges = [abi.bucket_floor(index) for index in range(abi.HIST_BUCKETS + 1)]
-    assert edges[: 2 << abi.HIST_SUB_BITS] == list(range(2 << abi.HIST_SUB_BITS))
-    assert edges[-1] == 1 << abi.HIST_MAX_BITS
+    edges = [histogram.bucket_floor(index) for index in range(histogram.HIST_BUCKETS + 1)]
+    assert edges[: 2 << histogram.HIST_SUB_BITS] == list(range(2 << histogram.HIST_SUB_BITS))
+    assert edges[-1] == 1 << histogram.HIST_MAX_BITS
     widths = [high - low for low, high in zip(edges, edges[1:])]
     assert all(width * 16 <= max(low, 16) for low, width in zip(edges, widths))
     assert widths == sorted(widths)

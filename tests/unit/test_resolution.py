@@ -22,7 +22,7 @@ from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import ktap, options, resolution, result, summary, workload
-from page_alloc_bench.runner.abi import HIST_BUCKETS
+from page_alloc_bench.runner.histogram import HIST_BUCKETS
 from page_alloc_bench.runner.result import Document
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from page_alloc_bench.runner import facts, result, workload
-from page_alloc_bench.runner.abi import HIST_BUCKETS, bucket_floor
+from page_alloc_bench.runner.histogram import HIST_BUCKETS, bucket_floor
 
 ADDED = (
     "kernel_page_allocs_per_second",

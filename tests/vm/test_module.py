@@ -16,6 +16,7 @@ HELPERS = """
 import ctypes, errno, fcntl, json, os, re, signal, time
 from page_alloc_bench.runner import abi, device
 from page_alloc_bench.runner.abi import *
+from page_alloc_bench.runner.histogram import *
 
 CPUS = sorted(os.sched_getaffinity(0))
 CONFIG = dict(order=0, held=100, spread=100, seed=1, cpus=CPUS, time_one_in=32,

@@ -13,10 +13,6 @@ import enum
 ABI_VERSION = 2
 DEVICE_PATH = "/dev/page_alloc_bench"
 
-HIST_SUB_BITS = 4
-HIST_MAX_BITS = 40
-HIST_BUCKETS = (HIST_MAX_BITS - HIST_SUB_BITS + 1) << HIST_SUB_BITS
-
 MAX_PARAMETERS = 8
 MAX_OPERATIONS = 8
 NAME_SIZE = 24
@@ -224,11 +220,3 @@ IOC_CPU_STATS = _request(_IOC_READ | _IOC_WRITE, 5, ctypes.sizeof(CpuStats))
 IOC_LATENCY = _request(_IOC_READ | _IOC_WRITE, 6, ctypes.sizeof(LatencyRequest))
 IOC_WATCH_OOM = _request(0, 7, 0)
 IOC_PATTERN = _request(_IOC_READ | _IOC_WRITE, 8, ctypes.sizeof(PatternInfo))
-
-
-def bucket_floor(index: int) -> int:
-    """Return the smallest latency in ns that bucket index counts; that of HIST_BUCKETS ends it."""
-    octave, position = divmod(index, 1 << HIST_SUB_BITS)
-    if octave == 0:
-        return position
-    return (1 << HIST_SUB_BITS | position) << (octave - 1)

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from . import abi
 from .abi import CpuStats, Gfp, Info, Progress
+from .histogram import HIST_BUCKETS
 
 
 class AbiMismatchError(Exception):
@@ -194,7 +195,7 @@ class Device:
         sample: whether to read the sample too; it is empty otherwise. Raises OSError EBADFD while
         workers run, and ValueError if the configured pattern has no such kind of operation.
         """
-        histogram = array("Q", bytes(8 * abi.HIST_BUCKETS))
+        histogram = array("Q", bytes(8 * HIST_BUCKETS))
         kept = array("Q", [0]) * (self._sample_capacity if sample else 0)
         request = abi.LatencyRequest(
             cpu=cpu,

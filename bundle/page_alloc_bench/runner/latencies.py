@@ -8,8 +8,8 @@ from array import array
 from dataclasses import dataclass, field
 
 from . import resolution
-from .abi import HIST_BUCKETS
 from .device import Latency
+from .histogram import HIST_BUCKETS
 
 
 def _no_counts() -> array[int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .abi import bucket_floor
+from .histogram import bucket_floor
 
 _SUFFIX = "_latencies_ns"
 _LARGE_SHARE = 0.5  # of a latency that is the reading of its clock

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import agreement, findlimit, latencies, oom, plan, procfs, resolution, sampling, stall
-from .abi import NO_OOM, CpuStats, Progress, bucket_floor
+from .abi import NO_OOM, CpuStats, Progress
 from .accounts import Accounts, difference, entries
 from .device import Device
 from .errors import RunnerError
+from .histogram import bucket_floor
 from .lifecycle import Signals
 from .options import Options
 from .progress import Reporter

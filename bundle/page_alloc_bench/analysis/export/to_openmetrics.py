@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import CHIEF, column, text
 from page_alloc_bench.analysis.results import Metric
-from page_alloc_bench.runner import abi
+from page_alloc_bench.runner import histogram
 from page_alloc_bench.runner import result as runner
 
 PREFIX = "page_alloc_bench_"
@@ -35,7 +35,7 @@ _PER_CPU = "_per_cpu"
 # What the histograms say already.
 _LEFT_OUT = ("_latencies_ns", f"{_HISTOGRAM}_bounds_ns", "_latency_sum_ns", "_timed")
 _PER_ITERATION = ("idle_", "antagonized_", "antagonist_held_")
-_NO_UPPER_END_NS = abi.bucket_floor(abi.HIST_BUCKETS)
+_NO_UPPER_END_NS = histogram.bucket_floor(histogram.HIST_BUCKETS)
 _NS = 1e9
 _INFO = (*CHIEF, "kernel.version", "kernel.machine", "kernel.config.sha256", "tool_version")
 
