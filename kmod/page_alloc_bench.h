@@ -28,7 +28,7 @@
  * has allocated, so a worker's frees may exceed its allocs; the session holds
  * the sum of all allocs less the sum of all frees, which is 0 after STOP.
  *
- * Mirrored in bundle/page_alloc_bench/runner/device.py.
+ * Mirrored in bundle/page_alloc_bench/runner/module/abi.py.
  */
 #ifndef PAGE_ALLOC_BENCH_H
 #define PAGE_ALLOC_BENCH_H

@@ -21,17 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from fake_device import FakeDevice
-from page_alloc_bench.runner import (
-    facts,
-    findlimit,
-    ledger,
-    memory,
-    options,
-    procfs,
-    summary,
-    workload,
-)
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner import options
+from page_alloc_bench.runner.kernel import host_facts, memory, memory_breakdown, procfs
+from page_alloc_bench.runner.measuring.findlimit import measure
+from page_alloc_bench.runner.result import summary
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.workloads import available_memory
 
 CPUS, NODES = 1024, 64
 MEMORY_KB = 12 << 30  # 12 TiB
@@ -158,12 +153,12 @@ class _Signals:
         yield
 
 
-def _measure(tree: Path) -> findlimit.Limit:
+def _measure(tree: Path) -> measure.Limit:
     """Return what a child would have got; all that is read of the machine is read."""
-    before = ledger.now(str(tree))
+    before = memory_breakdown.now(str(tree))
     memory.free_bytes(enough=1 << 60, root=str(tree))
     got = before.free - (1 << 30)
-    return findlimit.Limit(
+    return measure.Limit(
         available_bytes=got, rss_bytes=got, oom_rss_bytes=got, duration_s=60.0, release_s=1.0,
         constraint="CONSTRAINT_NONE", oom_free_bytes=1 << 30, oom_free_pcp_bytes=1 << 28,
         mem_available_bytes=got, before=before, child_page_tables_bytes=got >> 9, warnings=(),
@@ -180,9 +175,9 @@ def run(tree: Path, output: Path) -> Document:
             "tool_version": "0",
             "started_at": "2026-01-01T00:00:00Z",
             "bundle": {},
-            "python": facts.python(),
-            "kernel": facts.kernel(),
-            "machine": facts.machine(cpus),
+            "python": host_facts.python(),
+            "kernel": host_facts.kernel(),
+            "machine": host_facts.machine(cpus),
             "cpus": cpus,
             "seed": asked.seed,
             "parameters": {
@@ -191,15 +186,15 @@ def run(tree: Path, output: Path) -> Document:
                     "findlimit_mmap_size_gib", "seed", "sample_size", "thp", "no_swap", "stall_s",
                     "accept",
                 )},
-                "time_one_in": workload.TIME_ONE_IN[asked.latencies],
+                "time_one_in": available_memory.TIME_ONE_IN[asked.latencies],
             },
         }
     )  # fmt: skip
-    findlimit.measure = lambda *_arguments, **_named: _measure(tree)
+    measure.measure = lambda *_arguments, **_named: _measure(tree)
     anything: Any = _Quiet()
     signals: Any = _Signals()
     device: Any = FakeDevice({cpu: node_of(cpu) for cpu in cpus}, timed=200_000)
-    workload.Workload(
+    available_memory.Workload(
         options=asked, cpus=cpus, device=device, document=document, reporter=anything,
         signals=signals,
     ).run()  # fmt: skip

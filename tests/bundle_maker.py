@@ -30,7 +30,8 @@ import json, os, sys
 def main():
     verbs = {"--list": "list", "--check": "check", "--info": "info", "--extract": "extract"}
     if sys.argv[1:] and sys.argv[1] in verbs:
-        from page_alloc_bench.runner import archive, verbs as implementation
+        from page_alloc_bench.runner.bundle_file import archive
+        from page_alloc_bench.runner.bundle_file import verbs as implementation
         return implementation.run_verb(
             verbs[sys.argv[1]], archive.open_archive(), (sys.argv[2:] or [None])[0]
         )

@@ -9,9 +9,9 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from page_alloc_bench.runner.abi import NO_OOM, CpuStats, Progress
-from page_alloc_bench.runner.device import Latency
-from page_alloc_bench.runner.histogram import HIST_BUCKETS, bucket_floor
+from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
+from page_alloc_bench.runner.module.device import Latency
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
 
 EDGES = [bucket_floor(bucket) for bucket in range(HIST_BUCKETS + 1)]
 _OPERATIONS = ("alloc", "free", "alloc_failure")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from page_alloc_bench.runner.histogram import HIST_BUCKETS, bucket_floor
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
 
 TOP = Path(__file__).resolve().parents[1]
 RESULTS = TOP / "tests/data/results"

@@ -23,7 +23,7 @@ import pytest
 
 import recorded
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
 from recorded import Document
 
 SEED = int(os.environ.get("PAB_ODD_SEED", "1"))

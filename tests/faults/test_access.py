@@ -97,9 +97,9 @@ def test_root_may(machine: Guest) -> None:
 PASSED = """
 import ctypes, errno, fcntl, json, mmap, os, socket, sys
 from array import array
-from page_alloc_bench.runner.abi import *
-from page_alloc_bench.runner.device import Device
-from page_alloc_bench.runner.histogram import HIST_BUCKETS
+from page_alloc_bench.runner.module.abi import *
+from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
 
 histogram = (ctypes.c_uint64 * HIST_BUCKETS)()
 
@@ -185,7 +185,7 @@ def test_an_open_descriptor_is_of_no_use_to_anybody_else(machine: Guest) -> None
 
 LEAKS = r"""
 import json, os, re, subprocess
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.device import Device
 POINTER = re.compile(r"\b(?!f+\b)f{4,}[0-9a-f]{8,12}\b")  # all f: a mask
 
 READ = r'''

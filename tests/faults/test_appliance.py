@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.appliance import Appliance, Finished
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -95,7 +95,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 OWNER = """
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.appliance import Appliance, Finished
 Appliance("6.1", cpus=1).run("sleep 600", timeout=600)

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 
 pytestmark = pytest.mark.seconds(15)

@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 

@@ -23,7 +23,10 @@ HERE = "/root/findlimit"
 PROLOGUE = """
 import dataclasses, json, os, signal, subprocess, sys, threading, time
 sys.path.insert(0, "/root/findlimit")
-from page_alloc_bench.runner import findlimit, memory, populate, procfs
+from page_alloc_bench.runner.measuring.findlimit import measure as findlimit
+from page_alloc_bench.runner.kernel import memory
+from page_alloc_bench.runner.measuring.findlimit import populate
+from page_alloc_bench.runner.kernel import procfs
 
 def settings(**options):
     return findlimit.Settings(cpus=tuple(sorted(os.sched_getaffinity(0))), **options)

@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 
 import lab
-from page_alloc_bench.runner import procfs, result
+from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 
 pytestmark = pytest.mark.seconds(45)
@@ -114,7 +115,7 @@ def test_a_cpu_in_the_middle_is_offline(twelve_nodes: Guest) -> None:
 
 REMOTE = """
 import json, time
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.device import Device
 
 def missed():
     text = open("/proc/vmstat").read()

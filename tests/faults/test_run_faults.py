@@ -17,7 +17,8 @@ import jsonschema
 import pytest
 
 import lab
-from page_alloc_bench.runner import plan, result
+from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import keys
 from page_alloc_bench.targets.guest import Guest
 

@@ -14,7 +14,7 @@ from page_alloc_bench.packager import signing, tree
 from page_alloc_bench.packager.build import BuildRequest, BuildResult, build
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.signing import Signer
-from page_alloc_bench.runner.archive import Archive
+from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 

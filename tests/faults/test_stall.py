@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 import lab
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 
 pytestmark = pytest.mark.seconds(20)

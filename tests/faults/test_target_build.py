@@ -16,8 +16,9 @@ import pytest
 from page_alloc_bench import resources
 from page_alloc_bench.packager import manifest, module_info
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner import facts, target_build
+from page_alloc_bench.runner.bundle_file import target_build
 from page_alloc_bench.runner.errors import HostUnfitError
+from page_alloc_bench.runner.kernel import host_facts
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
@@ -65,7 +66,7 @@ def test_the_module_is_what_the_packager_makes(
     for name in ("release", "vermagic", "machine", "compiler", "srcversion"):
         assert entry[name] == getattr(info, name), name
     assert (entry["size"], entry["sha256"]) == (len(image), manifest.sha256(image))
-    assert entry["config"] == facts.describe_config((headers / ".config").read_text())
+    assert entry["config"] == host_facts.describe_config((headers / ".config").read_text())
     assert entry["built_on_target"] is True
 
 

@@ -33,7 +33,7 @@ from page_alloc_bench.packager import interpreter, libraries, stdlib
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.interpreter import BLOCK, Interpreter
 from page_alloc_bench.packager.libraries import Root
-from page_alloc_bench.runner.archive import Archive
+from page_alloc_bench.runner.bundle_file.archive import Archive
 
 SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))

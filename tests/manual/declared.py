@@ -20,7 +20,7 @@ from page_alloc_bench.runner.preflight import verdict
 TOP = Path(__file__).resolve().parents[2]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 MANUAL = PACKAGE / "manual"
-SCHEMA = PACKAGE / "runner/result.schema.json"
+SCHEMA = PACKAGE / "runner/result/schema.json"
 
 
 @dataclass(frozen=True)

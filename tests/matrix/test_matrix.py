@@ -19,7 +19,7 @@ import pytest
 import lab
 from matrix.table import Row, short
 from page_alloc_bench.packager.build import EMBEDDED, HOST, BuildRequest, build
-from page_alloc_bench.runner import result
+from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import foreign_python, kernels
 from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.building import tree_request

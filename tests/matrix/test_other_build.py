@@ -13,7 +13,7 @@ import pytest
 
 from matrix import rebuilt
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner import build_identity
+from page_alloc_bench.runner.kernel import build_identity
 from page_alloc_bench.targets import kernels, source_kernel
 from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.kernels import FetchedKernel

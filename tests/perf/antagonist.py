@@ -12,9 +12,9 @@ from perf.figures import Figure, at_least
 # What a run with default options configures, for so long past the steady state.
 RUN = """
 import json, os, time
-from page_alloc_bench.runner import sampling
-from page_alloc_bench.runner.device import Device
-from page_alloc_bench.runner.workload import TIME_ONE_IN
+from page_alloc_bench.runner.module import sampling
+from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.workloads.available_memory import TIME_ONE_IN
 
 cpus = sorted(os.sched_getaffinity(0))
 with Device() as session:

@@ -17,7 +17,7 @@ ROUNDS = 5
 
 MEASURE = """
 import json, os
-from page_alloc_bench.runner import findlimit
+from page_alloc_bench.runner.measuring.findlimit import measure as findlimit
 limit = findlimit.measure(findlimit.Settings(cpus=tuple(sorted(os.sched_getaffinity(0)))))
 print(json.dumps([limit.available_bytes, round(limit.duration_s * 1e9)]))
 """

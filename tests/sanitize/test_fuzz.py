@@ -51,7 +51,7 @@ WENT_WELL = (
 )
 USED_AGAIN = """
 import json
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.device import Device
 with Device() as session:
     session.configure(pattern="antagonist", parameters={"held": 100, "spread": 100}, order=2,
                       seed=1, cpus=[0, 1], time_one_in=1, sample_capacity=100)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.resources import kmod_dir
-from page_alloc_bench.runner import abi, histogram
+from page_alloc_bench.runner.module import abi
+from page_alloc_bench.runner.result import histogram
 
 STRUCTS = {
     "pab_info": abi.Info,

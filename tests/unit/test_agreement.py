@@ -7,8 +7,10 @@ import dataclasses
 
 import pytest
 
-from page_alloc_bench.runner import accounts, agreement, findlimit, ledger
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner.kernel import memory_breakdown
+from page_alloc_bench.runner.measuring import accounts, agreement
+from page_alloc_bench.runner.measuring.findlimit import measure
+from page_alloc_bench.runner.result.document import Document
 
 MIB = 1 << 20
 SCENE = agreement.Scene(
@@ -59,9 +61,9 @@ def test_pages_of_the_last_child_may_be_on_their_way_back() -> None:
     assert not agreement.agree("pages allocated", OURS, OURS - 4096, SCENE)
 
 
-def book(unnamed: int, total: int) -> ledger.Ledger:
+def book(unnamed: int, total: int) -> memory_breakdown.Ledger:
     """Return a ledger with this much that no counter names."""
-    return ledger.Ledger(
+    return memory_breakdown.Ledger(
         total=total, free=total // 2 - unnamed, pcp=0, user=total // 2, slab=0, page_tables=0,
         kernel_stack=0, min_watermark=0,
     )  # fmt: skip
@@ -70,7 +72,7 @@ def book(unnamed: int, total: int) -> ledger.Ledger:
 def idle_warnings(before: int, at_kill: int, total: int, scene: agreement.Scene) -> list[str]:
     """Return the warnings of an idle iteration with this much unnamed before and at its kill."""
     document = Document({})
-    limit = findlimit.Limit(
+    limit = measure.Limit(
         available_bytes=total // 2, rss_bytes=total // 2, oom_rss_bytes=total // 2, duration_s=1.0,
         release_s=0.1, constraint="CONSTRAINT_NONE", oom_free_bytes=0, oom_free_pcp_bytes=0,
         mem_available_bytes=total // 2, before=book(before, total),
@@ -100,7 +102,7 @@ def test_memory_that_swap_in_memory_takes_is_no_loss() -> None:
     total = 1024 * MIB
     assert len(idle_warnings(10 * MIB, 100 * MIB, total, SCENE)) == 1
     document = Document({})
-    limit = findlimit.Limit(
+    limit = measure.Limit(
         available_bytes=total // 2 + 200 * MIB, rss_bytes=total // 2, oom_rss_bytes=total // 2,
         duration_s=1.0, release_s=0.1, constraint="CONSTRAINT_NONE", oom_free_bytes=0,
         oom_free_pcp_bytes=0, mem_available_bytes=total // 2, before=book(10 * MIB, total),
@@ -129,7 +131,7 @@ def available(*mib: int, pcp: tuple[int, ...] = (), total: int = 1024 * MIB) -> 
     for number, size in enumerate(mib, 1):
         lists = pcp[number - 1] * MIB if pcp else 0
         before = dataclasses.replace(book(10 * MIB, total), pcp=lists)
-        limit = findlimit.Limit(
+        limit = measure.Limit(
             available_bytes=total // 2, rss_bytes=0, oom_rss_bytes=0, duration_s=1.0,
             release_s=0.1, constraint="CONSTRAINT_NONE", oom_free_bytes=0, oom_free_pcp_bytes=0,
             mem_available_bytes=size * MIB, before=before, at_kill=None,

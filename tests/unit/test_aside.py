@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from page_alloc_bench.runner import aside
 from page_alloc_bench.runner.errors import HostUnfitError, RunnerError
+from page_alloc_bench.runner.lifetime import in_child
 
 
 def test_a_value_comes_back() -> None:
     value = {"pid": os.getpid(), "data": b"\0" * 100_000, "list": [1, 2.5, None, "é"]}
-    assert aside.call(lambda: {**value, "pid": os.getppid()}) == value
+    assert in_child.call(lambda: {**value, "pid": os.getppid()}) == value
 
 
 def test_an_error_comes_back_with_its_exit_code() -> None:
@@ -23,20 +23,21 @@ def test_an_error_comes_back_with_its_exit_code() -> None:
         raise HostUnfitError("no such host")
 
     with pytest.raises(RunnerError, match=r"^no such host$") as raised:
-        aside.call(refuse)
+        in_child.call(refuse)
     assert raised.value.exit_code == HostUnfitError.exit_code
 
 
 @pytest.mark.parametrize("end", [lambda: 1 // 0, lambda: os._exit(7), lambda: os.kill(0, 0).foo])
 def test_any_other_end_is_an_error_too(end: object, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RunnerError, match="a child process died"):
-        aside.call(end)  # type: ignore[arg-type]
+        in_child.call(end)  # type: ignore[arg-type]
 
 
 def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
     code = """if True:
         import os, sys
-        from page_alloc_bench.runner import aside, options
+        from page_alloc_bench.runner import options
+        from page_alloc_bench.runner.lifetime import in_child as aside
         def look():
             from page_alloc_bench.runner.preflight import host, verdict
             return len(verdict.look(host.Host(options.parse([]))))
@@ -49,5 +50,5 @@ def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
 
 def test_a_file_that_is_missing_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RunnerError, match=r"^/nonexistent/table: No such file or directory$"):
-        aside.call(lambda: open("/nonexistent/table").close())
+        in_child.call(lambda: open("/nonexistent/table").close())
     assert capfd.readouterr().err == ""

@@ -17,9 +17,13 @@ from click.testing import CliRunner
 
 import big_machine
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner import cgroup, options, procfs, result, sampling, summary
+from page_alloc_bench.runner import options
+from page_alloc_bench.runner.kernel import cgroup, procfs
+from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.result import document as result
+from page_alloc_bench.runner.result import summary
 
 CPUS, NODES = big_machine.CPUS, big_machine.NODES
 MOST_BYTES = 20_000_000  # of JSON, with default options
@@ -127,7 +131,7 @@ def test_as_many_reservoirs_as_cpus_are_never_in_memory_at_once() -> None:
 
 THREADS = """
 import os, resource, sys, threading, time
-from page_alloc_bench.runner import populate
+from page_alloc_bench.runner.measuring.findlimit import populate
 
 class Idle(populate._Populator):
     def _work(self, number):

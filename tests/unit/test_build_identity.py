@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import build_identity
-from page_alloc_bench.runner.build_identity import Identity
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.kernel.build_identity import Identity
 
 DEBIAN = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)"
 CONFIG = 'CONFIG_SMP=y\nCONFIG_HZ=250\nCONFIG_FUSE_FS=m\nCONFIG_LOCALVERSION="-x"\n'

@@ -26,7 +26,12 @@ from bundle_maker import (
     make_bundle,
     start,
 )
-from page_alloc_bench.runner.archive import Archive, ArchiveError, NoModuleError, open_archive
+from page_alloc_bench.runner.bundle_file.archive import (
+    Archive,
+    ArchiveError,
+    NoModuleError,
+    open_archive,
+)
 
 SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner import single
 from page_alloc_bench.runner.detached import kept
 from page_alloc_bench.runner.errors import HostUnfitError
+from page_alloc_bench.runner.lifetime import claim
 from page_alloc_bench.runner.options import parse
 
 SOURCES = Path(kept.__file__).parents[3]
@@ -32,11 +32,15 @@ SOURCES = Path(kept.__file__).parents[3]
 PROGRAM = """
 import os, sys, time
 sys.path.insert(0, {sources!r})
-from page_alloc_bench.runner import output, session, single, watchdog, whereabouts
+from page_alloc_bench.runner import session
+from page_alloc_bench.runner.telling import output
+from page_alloc_bench.runner.lifetime import claim as single
+from page_alloc_bench.runner.lifetime import watchdog
+from page_alloc_bench.runner.detached import whereabouts
 from page_alloc_bench.runner.detached import kept
 from page_alloc_bench.runner.errors import HostUnfitError, Stop
-from page_alloc_bench.runner.estimate import Forecast
-from page_alloc_bench.runner.progress import Reporter
+from page_alloc_bench.runner.measuring.estimate import Forecast
+from page_alloc_bench.runner.telling.progress import Reporter
 
 kept._PARENTS = ({parent!r},)
 kept.require_root = lambda *_: None
@@ -622,7 +626,7 @@ def test_a_state_that_is_longer_or_shorter_is_read_as_it_was_last_written(tmp_pa
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_a_stranger_with_the_name_of_the_claim_is_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"pab-test-stranger-{os.getpid()}"
-    monkeypatch.setattr(single, "LISTED_AS", f"@{name}")
+    monkeypatch.setattr(claim, "LISTED_AS", f"@{name}")
     code = f"""
 import os, socket
 os.setuid(1)
@@ -636,7 +640,7 @@ input()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
         assert stranger.stdout
         stranger.stdout.readline()
-        assert single.find() is None
+        assert claim.find() is None
 
 
 # Usage.

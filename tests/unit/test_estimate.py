@@ -19,10 +19,15 @@ from typing import Any
 import jsonschema
 import pytest
 
-from page_alloc_bench.runner import estimate, options, probe, procfs, progress, result
+from page_alloc_bench.runner import options
 from page_alloc_bench.runner.errors import RunnerError
-from page_alloc_bench.runner.estimate import Forecast
-from page_alloc_bench.runner.progress import Reporter
+from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.measuring import estimate
+from page_alloc_bench.runner.measuring.estimate import Forecast
+from page_alloc_bench.runner.measuring.findlimit import probe
+from page_alloc_bench.runner.result import document as result
+from page_alloc_bench.runner.telling import progress
+from page_alloc_bench.runner.telling.progress import Reporter
 
 GIB = 1 << 30
 CPUS = tuple(sorted(os.sched_getaffinity(0)))

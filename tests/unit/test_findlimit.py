@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner import cgroup, findlimit, memory, oom, populate
+from page_alloc_bench.runner.kernel import cgroup, memory, oom_log
+from page_alloc_bench.runner.measuring.findlimit import measure, populate
 
 GIB = 1 << 30
 HUGE = 2 << 20
@@ -124,7 +125,7 @@ class Log:
     """A kernel's log that holds what the test wants."""
 
     lost = False
-    found: oom.Kill | None = None
+    found: oom_log.Kill | None = None
 
     def __enter__(self) -> Log:
         return self
@@ -132,17 +133,17 @@ class Log:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def kills(self) -> list[oom.Kill]:
+    def kills(self) -> list[oom_log.Kill]:
         return [self.found] if self.found else []
 
-    def await_kill(self, _pids: object, _timeout_s: float) -> oom.Kill | None:
+    def await_kill(self, _pids: object, _timeout_s: float) -> oom_log.Kill | None:
         return self.found
 
 
 @pytest.fixture
 def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[populate.Board], None]], None]:
     """Return what makes the child run a given function, and the kernel's log say nothing."""
-    monkeypatch.setattr(oom, "OomLog", Log)
+    monkeypatch.setattr(oom_log, "OomLog", Log)
 
     def use(body: Callable[[populate.Board], None]) -> None:
         def run(_work: populate.Plan, board: populate.Board, _parent: int) -> None:
@@ -157,7 +158,7 @@ def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[populate.Bo
     return use
 
 
-SETTINGS = findlimit.Settings(cpus=(0,))
+SETTINGS = measure.Settings(cpus=(0,))
 
 
 def no_children() -> bool:
@@ -171,18 +172,18 @@ def no_children() -> bool:
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
 def test_a_death_without_a_kill_line_is_no_result(as_child: Any, name: str) -> None:
     as_child(lambda _: os.kill(os.getpid(), signal.Signals[name]))
-    with pytest.raises(findlimit.FindlimitError, match=f"killed by {name}"):
-        findlimit.measure(SETTINGS)
+    with pytest.raises(measure.FindlimitError, match=f"killed by {name}"):
+        measure.measure(SETTINGS)
     assert no_children()
 
 
 def test_a_child_that_gives_up_is_quoted(as_child: Any) -> None:
     as_child(lambda board: board.fail("no thread may run on CPU 3: Invalid argument"))
-    with pytest.raises(findlimit.FindlimitError, match=r"gave up: no thread may run on CPU 3"):
-        findlimit.measure(SETTINGS)
+    with pytest.raises(measure.FindlimitError, match=r"gave up: no thread may run on CPU 3"):
+        measure.measure(SETTINGS)
     as_child(lambda _: None)
-    with pytest.raises(findlimit.FindlimitError, match=r"gave up: exit status 7"):
-        findlimit.measure(SETTINGS)
+    with pytest.raises(measure.FindlimitError, match=r"gave up: exit status 7"):
+        measure.measure(SETTINGS)
 
 
 def test_progress_comes_from_the_board(as_child: Any) -> None:
@@ -193,8 +194,8 @@ def test_progress_comes_from_the_board(as_child: Any) -> None:
 
     seen: list[int] = []
     as_child(work)
-    with pytest.raises(findlimit.FindlimitError):
-        findlimit.measure(SETTINGS, on_progress=seen.append)
+    with pytest.raises(measure.FindlimitError):
+        measure.measure(SETTINGS, on_progress=seen.append)
     assert seen == [12345]
 
 
@@ -209,7 +210,7 @@ def test_whatever_is_raised_the_child_is_gone(as_child: Any) -> None:
         # To this thread, as in the runner, which has no other: pytest's workers have.
         thread = threading.get_ident()
         threading.Timer(delay, signal.pthread_kill, (thread, signal.SIGALRM)).start()
-        findlimit.measure(SETTINGS)
+        measure.measure(SETTINGS)
 
     as_child(lambda _: time.sleep(60))
     before = signal.signal(signal.SIGALRM, stop)
@@ -226,7 +227,7 @@ def test_whatever_is_raised_the_child_is_gone(as_child: Any) -> None:
         raise RuntimeError("the terminal is gone")
 
     with pytest.raises(RuntimeError, match="terminal"):
-        findlimit.measure(SETTINGS, on_progress=fail)
+        measure.measure(SETTINGS, on_progress=fail)
     assert no_children()
 
 
@@ -237,12 +238,12 @@ def test_an_unreadable_log_is_told_before_anything_happens(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     as_child(lambda _: None)
-    monkeypatch.setattr(oom, "OomLog", refuse)
+    monkeypatch.setattr(oom_log, "OomLog", refuse)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child was started"))
     with pytest.raises(
-        findlimit.FindlimitError, match=r"/dev/kmsg, cannot be read .Operation not permitted"
+        measure.FindlimitError, match=r"/dev/kmsg, cannot be read .Operation not permitted"
     ):
-        findlimit.measure(SETTINGS)
+        measure.measure(SETTINGS)
 
 
 def confirmed(
@@ -251,7 +252,7 @@ def confirmed(
     monkeypatch: pytest.MonkeyPatch,
     baseline: int = 0,
     **of_kill: Any,
-) -> findlimit.Limit:
+) -> measure.Limit:
     """Measure with a child that says COUNTED, and a kernel that says ANON bytes and OF_KILL."""
 
     def die(board: populate.Board) -> None:
@@ -265,14 +266,14 @@ def confirmed(
 
     log = Log()
     sizes = {"anon-rss": anon, "file-rss": 1 << 20, "shmem-rss": 0}
-    log.found = oom.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE", **of_kill)
-    monkeypatch.setattr(oom, "OomLog", lambda: log)
+    log.found = oom_log.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE", **of_kill)
+    monkeypatch.setattr(oom_log, "OomLog", lambda: log)
     monkeypatch.setattr(populate, "run", run)
-    monkeypatch.setattr(findlimit, "_BACK_TIMEOUT_S", 0.5)
-    return findlimit.measure(SETTINGS)
+    monkeypatch.setattr(measure, "_BACK_TIMEOUT_S", 0.5)
+    return measure.measure(SETTINGS)
 
 
-def disagreements(limit: findlimit.Limit) -> list[str]:
+def disagreements(limit: measure.Limit) -> list[str]:
     """Return the warnings of witnesses who disagree with the child."""
     return [line for line in limit.warnings if "counted" in line]
 

@@ -16,8 +16,9 @@ import pytest
 import recorded
 from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.facts_difference import differences
-from page_alloc_bench.runner import oom, options
+from page_alloc_bench.runner import options
 from page_alloc_bench.runner.inherited import table
+from page_alloc_bench.runner.kernel import oom_log
 from page_alloc_bench.runner.preflight import inheritance, verdict
 from page_alloc_bench.runner.preflight.check import REFUSE, WARN
 from page_alloc_bench.runner.preflight.host import Host
@@ -207,6 +208,6 @@ def test_a_kill_without_a_report_is_compared(tmp_path: Path) -> None:
 
 
 def test_a_kill_for_want_of_a_part_is_warned_of() -> None:
-    assert oom.constraint_warnings("CONSTRAINT_NONE") == oom.constraint_warnings("") == []
-    (warning,) = oom.constraint_warnings("CONSTRAINT_MEMORY_POLICY")
+    assert oom_log.constraint_warnings("CONSTRAINT_NONE") == oom_log.constraint_warnings("") == []
+    (warning,) = oom_log.constraint_warnings("CONSTRAINT_MEMORY_POLICY")
     assert "CONSTRAINT_MEMORY_POLICY" in warning

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import findlimit, kernel_log, oom
+from page_alloc_bench.runner.kernel import log as kernel_log
+from page_alloc_bench.runner.kernel import oom_log
+from page_alloc_bench.runner.measuring.findlimit import measure
 
 
 def make_socket(path: Path) -> None:
@@ -66,7 +68,7 @@ def test_no_log_says_how_to_make_one(tmp_path: Path) -> None:
 def test_the_end_of_a_file_is_not_a_record() -> None:
     """As when what was the log is gone: /dev/null is at its end at once, and for ever."""
     start = time.monotonic()
-    with oom.OomLog(os.open("/dev/null", os.O_RDONLY)) as log:
+    with oom_log.OomLog(os.open("/dev/null", os.O_RDONLY)) as log:
         assert log.kills() == []
         assert log.await_kill({1}, 0.2) is None
     assert time.monotonic() - start < 5
@@ -75,7 +77,7 @@ def test_the_end_of_a_file_is_not_a_record() -> None:
 def test_a_log_that_never_pauses_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_log, "READ_S", 0.3)
     start = time.monotonic()
-    with oom.OomLog(os.open("/dev/zero", os.O_RDONLY)) as log:
+    with oom_log.OomLog(os.open("/dev/zero", os.O_RDONLY)) as log:
         assert log.await_kill({1}, 0.5) is None
     assert 0.5 <= time.monotonic() - start < 3
 
@@ -87,5 +89,5 @@ def test_findlimit_starts_no_child_without_the_log(
     path.symlink_to("/dev/null")
     monkeypatch.setattr(kernel_log, "KMSG", str(path))
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child was started"))
-    with pytest.raises(findlimit.FindlimitError, match=r"character device 1:3.*rm .* mknod"):
-        findlimit.measure(findlimit.Settings(cpus=(0,)))
+    with pytest.raises(measure.FindlimitError, match=r"character device 1:3.*rm .* mknod"):
+        measure.measure(measure.Settings(cpus=(0,)))

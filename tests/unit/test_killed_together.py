@@ -20,7 +20,8 @@ SLEEPER = SLEEPING_RUNNER.replace(
     "def main():",
     """def main():
     if sys.argv[1] == "--extract":
-        from page_alloc_bench.runner import archive, verbs
+        from page_alloc_bench.runner.bundle_file import archive
+        from page_alloc_bench.runner.bundle_file import verbs
         return verbs.run_verb("extract", archive.open_archive(), sys.argv[2])""",
 )
 EMBEDDED = {"PAGE_ALLOC_BENCH_PYTHON": "embedded"}

@@ -15,7 +15,7 @@ import tap.parser  # type: ignore[import-untyped]
 
 import ktap_reader
 from ktap_reader import KtapError
-from page_alloc_bench.runner import options, output, plan
+from page_alloc_bench.runner import options
 from page_alloc_bench.runner.errors import (
     HostUnfitError,
     Interrupted,
@@ -23,8 +23,10 @@ from page_alloc_bench.runner.errors import (
     TimedOut,
     UsageError,
 )
-from page_alloc_bench.runner.ktap import Ktap
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.telling import output
+from page_alloc_bench.runner.telling.ktap import Ktap
 
 PHASES = ("configure", "idle", "steady_wait", "antagonized", "stop", "results")
 

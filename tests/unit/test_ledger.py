@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import kernel_log, ledger, oom
+from page_alloc_bench.runner.kernel import log, memory_breakdown, oom_log
 
 RECORDED = Path(__file__).parents[1] / "data" / "kmsg"
 GLOBAL = sorted(RECORDED.glob("*-global.kmsg"))
@@ -45,10 +45,10 @@ Node 1, zone   Normal
 """
 
 
-def recorded_kill(path: Path) -> oom.Kill:
-    parser = oom.Parser()
+def recorded_kill(path: Path) -> oom_log.Kill:
+    parser = oom_log.Parser()
     for record in re.findall(rb"[^\n]+\n(?: [^\n]*\n)*", path.read_bytes()):
-        text = kernel_log.kernel_message(record)
+        text = log.kernel_message(record)
         if text is not None:
             parser.feed(text)
     (kill,) = parser.kills
@@ -62,7 +62,7 @@ def test_there_are_recorded_reports() -> None:
 @pytest.mark.parametrize("path", GLOBAL, ids=lambda path: path.stem)
 def test_the_parts_of_a_report_add_up_to_the_machine(path: Path) -> None:
     kill = recorded_kill(path)
-    book = ledger.at_kill(kill.report)
+    book = memory_breakdown.at_kill(kill.report)
     assert book is not None
     report = path.read_text()
     managed = sum(map(int, re.findall(r" managed:(\d+)kB", report))) * 1024
@@ -79,15 +79,15 @@ def test_the_parts_of_a_report_add_up_to_the_machine(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("*-memcg.kmsg")), ids=lambda path: path.stem)
 def test_the_report_of_a_cgroup_says_nothing_of_the_machine(path: Path) -> None:
-    assert ledger.at_kill(recorded_kill(path).report) is None
+    assert memory_breakdown.at_kill(recorded_kill(path).report) is None
 
 
 def test_how_it_is_now(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text(MEMINFO)
     (tmp_path / "proc/zoneinfo").write_text(ZONEINFO)
-    book = ledger.now(str(tmp_path))
-    assert book == ledger.Ledger(
+    book = memory_breakdown.now(str(tmp_path))
+    assert book == memory_breakdown.Ledger(
         total=1_000_000 << 10,
         free=400_000 << 10,
         pcp=7 * 4096,
@@ -101,6 +101,6 @@ def test_how_it_is_now(tmp_path: Path) -> None:
 
 
 def test_this_machine_adds_up() -> None:
-    book = ledger.now()
+    book = memory_breakdown.now()
     assert 0 < book.free < book.total
     assert -0.01 * book.total < book.unnamed < 0.5 * book.total

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import single
 from page_alloc_bench.runner.errors import HostUnfitError, Interrupted, TimedOut
-from page_alloc_bench.runner.lifecycle import STOP_SIGNALS, Signals
-from page_alloc_bench.runner.scratch import KEEP_VARIABLE, VARIABLE, Scratch
+from page_alloc_bench.runner.lifetime import claim as single
+from page_alloc_bench.runner.lifetime.scratch import KEEP_VARIABLE, VARIABLE, Scratch
+from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS, Signals
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import kernel_log, oom
+from page_alloc_bench.runner.kernel import log as kernel_log
+from page_alloc_bench.runner.kernel import oom_log
 
 RECORDED = Path(__file__).parents[1] / "data" / "kmsg"
 KILLED = (
@@ -19,8 +20,8 @@ KILLED = (
 )
 
 
-def parse(*messages: str) -> list[oom.Kill]:
-    parser = oom.Parser()
+def parse(*messages: str) -> list[oom_log.Kill]:
+    parser = oom_log.Parser()
     for message in messages:
         parser.feed(message)
     return parser.kills
@@ -119,7 +120,7 @@ def test_other_messages_are_no_kills(text: str) -> None:
 
 
 def test_noise_is_not_kept() -> None:
-    parser = oom.Parser()
+    parser = oom_log.Parser()
     for number in range(10):
         parser.feed(f"usb {number}: noise")
     parser.feed(KILLED)
@@ -150,7 +151,7 @@ class Feed:
 
 def test_the_wait_for_a_line_is_bounded(tmp_path: Path) -> None:
     feed = Feed(tmp_path)
-    with oom.OomLog(feed.reader) as log:
+    with oom_log.OomLog(feed.reader) as log:
         start = time.monotonic()
         assert log.await_kill({42}, 0.2) is None
         assert 0.2 <= time.monotonic() - start < 2
@@ -173,7 +174,7 @@ def test_overwritten_records_are_noted(tmp_path: Path, monkeypatch: pytest.Monke
             return answer
         raise answer
 
-    with oom.OomLog(feed.reader) as log:
+    with oom_log.OomLog(feed.reader) as log:
         assert not log.lost
         monkeypatch.setattr(os, "read", read)
         assert [kill.pid for kill in log.kills()] == [42]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import abi, options
+from page_alloc_bench.runner import options
 from page_alloc_bench.runner.errors import UsageError
+from page_alloc_bench.runner.module import abi
 
 SOURCES = Path(options.__file__).parents[2]
 
@@ -152,8 +153,10 @@ def test_cpu_lists_are_the_kernels_own() -> None:
 def test_a_cpu_that_cannot_be_used_is_named(
     wanted: list[int], allowed: set[int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("page_alloc_bench.runner.procfs.present_cpus", lambda: [0, 1, 2, 3, 4, 5])
-    monkeypatch.setattr("page_alloc_bench.runner.procfs.online_cpus", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(
+        "page_alloc_bench.runner.kernel.procfs.present_cpus", lambda: [0, 1, 2, 3, 4, 5]
+    )
+    monkeypatch.setattr("page_alloc_bench.runner.kernel.procfs.online_cpus", lambda: [0, 1, 2, 3])
     with pytest.raises(UsageError, match=message):
         options.check_cpus(wanted, allowed)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import output
 from page_alloc_bench.runner.errors import Interrupted, NobodyListens, RunnerError, UsageError
-from page_alloc_bench.runner.progress import Reporter
+from page_alloc_bench.runner.telling import output
+from page_alloc_bench.runner.telling.progress import Reporter
 
 
 def ignore_stuck() -> None:

@@ -35,7 +35,7 @@ from page_alloc_bench.packager import (
 from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.process import run, run_in_foreground
-from page_alloc_bench.runner import kbuild_environment
+from page_alloc_bench.runner.bundle_file import kbuild_environment
 
 GCC = 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0) 12.2.0"'
 MODULES = "CONFIG_MODULES=y\nCONFIG_MODULE_UNLOAD=y\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from page_alloc_bench.runner import pidfd
+from page_alloc_bench.runner.kernel import pidfd
 
 
 @pytest.fixture(params=["Python's", "the kernel's"], autouse=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import big_machine
-from page_alloc_bench.runner import plan, result
+from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.result import document
 
 
 @pytest.mark.parametrize("orders", [[0], [4], [0, 4], [4, 0], [9, 0, 4]])
@@ -34,7 +35,7 @@ def test_all_idle_phases_come_before_the_first_antagonist(orders: list[int]) -> 
 
 
 def test_the_names_are_those_of_the_schema() -> None:
-    phases = result.schema()["properties"]["run"]["properties"]["phases"]
+    phases = document.schema()["properties"]["run"]["properties"]["phases"]
     assert {name for name, _ in plan.phases([0])} == set(
         phases["items"]["properties"]["name"]["enum"]
     )

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner import cgroup, options, session
+from page_alloc_bench.runner import options, session
 from page_alloc_bench.runner.errors import HostUnfitError, UsageError
-from page_alloc_bench.runner.lifecycle import Signals
+from page_alloc_bench.runner.kernel import cgroup
+from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.check import NOTE, REFUSE, WARN, Check
 from page_alloc_bench.runner.preflight.host import Host, Module, open_log

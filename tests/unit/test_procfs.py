@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import facts, procfs
+from page_alloc_bench.runner.kernel import host_facts, procfs
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_nodes_from_ten_on_come_in_the_order_of_their_numbers(
         (directory / "distance").write_text("10 20\n")
     (tmp_path / "online").write_text("0-11\n")
     monkeypatch.setattr(procfs, "NODES", str(tmp_path))
-    found = facts.nodes()
+    found = host_facts.nodes()
     assert [(node["node"], node["memory_bytes"]) for node in found] == [
         (n, n * 1024) for n in range(12)
     ]
-    assert facts.node_of_cpu() == {str(n): n for n in range(11)}  # node 11 has memory alone
+    assert host_facts.node_of_cpu() == {str(n): n for n in range(11)}  # node 11 has memory alone
 
 
 def test_config_tells_what_is_not_set_from_what_is_not_known() -> None:
-    options = facts.parse_config("CONFIG_KASAN=y\n# CONFIG_KFENCE is not set\nCONFIG_HZ=250\n")
+    options = host_facts.parse_config("CONFIG_KASAN=y\n# CONFIG_KFENCE is not set\nCONFIG_HZ=250\n")
     assert (options["KASAN"], options["KFENCE"], options["HZ"]) == ("y", "n", "250")
 
 
@@ -69,15 +69,15 @@ def test_a_kernel_without_readable_config_is_null_with_a_reason(
     def refuse(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(facts, "_read_config", refuse)
-    found = facts.config("1.2.3")
+    monkeypatch.setattr(host_facts, "_read_config", refuse)
+    found = host_facts.config("1.2.3")
     assert found["options"] is None
     assert "/boot/config-1.2.3" in found["reason"]
 
 
 def test_the_choice_of_a_setting_is_what_stands_in_brackets() -> None:
-    assert facts.chosen("always [madvise] never") == "madvise"
-    assert facts.chosen("2097152") == "2097152"
+    assert host_facts.chosen("always [madvise] never") == "madvise"
+    assert host_facts.chosen("2097152") == "2097152"
 
 
 def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
@@ -86,9 +86,9 @@ def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
     def refuse(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(facts, "_read_config", refuse)
-    built = facts.describe_config("CONFIG_KASAN=y\n")
-    found = facts.config("1.2.3", built)
+    monkeypatch.setattr(host_facts, "_read_config", refuse)
+    built = host_facts.describe_config("CONFIG_KASAN=y\n")
+    found = host_facts.config("1.2.3", built)
     assert (found["path"], found["reason"]) == ("bundle", None)
     assert found["sha256"] == built["sha256"]
     assert found["options"]["KASAN"] == "y"
@@ -97,17 +97,17 @@ def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
 def test_a_device_tree_tells_of_a_hypervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "_DEVICE_TREE", str(tmp_path))
-    assert facts._hypervisor_in_device_tree() is None
+    monkeypatch.setattr(host_facts, "_DEVICE_TREE", str(tmp_path))
+    assert host_facts._hypervisor_in_device_tree() is None
     (tmp_path / "memory@40000000").mkdir()
-    assert facts._hypervisor_in_device_tree() is None
+    assert host_facts._hypervisor_in_device_tree() is None
     (tmp_path / "fw-cfg@9020000").mkdir()
-    assert facts._hypervisor_in_device_tree() == "QEMU"
+    assert host_facts._hypervisor_in_device_tree() == "QEMU"
     (tmp_path / "hypervisor").mkdir()
     (tmp_path / "hypervisor/compatible").write_bytes(b"xen,xen-4.17\0xen,xen\0")
-    assert facts._hypervisor_in_device_tree() == "xen,xen-4.17"
-    monkeypatch.setattr(facts, "_DEVICE_TREE", str(tmp_path / "none"))
-    assert facts._hypervisor_in_device_tree() is None
+    assert host_facts._hypervisor_in_device_tree() == "xen,xen-4.17"
+    monkeypatch.setattr(host_facts, "_DEVICE_TREE", str(tmp_path / "none"))
+    assert host_facts._hypervisor_in_device_tree() is None
 
 
 def test_the_largest_order_is_the_last_of_buddyinfo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,5 +122,5 @@ def test_modules_that_taint_the_kernel_are_named(tmp_path: Path) -> None:
         directory.mkdir(parents=True)
         if taint is not None:
             (directory / "taint").write_text(taint)
-    assert facts.tainting_modules(str(tmp_path)) == ["nvidia"]
-    assert facts.tainting_modules(str(tmp_path / "nowhere")) == []
+    assert host_facts.tainting_modules(str(tmp_path)) == ["nvidia"]
+    assert host_facts.tainting_modules(str(tmp_path / "nowhere")) == []

@@ -13,7 +13,7 @@ import pytest
 
 import recorded
 from page_alloc_bench.analysis import long_arrays, quick_schema
-from page_alloc_bench.runner.result import schema
+from page_alloc_bench.runner.result.document import schema
 
 ODD: tuple[Any, ...] = (
     None, True, 0, 1, -1, 300, 2**70, 0.5, 1.0, "", "x", "2026-01-31T12:00:00Z", [], {}, [[]],

@@ -8,11 +8,14 @@ import dataclasses
 import jsonschema
 import pytest
 
-from page_alloc_bench.runner import accounts, agreement, findlimit, ledger, result
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner.kernel import memory_breakdown
+from page_alloc_bench.runner.measuring import accounts, agreement
+from page_alloc_bench.runner.measuring.findlimit import measure
+from page_alloc_bench.runner.result import document as result
+from page_alloc_bench.runner.result.document import Document
 
 MIB = 1 << 20
-BEFORE = ledger.Ledger(
+BEFORE = memory_breakdown.Ledger(
     total=2000 * MIB,
     free=1800 * MIB,
     pcp=10 * MIB,
@@ -44,8 +47,8 @@ def make(scene: agreement.Scene = SCENE) -> tuple[accounts.Accounts, Document]:
     return accounts.Accounts(document, document.warn, scene), document
 
 
-def limit(at_kill: ledger.Ledger | None) -> findlimit.Limit:
-    return findlimit.Limit(
+def limit(at_kill: memory_breakdown.Ledger | None) -> measure.Limit:
+    return measure.Limit(
         available_bytes=GOT,
         rss_bytes=GOT,
         oom_rss_bytes=GOT,

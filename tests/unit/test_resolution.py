@@ -21,9 +21,13 @@ from fake_device import FakeDevice
 from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner import ktap, options, resolution, result, summary, workload
-from page_alloc_bench.runner.histogram import HIST_BUCKETS
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner import options
+from page_alloc_bench.runner.result import clock_step, summary
+from page_alloc_bench.runner.result import document as result
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
+from page_alloc_bench.runner.telling import ktap
+from page_alloc_bench.runner.workloads import available_memory
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
 ALLOC, FREE = "kernel_page_alloc_latencies_ns", "kernel_page_free_latencies_ns"
@@ -45,7 +49,7 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
     unused: Any = None
     reporter: Any = Silent()
     fake: Any = device
-    run = workload.Workload(
+    run = available_memory.Workload(
         options=options.parse([]), cpus=cpus, device=fake, document=document,
         reporter=reporter, signals=unused,
     )  # fmt: skip
@@ -71,12 +75,12 @@ def ticking(timed: int = 1000) -> Document:
 def test_operations_below_the_step_are_counted() -> None:
     counts = array("Q", bytes(8 * HIST_BUCKETS))
     counts[0], counts[5], counts[20], counts[-1] = 7, 2, 3, 1
-    assert resolution.below_step(counts, 0) == 7  # a step that nobody knows
-    assert resolution.below_step(counts, 1) == 7
-    assert resolution.below_step(counts, 6) == 9
-    assert resolution.below_step(counts, 20) == 9  # bucket 20 counts what took 20 ns
-    assert resolution.below_step(counts, 21) == 12
-    assert resolution.below_step(counts, 1 << 62) == 12
+    assert clock_step.below_step(counts, 0) == 7  # a step that nobody knows
+    assert clock_step.below_step(counts, 1) == 7
+    assert clock_step.below_step(counts, 6) == 9
+    assert clock_step.below_step(counts, 20) == 9  # bucket 20 counts what took 20 ns
+    assert clock_step.below_step(counts, 21) == 12
+    assert clock_step.below_step(counts, 1 << 62) == 12
 
 
 def test_a_ticking_clock_hides_what_is_shorter_than_a_tick() -> None:
@@ -97,7 +101,7 @@ def test_the_counts_are_in_the_schema() -> None:
     known = result.metrics(result.schema())
     for name in ("kernel_page_allocs", "kernel_page_frees", "kernel_alloc_failures"):
         assert known[f"{name}_below_clock_step"]["better"] == "neither"
-        assert resolution.metric(f"{name[:-1]}_latencies_ns") == f"{name}_below_clock_step"
+        assert clock_step.metric(f"{name[:-1]}_latencies_ns") == f"{name}_below_clock_step"
 
 
 def test_the_summary_says_what_is_known_and_no_more() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from page_alloc_bench.analysis import results
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 ONE = DATA / "results/init_on_alloc-1/00.json.gz"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from page_alloc_bench.runner import sampling
+from page_alloc_bench.runner.module import sampling
 
 # What each of four CPUs timed, as uneven as a run gets, and how much of it the module keeps.
 TIMED = (40_000, 8_000, 1_500, 300)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from page_alloc_bench.analysis import facts, results, show
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner import summary
+from page_alloc_bench.runner.result import summary
 
 DATA = Path(__file__).parents[1] / "data"
 FILE = DATA / "results" / "init_on_alloc-1" / "03.json.gz"

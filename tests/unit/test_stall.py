@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner import findlimit, pidfd, populate, stall
+from page_alloc_bench.runner.kernel import pidfd
+from page_alloc_bench.runner.measuring import stall
+from page_alloc_bench.runner.measuring.findlimit import measure, populate
 
 
 def test_a_clock_runs_while_nothing_changes() -> None:
@@ -107,10 +109,10 @@ def sleeper() -> Iterator[tuple[int, int]]:
     os.close(descriptor)
 
 
-def watch(monkeypatch: pytest.MonkeyPatch, log: Any, stall_s: float) -> findlimit._Watch:
-    monkeypatch.setattr(findlimit, "_PROGRESS_S", 0.02)
+def watch(monkeypatch: pytest.MonkeyPatch, log: Any, stall_s: float) -> measure._Watch:
+    monkeypatch.setattr(measure, "_PROGRESS_S", 0.02)
     monkeypatch.setattr(stall, "_sysrq", lambda: ["the kernel's report"])
-    return findlimit._Watch(populate.Board(1), log, stall_s, None)
+    return measure._Watch(populate.Board(1), log, stall_s, None)
 
 
 def test_a_child_that_gets_nothing_has_stalled(

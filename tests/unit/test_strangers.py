@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from bundle_maker import make_bundle, own_interpreter, start
-from page_alloc_bench.runner import launch, output, paths, target_build, verbs
-from page_alloc_bench.runner.archive import Archive
+from page_alloc_bench.runner import launch
+from page_alloc_bench.runner.bundle_file import target_build, verbs
+from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.runner.errors import UsageError
+from page_alloc_bench.runner.lifetime import safe_paths
+from page_alloc_bench.runner.telling import output
 
 STRANGER = 1000
 TOOLS = (
@@ -188,7 +191,7 @@ def test_it_does_not_unpack_where_others_could_swap_it(
 ) -> None:
     where = unsafe_places(tmp_path)[place]
     assert launch._others_may_change(str(where))
-    assert paths.others_may_change(str(where))
+    assert safe_paths.others_may_change(str(where))
     env = {"PAGE_ALLOC_BENCH_TMPDIR": str(where)}
     assert told(start([str(bench)], env=env))["scratch"].startswith("/dev/shm/")
     env["PAGE_ALLOC_BENCH_PYTHON"] = "embedded"

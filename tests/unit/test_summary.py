@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from page_alloc_bench.runner import summary
-from page_alloc_bench.runner.result import Document
+from page_alloc_bench.runner.result import summary
+from page_alloc_bench.runner.result.document import Document
 
 
 def document(largest_ns: int = 9_000, memory: int = 2 << 30) -> Document:

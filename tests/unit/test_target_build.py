@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import target_build
+from page_alloc_bench.runner.bundle_file import target_build
 
 
 @pytest.mark.parametrize("name", ["good", "good.d-1+2@3"])

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import aside, progress, reap, watchdog
 from page_alloc_bench.runner.detached import kept
 from page_alloc_bench.runner.errors import HostUnfitError, Interrupted, RunnerError
-from page_alloc_bench.runner.progress import Reporter
-from page_alloc_bench.runner.scratch import Scratch
+from page_alloc_bench.runner.lifetime import in_child, reap, watchdog
+from page_alloc_bench.runner.lifetime.scratch import Scratch
+from page_alloc_bench.runner.telling import progress
+from page_alloc_bench.runner.telling.progress import Reporter
 
 SOON = 5.0
 
@@ -48,7 +49,7 @@ def no_children() -> bool:
 
 def test_a_look_that_never_comes_back_is_ended_and_told() -> None:
     with within(SOON), pytest.raises(RunnerError, match=r"not come back within 0.2 s.*hangs"):
-        aside.call(lambda: time.sleep(600), limit_s=0.2)
+        in_child.call(lambda: time.sleep(600), limit_s=0.2)
     assert no_children()
 
 
@@ -57,7 +58,7 @@ def test_a_wish_to_stop_ends_a_look_that_takes_long() -> None:
         raise Interrupted(signal.SIGTERM)
 
     with within(SOON), pytest.raises(Interrupted):
-        aside.call(lambda: time.sleep(600), stop)
+        in_child.call(lambda: time.sleep(600), stop)
     assert no_children()
 
 
@@ -66,14 +67,14 @@ def test_a_stopped_look_is_ended_too() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     with within(SOON), pytest.raises(RunnerError, match="not come back"):
-        aside.call(stop_itself, limit_s=0.2)
+        in_child.call(stop_itself, limit_s=0.2)
     assert no_children()
 
 
 def test_where_sigchld_is_ignored_a_look_comes_back_all_the_same() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert aside.call(lambda: 7) == 7
+        assert in_child.call(lambda: 7) == 7
         watchdog.Watchdog().dismiss()
     finally:
         signal.signal(signal.SIGCHLD, before)

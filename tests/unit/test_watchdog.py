@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner import kernel_module, watchdog
 from page_alloc_bench.runner.errors import RunnerError
+from page_alloc_bench.runner.lifetime import watchdog
+from page_alloc_bench.runner.module import loading
 
 RUNNER = """
 import os, sys, time
-from page_alloc_bench.runner import watchdog
+from page_alloc_bench.runner.lifetime import watchdog
 dog = watchdog.Watchdog()
 dog.expect(watchdog.TREE, sys.argv[1])
 dog.expect(watchdog.FILE, sys.argv[2])
@@ -137,16 +138,16 @@ def test_the_module_is_unloaded_as_soon_as_its_session_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = [11, 11, 0]  # EAGAIN while the device is open
-    monkeypatch.setattr(kernel_module, "_delete_module", lambda _name: answers.pop(0))
-    monkeypatch.setattr(kernel_module, "is_loaded", lambda _name: False)
-    kernel_module.unload("page_alloc_bench", time.monotonic() + 10)
+    monkeypatch.setattr(loading, "_delete_module", lambda _name: answers.pop(0))
+    monkeypatch.setattr(loading, "is_loaded", lambda _name: False)
+    loading.unload("page_alloc_bench", time.monotonic() + 10)
     assert answers == []
 
 
 def test_a_module_that_stays_in_use_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel_module, "_delete_module", lambda _name: 11)
+    monkeypatch.setattr(loading, "_delete_module", lambda _name: 11)
     with pytest.raises(RunnerError, match="rmmod page_alloc_bench"):
-        kernel_module.unload("page_alloc_bench", time.monotonic())
+        loading.unload("page_alloc_bench", time.monotonic())
 
 
 def test_one_failure_does_not_keep_the_rest_from_being_cleaned(

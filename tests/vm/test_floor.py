@@ -12,7 +12,7 @@ from page_alloc_bench.targets.guest import Guest
 
 RUN = """
 import json, time
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.device import Device
 
 with Device() as session:
     session.configure(pattern="antagonist", parameters={{"held": 1000, "spread": 1000}},

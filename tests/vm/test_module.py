@@ -14,9 +14,10 @@ from page_alloc_bench.targets.guest import Guest
 CPUS = 4
 HELPERS = """
 import ctypes, errno, fcntl, json, os, re, signal, time
-from page_alloc_bench.runner import abi, device
-from page_alloc_bench.runner.abi import *
-from page_alloc_bench.runner.histogram import *
+from page_alloc_bench.runner.module import abi
+from page_alloc_bench.runner.module import device
+from page_alloc_bench.runner.module.abi import *
+from page_alloc_bench.runner.result.histogram import *
 
 CPUS = sorted(os.sched_getaffinity(0))
 CONFIG = dict(order=0, held=100, spread=100, seed=1, cpus=CPUS, time_one_in=32,
@@ -346,7 +347,7 @@ def test_what_is_held_when_the_oom_killer_comes(machine: Guest) -> None:
     seen = ask(
         machine,
         """
-from page_alloc_bench.runner import findlimit
+from page_alloc_bench.runner.measuring.findlimit import measure as findlimit
 open("/proc/self/oom_score_adj", "w").write("-1000")
 with Device() as session:
     session.configure(**{**CONFIG, "order": 2, "held": 2000, "spread": 1})

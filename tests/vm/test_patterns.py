@@ -13,8 +13,8 @@ from page_alloc_bench.targets.guest import Guest
 
 HELPERS = """
 import json, os, re, signal, time
-from page_alloc_bench.runner.abi import *
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.abi import *
+from page_alloc_bench.runner.module.device import Device
 
 CPUS = sorted(os.sched_getaffinity(0))
 ANTAGONIST = dict(pattern="antagonist", parameters={"held": 100, "spread": 100}, order=0, seed=1,

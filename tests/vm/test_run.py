@@ -16,11 +16,11 @@ import pytest
 
 import lab
 import page_alloc_bench
-from page_alloc_bench.runner import plan
+from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.targets.guest import Guest
 
 SCHEMA = json.loads(
-    (Path(page_alloc_bench.__file__).parent / "runner/result.schema.json").read_text()
+    (Path(page_alloc_bench.__file__).parent / "runner/result/schema.json").read_text()
 )
 PLACES = "/tmp /var/tmp /dev/shm /run /root /home/bench"
 CONTRACTED = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
 
 TOOL = "the ancestor"
 _UNKNOWN = "unknown"

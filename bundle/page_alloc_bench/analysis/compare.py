@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from page_alloc_bench.runner import names
+from page_alloc_bench.runner.result import names
 
 from . import facts_difference, per_run, statistics
 from .cautions import cautions

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from page_alloc_bench.runner import resolution
-from page_alloc_bench.runner.resolution import Hidden
+from page_alloc_bench.runner.result import clock_step
+from page_alloc_bench.runner.result.clock_step import Hidden
 
 from .results import Better, Result, ResultError, describe
 
@@ -125,7 +125,7 @@ def _latencies(
     # A failed allocation is rare, and the first attempts are few: not what a verdict rests on.
     rank = Rank.REST if "failure" in name else Rank.PRIMARY
     timed = _Timed.of(result, name.removesuffix("_latencies_ns"), order)
-    hidden = resolution.of(result.counts, result.run, name, order)
+    hidden = clock_step.of(result.counts, result.run, name, order)
     for label, part in _PERCENTILES:
         if timed.operations * (1 - part) >= _LEAST_BEYOND:
             coarse = hidden is not None and hidden.hides_part(part)

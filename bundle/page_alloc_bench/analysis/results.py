@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
 
 from . import ancestor, long_arrays, sound
 

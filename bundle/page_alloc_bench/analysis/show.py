@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from page_alloc_bench.runner import names, resolution, summary
-from page_alloc_bench.runner import result as runner
-from page_alloc_bench.runner.resolution import Hidden
+from page_alloc_bench.runner.result import clock_step, names, summary
+from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result.clock_step import Hidden
 
 from . import facts
 from .results import Metric, Result, ResultError
@@ -102,7 +102,7 @@ def metric_json(result: Result, metric: Metric) -> dict[str, Any]:
 
 
 def _hidden(result: Result, metric: Metric) -> Hidden | None:
-    return resolution.of(result.counts, result.run, metric.name, metric.order)
+    return clock_step.of(result.counts, result.run, metric.name, metric.order)
 
 
 def find_metrics(result: Result, name: str) -> list[Metric]:
@@ -179,7 +179,7 @@ def _lowest(result: Result, order: int) -> str:
     """Return what the operations are known of that were read as nothing."""
     for base, _ in _HISTOGRAMS:
         name = f"{base.removesuffix('_latency')}_latencies_ns"
-        hidden = resolution.of(result.counts, result.run, name, order)
+        hidden = clock_step.of(result.counts, result.run, name, order)
         if hidden is not None and hidden.operations and hidden.step_ns is not None:
             return f"<{_time(hidden.step_ns)}"
     return _time(0)

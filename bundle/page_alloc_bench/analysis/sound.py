@@ -18,7 +18,7 @@ import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
 
 from . import quick_schema
 

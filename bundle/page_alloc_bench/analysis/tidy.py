@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from page_alloc_bench.runner import names
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result import names
 
 from .facts import CHIEF, Value, column, flatten, text
 from .results import Metric, Result, ResultError

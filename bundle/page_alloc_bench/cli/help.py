@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from page_alloc_bench.cli.common import CONTEXT
-from page_alloc_bench.runner import names
+from page_alloc_bench.runner.result import names
 
 _MANUAL = Path(__file__).resolve().parents[1] / "manual"
 _WIDTH = 100  # columns; longer lines are hard to read

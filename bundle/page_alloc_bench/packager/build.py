@@ -27,7 +27,7 @@ from page_alloc_bench.packager import (
 from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
-from page_alloc_bench.runner import kbuild_environment
+from page_alloc_bench.runner.bundle_file import kbuild_environment
 from page_alloc_bench.space import Room
 
 Progress = Callable[[str], None]

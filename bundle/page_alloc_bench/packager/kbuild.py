@@ -17,8 +17,8 @@ from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.packager.tree import Tree
-from page_alloc_bench.runner import facts
-from page_alloc_bench.runner.kbuild_environment import environment
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
+from page_alloc_bench.runner.kernel import host_facts
 
 Progress = Callable[[str], None]
 
@@ -258,4 +258,4 @@ def _failure(tree: Tree, sources: Path, finished: process.Finished) -> PackagerE
 
 def _config(kdir: Path) -> dict[str, Any] | None:
     path = kdir / ".config"
-    return facts.describe_config(path.read_text(errors="replace")) if path.is_file() else None
+    return host_facts.describe_config(path.read_text(errors="replace")) if path.is_file() else None

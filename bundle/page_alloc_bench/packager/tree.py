@@ -18,7 +18,8 @@ from pathlib import Path
 from page_alloc_bench.packager import compiler
 from page_alloc_bench.packager.compiler import Toolchain
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
-from page_alloc_bench.runner import build_identity, target_build
+from page_alloc_bench.runner.bundle_file import target_build
+from page_alloc_bench.runner.kernel import build_identity
 
 Which = compiler.Which
 

@@ -7,10 +7,10 @@ import os
 import sys
 
 from . import options as command_line
-from . import streams
 from .errors import EXIT_HOST_UNFIT, RunnerError, Stop, describe
-from .lifecycle import Signals
-from .scratch import Scratch
+from .lifetime.scratch import Scratch
+from .lifetime.signals import Signals
+from .telling import streams
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch)
 
 
 def _run_verb(options: command_line.Options) -> int:
-    from . import archive, verbs
+    from .bundle_file import archive, verbs
 
     assert options.verb is not None
     if options.verb == "preflight":
@@ -72,8 +72,8 @@ def _run_verb(options: command_line.Options) -> int:
 
 def _run_preflight(options: command_line.Options) -> int:
     """Print what stands in the way of a run with these options; nothing is changed."""
-    from . import mounts
     from .inherited import table
+    from .kernel import mounts
     from .preflight import verdict
 
     table.reset()  # as a run does

@@ -281,7 +281,7 @@ def _keep(reader: int, say_ready: int) -> None:
     import signal  # loaded already
 
     _find_runner(os.path.join(os.environ["PAGE_ALLOC_BENCH_BUNDLE"], "site-packages"))
-    from page_alloc_bench.runner import title
+    from page_alloc_bench.runner.lifetime import title
 
     try:  # noqa: SIM105
         title.set_title("pab-keeper")

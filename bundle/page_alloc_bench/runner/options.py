@@ -9,8 +9,10 @@ import sys
 
 from page_alloc_bench import __version__
 
-from . import columns, procfs, streams
 from .errors import EXIT_USAGE, UsageError
+from .kernel import procfs
+from .result import columns
+from .telling import streams
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
@@ -68,10 +70,10 @@ result are kept in memory, in /run/page-alloc-bench, which is root's alone and g
 have been fetched. --stop also ends a run that is not detached.
 
 output:
-  The result is one JSON object, described by result.schema.json. It goes to --output-path, or \
-to stdout, or into a file in the current directory where stdout is a terminal. Progress and the \
-summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for each phase of \
-each order.
+  The result is one JSON object, described by runner/result/schema.json. It goes to \
+--output-path, or to stdout, or into a file in the current directory where stdout is a terminal. \
+Progress and the summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for \
+each phase of each order.
 
 exit codes:
   0      complete

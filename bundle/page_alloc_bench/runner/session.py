@@ -11,21 +11,8 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import (
-    aside,
-    columns,
-    estimate,
-    kernel_module,
-    mounts,
-    output,
-    preflight,
-    procfs,
-    protect,
-    single,
-    streams,
-    watchdog,
-    whereabouts,
-)
+from . import preflight
+from .detached import whereabouts
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -37,18 +24,25 @@ from .errors import (
     Stop,
     describe,
 )
-from .lifecycle import Signals
+from .kernel import mounts, procfs
+from .lifetime import claim as single
+from .lifetime import in_child, oom_score, watchdog
+from .lifetime.scratch import Scratch, remove_tree
+from .lifetime.signals import Signals
+from .measuring import estimate
+from .module import loading
 from .options import Options, check_cpus, check_orders
-from .progress import Reporter
-from .scratch import Scratch, remove_tree
+from .result import columns
+from .telling import output, streams
+from .telling.progress import Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .archive import Archive
+    from .bundle_file.archive import Archive
     from .detached.start import Attendant
-    from .device import Device
-    from .ktap import Ktap
-    from .result import Document
+    from .module.device import Device
+    from .result.document import Document
+    from .telling.ktap import Ktap
 
 _UNLOAD_S = 30.0
 
@@ -84,7 +78,7 @@ def run(
 
 def _begin_ktap(options: Options, signals: Signals, reporter: Reporter) -> Ktap:
     """Begin to tell the run on stdout as KTAP. Raises UsageError if stdout takes nothing."""
-    from .ktap import Ktap
+    from .telling.ktap import Ktap
 
     out = output.open_output("-", lambda _: None)
 
@@ -115,7 +109,7 @@ def _prepare(
         claim = stack.enter_context(single.claim())
         inherited = _settle(reporter, signals)
         findings, expected = _preflight(options, reporter, signals)
-        stack.enter_context(protect.from_oom_killer())
+        stack.enter_context(oom_score.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
         dog = watchdog.Watchdog([claim.fileno(), *locked])
         stack.callback(dog.dismiss)
@@ -158,7 +152,7 @@ def _preflight(
     Raises HostUnfitError if something refuses the run that has not been accepted; only that is
     told then.
     """
-    findings, refusals, expected = aside.call(lambda: _examine(options), signals.let_in)
+    findings, refusals, expected = in_child.call(lambda: _examine(options), signals.let_in)
     if refusals:
         for refusal in refusals[:-1]:
             reporter.error(refusal)
@@ -178,7 +172,7 @@ def _settle(reporter: Reporter, signals: Signals) -> dict[str, Any]:
 
     Most have nothing to set back, and need not have in memory how to.
     """
-    if aside.call(_is_usual, signals.let_in):
+    if in_child.call(_is_usual, signals.let_in):
         return {}
     from .inherited import table
 
@@ -280,7 +274,7 @@ class Session:
         return ending
 
     def _measure(self, host: ExitStack) -> None:
-        from . import workload
+        from .workloads import available_memory
 
         if self._options.build_on_target:
             self._build_module()
@@ -293,7 +287,7 @@ class Session:
             self._attendant.begun()
         self._reporter.expect(estimate.Forecast(self._options, self._expected))
         start = time.monotonic()
-        workload.Workload(
+        available_memory.Workload(
             options=self._options,
             cpus=self._cpus,
             device=device,
@@ -306,9 +300,9 @@ class Session:
 
     def _build_module(self) -> None:
         """Compile the module here if the bundle holds none for this kernel; nothing of it stays."""
-        from . import target_build
+        from .bundle_file import target_build
 
-        sources = aside.call(_sources_if_needed, self._signals.let_in)
+        sources = in_child.call(_sources_if_needed, self._signals.let_in)
         if sources is None:
             return
         self._reporter.note("the bundle holds no module for this kernel: compiling it here")
@@ -333,47 +327,47 @@ class Session:
 
     def _load(self, host: ExitStack) -> Device:
         """Load the module for this kernel and open its device; host undoes both."""
-        from .device import AbiMismatchError, Device
+        from .module.device import AbiMismatchError, Device
 
-        image, entry = self._built or aside.call(_module, self._signals.let_in)
+        image, entry = self._built or in_child.call(_module, self._signals.let_in)
         self._built = None
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
-        if not self._dog.expect(watchdog.MODULE, kernel_module.NAME):
+        if not self._dog.expect(watchdog.MODULE, loading.NAME):
             self._warn("the watchdog is gone: a kill -9 of this process would leave the module")
-        warnings = kernel_module.load(image)
+        warnings = loading.load(image)
         host.callback(self._unload)
         for warning in warnings:
             self._warn(warning)
-        node_made = kernel_module.make_device_node()
+        node_made = loading.make_device_node()
         try:
             return host.enter_context(Device())
         except AbiMismatchError as error:
             raise RunnerError(f"{error}; the bundle is not of one piece: build it again") from error
         except OSError as error:
             raise HostUnfitError(
-                f"cannot open {kernel_module.device_path()}: {error.strerror}"
+                f"cannot open {loading.device_path()}: {error.strerror}"
             ) from error
         finally:
             if node_made:
-                os.unlink(kernel_module.device_path())
+                os.unlink(loading.device_path())
 
     def _unload(self) -> None:
         """Unload the module; a failure is told, and does not keep the rest from being cleaned."""
         try:
-            kernel_module.unload(kernel_module.NAME, time.monotonic() + _UNLOAD_S)
+            loading.unload(loading.NAME, time.monotonic() + _UNLOAD_S)
         except RunnerError as error:
             self._unloaded = False
             self._warn(str(error))
         else:
             self._unloaded = True
-            self._dog.forget(watchdog.MODULE, kernel_module.NAME)
+            self._dog.forget(watchdog.MODULE, loading.NAME)
 
     def _begin_document(self) -> Document:
         """Return a document that holds every fact of the run, and no measurement yet."""
-        from .result import Document
+        from .result.document import Document
 
         built = self._built[1] if self._built else None
-        facts = aside.call(lambda: _look_around(self._cpus, built), self._signals.let_in)
+        facts = in_child.call(lambda: _look_around(self._cpus, built), self._signals.let_in)
         document = Document(
             {
                 "tool_version": __version__,
@@ -437,7 +431,7 @@ class Session:
 
     def _summarize(self, document: Document) -> None:
         if not self._options.quiet:
-            from . import summary
+            from .result import summary
 
             width = columns.of(2, summary.WIDTH)
             self._reporter.table(summary.render(document, width, self._reporter.told))
@@ -460,8 +454,9 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
 
     built: the entry of the module, if it was compiled here; the manifest gets it too.
     """
-    from . import archive, facts
+    from .bundle_file import archive
     from .inherited import table
+    from .kernel import host_facts as facts
 
     bundle = archive.open_archive()
     manifest = bundle.manifest()
@@ -478,7 +473,7 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
 
 def _module() -> tuple[bytes, dict[str, Any]]:
     """Return the module for the running kernel and its entry in the manifest."""
-    from . import archive
+    from .bundle_file import archive
 
     bundle = archive.open_archive()
     entry = _entry(bundle)
@@ -487,7 +482,7 @@ def _module() -> tuple[bytes, dict[str, Any]]:
 
 def _sources_if_needed() -> dict[str, bytes] | None:
     """Return the module's source, None if the bundle holds a module for the running kernel."""
-    from . import archive, target_build
+    from .bundle_file import archive, target_build
 
     bundle = archive.open_archive()
     try:
@@ -520,7 +515,7 @@ def _parameters(options: Options) -> dict[str, Any]:
         "stall_s",
         "accept",
     )
-    from .workload import TIME_ONE_IN
+    from .workloads.available_memory import TIME_ONE_IN
 
     return {
         **{name: getattr(options, name) for name in names},

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import page_alloc_bench
-from page_alloc_bench.runner import cgroup, procfs
-from page_alloc_bench.runner.archive import Archive, ArchiveError
+from page_alloc_bench.runner.bundle_file.archive import Archive, ArchiveError
+from page_alloc_bench.runner.kernel import cgroup, procfs
 from page_alloc_bench.runner.options import Options, parse
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.kernels import FetchedKernel

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from page_alloc_bench import resources
-from page_alloc_bench.runner.kbuild_environment import environment
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.space import Room
 from page_alloc_bench.targets import build_root, cache
 from page_alloc_bench.targets.apt import PrivateApt

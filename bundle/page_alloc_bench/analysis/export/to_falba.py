@@ -20,7 +20,7 @@ from page_alloc_bench import outputs
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import Value, column
 from page_alloc_bench.analysis.results import ResultError
-from page_alloc_bench.runner.result import key
+from page_alloc_bench.runner.result.document import key
 
 TEST_NAME = "page-alloc-bench"
 _PARSERS = "parsers.json"

@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import CHIEF, column, text
 from page_alloc_bench.analysis.results import Metric
-from page_alloc_bench.runner import histogram
-from page_alloc_bench.runner import result as runner
+from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result import histogram
 
 PREFIX = "page_alloc_bench_"
 _HISTOGRAM = "_latency_histogram"

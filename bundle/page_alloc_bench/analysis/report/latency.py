@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.results import Result
-from page_alloc_bench.runner import resolution
+from page_alloc_bench.runner.result import clock_step
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def of(result: Result, kind: Kind, order: int) -> Distribution | None:
         return None
     longest = result.values(f"{kind.stem}_max_ns", order)
     largest = float(longest[0]) if len(longest) else float(edges[-1])
-    found = resolution.of(result.counts, result.run, kind.metric, order)
+    found = clock_step.of(result.counts, result.run, kind.metric, order)
     if found is None or not found.operations:
         return Distribution(counts, edges, largest)
     if found.hides(largest):

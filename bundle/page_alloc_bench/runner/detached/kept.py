@@ -21,8 +21,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from page_alloc_bench.runner import procfs
 from page_alloc_bench.runner.errors import HostUnfitError
+from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.preflight import NOT_ROOT_TO_LOOK
 
 NAME = "page-alloc-bench"

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from page_alloc_bench.runner import preflight, session, streams
+from page_alloc_bench.runner import preflight, session
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -24,11 +24,12 @@ from page_alloc_bench.runner.errors import (
     Stop,
     describe,
 )
-from page_alloc_bench.runner.lifecycle import Signals
+from page_alloc_bench.runner.lifetime.scratch import Scratch
+from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.options import Options
-from page_alloc_bench.runner.output import NOWHERE, STDOUT_NAMES
-from page_alloc_bench.runner.progress import Reporter
-from page_alloc_bench.runner.scratch import Scratch
+from page_alloc_bench.runner.telling import streams
+from page_alloc_bench.runner.telling.output import NOWHERE, STDOUT_NAMES
+from page_alloc_bench.runner.telling.progress import Reporter
 
 from . import kept, verbs
 from .kept import Kept

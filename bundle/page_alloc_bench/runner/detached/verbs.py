@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from page_alloc_bench.runner import kernel_module, output, pidfd, single, streams, whereabouts
+from page_alloc_bench.runner.detached import whereabouts
 from page_alloc_bench.runner.errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -25,10 +25,14 @@ from page_alloc_bench.runner.errors import (
     Stop,
     describe,
 )
-from page_alloc_bench.runner.estimate import duration
-from page_alloc_bench.runner.lifecycle import Signals
+from page_alloc_bench.runner.kernel import pidfd
+from page_alloc_bench.runner.lifetime import claim as single
+from page_alloc_bench.runner.lifetime.signals import Signals
+from page_alloc_bench.runner.measuring.estimate import duration
+from page_alloc_bench.runner.module import loading
 from page_alloc_bench.runner.options import Options
-from page_alloc_bench.runner.progress import Reporter
+from page_alloc_bench.runner.telling import output, streams
+from page_alloc_bench.runner.telling.progress import Reporter
 
 from . import kept
 from .kept import Kept
@@ -136,7 +140,7 @@ def _document() -> dict[str, Any]:
             document["result"] = values["output_path"]
     # A run that was killed is cleaned up after by its watchdog.
     over = claim is None if directory is None else directory.is_over()
-    document["host_is_clean"] = over and not kernel_module.is_loaded()
+    document["host_is_clean"] = over and not loading.is_loaded()
     return document
 
 
@@ -299,7 +303,7 @@ def stop(_options: Options, signals: Signals, reporter: Reporter) -> int:
         while claim.held():  # by its watchdog, should it have been killed
             _pause(signals)
         signals.finish()
-    if kernel_module.is_loaded():
+    if loading.is_loaded():
         raise RunnerError("the run has ended, and the module is still loaded: see dmesg")
     reporter.hint(f"the run has ended, and the host is clean{_what_is_left()}")
     return EXIT_COMPLETE

@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any, Union
 
-from page_alloc_bench.runner import procfs
+from page_alloc_bench.runner.kernel import procfs
 
 Value = Union[str, int, None]
 

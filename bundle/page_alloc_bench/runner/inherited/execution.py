@@ -8,7 +8,7 @@ import os
 import re
 import struct
 
-from page_alloc_bench.runner import procfs
+from page_alloc_bench.runner.kernel import procfs
 
 from .calls import Value, call, prctl
 from .calls import personality as set_personality

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 
-from page_alloc_bench.runner import procfs
+from page_alloc_bench.runner.kernel import procfs
 
 from .calls import Value, call, prctl
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from page_alloc_bench.runner import cgroup, procfs
+from page_alloc_bench.runner.kernel import cgroup, procfs
 
 from .calls import Value
 

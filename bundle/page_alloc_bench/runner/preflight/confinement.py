@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from page_alloc_bench.runner import cgroup, mounts, procfs
+from page_alloc_bench.runner.kernel import cgroup, mounts, procfs
 
 from .check import REFUSE, WARN, Check, Finding
 from .host import Host

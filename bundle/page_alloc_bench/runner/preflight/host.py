@@ -13,17 +13,12 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import (
-    archive,
-    build_identity,
-    estimate,
-    facts,
-    kernel_log,
-    output,
-    procfs,
-)
+from page_alloc_bench.runner.bundle_file import archive
 from page_alloc_bench.runner.inherited import table
+from page_alloc_bench.runner.kernel import build_identity, host_facts, log, procfs
+from page_alloc_bench.runner.measuring import estimate
 from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.telling import output
 
 _COMMAND_S = 10.0
 
@@ -58,7 +53,7 @@ def own_arguments() -> str:
 
 def open_log(path: str) -> int:
     """Return a descriptor of the kernel's log. Raises OSError, also where it is something else."""
-    return kernel_log.open_log(os.O_RDONLY, path)
+    return log.open_log(os.O_RDONLY, path)
 
 
 @dataclass(frozen=True)
@@ -109,12 +104,12 @@ class Host:
     @functools.cached_property
     def kernel_config(self) -> dict[str, Any]:
         """Return the kernel's configuration, see facts.config()."""
-        return facts.config(self.release, self.module.config, self.root)
+        return host_facts.config(self.release, self.module.config, self.root)
 
     @property
     def build(self) -> build_identity.Identity:
         """Return which build of the kernel runs."""
-        config, _ = facts.config_text(self.release, self.root)
+        config, _ = host_facts.config_text(self.release, self.root)
         return build_identity.of_running(self.version, config, self.root)
 
     def path(self, name: str) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import cgroup, kernel_log
+from page_alloc_bench.runner.kernel import cgroup, log
 
 from . import systemd
 from .check import REFUSE, WARN, Check, Finding, SysctlCheck
@@ -196,8 +196,8 @@ class KernelLog(Check):
             os.close(host.open_log(host.path("dev/kmsg")))
         except OSError as error:
             yield self.finding(
-                f"the kernel's log, {kernel_log.KMSG}, cannot be read ({error.strerror})",
-                advice=kernel_log.advice(error),
+                f"the kernel's log, {log.KMSG}, cannot be read ({error.strerror})",
+                advice=log.advice(error),
             )
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import memory, procfs, sampling
+from page_alloc_bench.runner.kernel import memory, procfs
+from page_alloc_bench.runner.module import sampling
 
 from .check import NOTE, REFUSE, WARN, Check, Finding
 from .host import Host

@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from page_alloc_bench.runner import build_identity, kernel_module, single
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.lifetime import claim
+from page_alloc_bench.runner.module import loading
 
 from . import NOT_ROOT
 from .check import NOTE, REFUSE, WARN, Check, Finding
@@ -151,9 +153,9 @@ class AnotherCopy(Check):
         if not host.options.preflight:
             return
         rows = (host.read("proc/net/unix") or "").splitlines()
-        taken = any(row.split()[-1:] == [single.LISTED_AS] for row in rows)
+        taken = any(row.split()[-1:] == [claim.LISTED_AS] for row in rows)
         if taken:
-            found = f"another copy{single.holder()} is running"
+            found = f"another copy{claim.holder()} is running"
             yield self.finding(found, commands=(f"{host.bundle} --stop",))
 
 
@@ -166,21 +168,20 @@ class StaleModule(Check):
     meaning = "a run that was killed along with its watchdog left it; it will be replaced"
     acceptable = False
     advice = "nothing has to be done; to be rid of it without a run"
-    commands = (f"rmmod {kernel_module.NAME}",)
+    commands = (f"rmmod {loading.NAME}",)
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report one that is loaded; refuse if it is in use."""
         for row in (host.read("proc/modules") or "").splitlines():
             name, _size, users = row.split()[:3]
-            if name == kernel_module.NAME and users == "0":
+            if name == loading.NAME and users == "0":
                 yield self.finding(f"a module {name} is loaded already, unused")
-            elif name == kernel_module.NAME:
+            elif name == loading.NAME:
                 yield self.finding(
                     f"a module {name} is loaded and in use",
                     severity=REFUSE,
                     meaning="somebody else holds its session",
-                    advice=f"wait for its user, whom fuser {kernel_module.device_path()} names, "
-                    "to end",
+                    advice=f"wait for its user, whom fuser {loading.device_path()} names, to end",
                     commands=(),
                 )
 

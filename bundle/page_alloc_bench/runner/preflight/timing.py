@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from page_alloc_bench.runner import estimate
+from page_alloc_bench.runner.measuring import estimate
 
 from .check import NOTE, WARN, Check, Finding
 from .host import Host

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from page_alloc_bench.runner import archive, build_identity, columns, estimate, names, target_build
+from page_alloc_bench.runner.bundle_file import archive, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.measuring import estimate
 from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.result import columns, names
 
 from . import confinement, inheritance, killing, layout, load, loading, panics, swapping, timing
 from .check import REFUSE, SEVERITIES, WARN, Check, Finding

@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The default workload: available memory without an antagonist, then with one, order by order."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from page_alloc_bench.runner.errors import RunnerError
+from page_alloc_bench.runner.kernel import oom_log, procfs
+from page_alloc_bench.runner.lifetime.signals import Signals
+from page_alloc_bench.runner.measuring import agreement, plan, stall
+from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
+from page_alloc_bench.runner.measuring.findlimit import measure
+from page_alloc_bench.runner.module import merged, sampling
+from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
+from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.result import clock_step
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.result.histogram import bucket_floor
+from page_alloc_bench.runner.telling.progress import Reporter
+
+_POLL_S = 0.05
+TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
+
+_NAMES = {
+    "alloc": "kernel_page_alloc",
+    "free": "kernel_page_free",
+    "alloc_failure": "kernel_alloc_failure",
+}
+
+_PLURALS = {
+    "kernel_page_alloc": "allocations",
+    "kernel_page_free": "frees",
+    "kernel_alloc_failure": "failed allocations",
+}
+
+
+class Workload:
+    """One run on a loaded module: fills document, and says on reporter how it goes."""
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        cpus: Sequence[int],
+        device: Device,
+        document: Document,
+        reporter: Reporter,
+        signals: Signals,
+        on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
+    ) -> None:
+        """on_phase_end: called with the record of each phase, and what cut it short if it was."""
+        self._options = options
+        self._cpus = cpus
+        self._device = device
+        self._document = document
+        self._reporter = reporter
+        self._signals = signals
+        self._on_phase_end = on_phase_end
+        self._sample_capacity = sampling.capacity_per_cpu(options.sample_size, len(cpus))
+        self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
+        self._start = time.monotonic()
+        self._order = 0
+        self._steady: Progress | None = None
+        self._clock_told = False
+        self._before_start: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
+        steps: dict[str, Callable[[], None]] = {
+            "configure": self._configure,
+            "idle": functools.partial(self._findlimit, "idle"),
+            "steady_wait": self._antagonize,  # and all that follows of its order
+        }
+        for name, order in plan.phases(self._options.alloc_orders):
+            self._order = order
+            if name in steps:
+                steps[name]()
+
+    def _configure(self) -> None:
+        with self._phase("configure"):
+            self._prepare()
+
+    def _prepare(self) -> None:
+        options = self._options
+        one_in = TIME_ONE_IN[options.latencies]
+        try:
+            self._device.configure(
+                pattern="antagonist",
+                parameters={"held": options.held, "spread": options.spread},
+                order=self._order,
+                seed=options.seed,
+                cpus=self._cpus,
+                time_one_in=one_in,
+                sample_capacity=self._sample_capacity if one_in else 0,
+            )
+        except OSError as error:
+            why = self._lost_cpu() or error.strerror
+            raise RunnerError(f"the module cannot prepare order {self._order}: {why}") from error
+
+    def _lost_cpu(self) -> str:
+        """Return that a CPU, and which, has gone offline since the run began, "" if none has."""
+        gone = sorted(set(self._cpus) - set(procfs.online_cpus()))
+        if not gone:
+            return ""
+        return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
+
+    def _findlimit(self, phase: str) -> None:
+        """Measure available memory --iterations times; only whole iterations are recorded."""
+        with self._phase(phase) as record:
+            for number in range(1, self._options.iterations + 1):
+                self._iterate(phase, number)
+        kills = record["vmstat_delta"].get("oom_kill", 0)
+        self._accounts.kills(phase, self._order, kills, self._options.iterations)
+
+    def _iterate(self, phase: str, number: int) -> None:
+        order = self._order
+        where = f", iteration {number} of {self._options.iterations}"
+        antagonized = phase == "antagonized"
+
+        def on_progress(size_bytes: int) -> None:
+            self._reporter.tick(where, size_bytes)
+
+        on_progress(0)  # whatever takes less than a second is never heard of otherwise
+
+        if antagonized:
+            self._device.watch_oom()
+        gib = self._options.findlimit_mmap_size_gib
+        settings = measure.Settings(
+            cpus=tuple(self._cpus),
+            mapping_bytes=gib << 30 if gib else None,
+            thp=self._options.thp,
+            no_swap=self._options.no_swap,
+            stall_s=self._options.stall_s,
+        )
+        start_s = self._elapsed()
+        try:
+            limit = measure.measure(settings, on_progress=on_progress)
+        except stall.StalledError as error:
+            raise self._stalled(phase, error, number) from error
+        except measure.FindlimitError as error:
+            raise RunnerError(f"order {order}, {phase}{where}: {error}") from error
+        with self._signals.deferred():
+            self._record(phase, number, start_s, limit)
+            held = self._record_held(number) if antagonized else 0
+            self._accounts.iteration(phase, self._order, number, limit, held)
+        self._reporter.finished(
+            f"{where}: {_gib(limit.available_bytes)}", last=number == self._options.iterations
+        )
+
+    def _stalled(
+        self, phase: str, error: stall.StalledError, number: int | None = None
+    ) -> RunnerError:
+        """Put what the kernel says of a stall into the document; return what ends the run."""
+        where = "" if number is None else f", iteration {number} of {self._options.iterations}"
+        self._document.run["stall"] = {
+            "phase": phase,
+            "order": self._order,
+            "iteration": number,
+            "at_s": self._elapsed(),
+            **error.record,
+        }
+        return RunnerError(f"order {self._order}, {phase.replace('_', ' ')}{where}: {error}")
+
+    def _record(self, phase: str, number: int, start_s: float, limit: measure.Limit) -> None:
+        """Put one whole iteration into the document."""
+        document, order = self._document, self._order
+        document.append(f"{phase}_available_bytes", order, limit.available_bytes)
+        document.append(f"{phase}_available_rss_bytes", order, limit.rss_bytes)
+        document.append(f"{phase}_findlimit_duration_ns", order, round(limit.duration_s * 1e9))
+        document.append(f"{phase}_release_duration_ns", order, round(limit.release_s * 1e9))
+        document.run["iterations"].append(
+            {
+                "phase": phase,
+                "order": order,
+                "iteration": number,
+                "start_s": start_s,
+                "constraint": limit.constraint,
+                "oom_rss_bytes": limit.oom_rss_bytes,
+                "oom_free_bytes": limit.oom_free_bytes,
+                "oom_free_pcp_bytes": limit.oom_free_pcp_bytes,
+                "swapped_bytes": limit.swapped_bytes,
+                "memory_before": entries(limit.before),
+                "memory_at_kill": None if limit.at_kill is None else entries(limit.at_kill),
+                "warnings": list(limit.warnings),
+            }
+        )
+        for warning in (*limit.warnings, *oom_log.constraint_warnings(limit.constraint)):
+            self._warn(f"{phase} at order {order}, iteration {number}: {warning}")
+
+    def _record_held(self, number: int) -> int | None:
+        """Put what the antagonist held at the OOM kill of an iteration into the document.
+
+        Return it, in bytes; None if that is not known.
+        """
+        held = self._device.progress().oom_held
+        if held == NO_OOM:
+            self._warn(
+                f"order {self._order}, antagonized, iteration {number}: the machine itself was not "
+                "out of memory, so what the antagonist held has no place in the sum"
+            )
+            return None
+        self._document.append("antagonist_held_bytes", self._order, self._bytes(held))
+        return self._bytes(held)
+
+    def _antagonize(self) -> None:
+        """Measure beside the running antagonist; what it did is recorded even if cut short."""
+        self._steady = None
+        try:
+            with self._phase("steady_wait"):
+                self._before_start = procfs.vmstat()
+                self._device.start()
+                self._wait_until_steady()
+            self._findlimit("antagonized")
+        except BaseException:
+            if self._steady is not None:
+                self._try_to_finish_antagonist()
+            raise
+        self._finish_antagonist()
+
+    def _try_to_finish_antagonist(self) -> None:
+        """Save what the antagonist did; what ended the run remains the reason for its end."""
+        try:
+            self._finish_antagonist()
+        except Exception as error:
+            self._warn(f"order {self._order}: the antagonist's results are lost: {error}")
+
+    def _wait_until_steady(self) -> None:
+        """Return when each worker has held --held blocks once, or has lost its CPU."""
+        clock = stall.Clock(self._options.stall_s)
+        while True:
+            progress = self._device.progress()
+            if progress.displaced == progress.workers:
+                raise RunnerError("every CPU that the antagonist used went offline")
+            if progress.steady + progress.displaced >= progress.workers:
+                self._steady = progress
+                return
+            if clock.stalled(progress.allocs):
+                raise self._stalled(
+                    "steady_wait",
+                    stall.StalledError(
+                        f"the antagonist has not allocated anything for {self._options.stall_s:g} "
+                        f"s (--stall-s): {progress.steady} of {progress.workers} workers are "
+                        "steady; the result has what the kernel says about it, in run.stall",
+                        {"populated_bytes": None, "unkillable": False, **stall.record(None)},
+                    ),
+                )
+            self._reporter.tick(f", {progress.steady} of {progress.workers} workers are there")
+            time.sleep(_POLL_S)
+
+    def _finish_antagonist(self) -> None:
+        """Stop the workers and record what they did, uninterrupted."""
+        with self._signals.deferred():
+            last = self._device.progress()
+            with self._phase("stop"):
+                self._device.stop()
+            after_stop = procfs.vmstat()
+            with self._phase("results"):
+                self._collect(last)
+                delta = difference(self._before_start, after_stop)
+                self._accounts.pages(self._order, delta, self._options.iterations)
+
+    def _collect(self, last: Progress) -> None:
+        stats = [self._device.cpu_stats(cpu) for cpu in self._cpus]
+        self._check_workers(stats)
+        self._collect_counts(stats)
+        assert self._steady is not None
+        self._collect_rates(self._steady, last)
+        self._document.run["clocks"] = [
+            {
+                "cpu": s.cpu,
+                "node": s.node,
+                # A clock that ticks may stand still all the while that the module looks at it.
+                "cost_ps": s.clock_cost_ps or None,
+                "step_ns": s.clock_step_ns or None,
+            }
+            for s in stats
+        ]
+        for operation in _NAMES:
+            self._collect_latencies(operation, stats)
+        self._check_clock()
+
+    def _collect_counts(self, stats: Sequence[CpuStats]) -> None:
+        order, put = self._order, self._document.put
+        for name, values in (
+            ("kernel_page_allocs", [s.allocs for s in stats]),
+            ("kernel_page_frees", [s.frees for s in stats]),
+            ("kernel_alloc_failures", [s.failures for s in stats]),
+            ("kernel_page_allocs_remote", [s.remote for s in stats]),
+        ):
+            put(name, order, [sum(values)])
+            put(f"{name}_per_cpu", order, values)
+
+    def _collect_rates(self, first: Progress, last: Progress) -> None:
+        """Record what happened between the steady state and the stop."""
+        order, put = self._order, self._document.put
+        duration_ns = last.time_ns - first.time_ns
+        put("antagonist_steady_duration_ns", order, [duration_ns])
+        put("kernel_page_allocs_steady", order, [last.allocs - first.allocs])
+        if duration_ns > 0:
+            rate = round((last.allocs - first.allocs) * 1e9 / duration_ns)
+            put("kernel_page_allocs_per_second", order, [rate])
+
+    def _collect_latencies(self, operation: str, stats: Sequence[CpuStats]) -> None:
+        """Record one kind of operation of all CPUs: sample, histogram, maximum and counts."""
+        order, put, name = self._order, self._document.put, _NAMES[operation]
+        if self._options.latencies == "none":
+            return
+        found = merged.Timed(self._sample_capacity)
+        for s in stats:
+            found.add(self._device.latency(s.cpu, operation, sample=False), s.clock_step_ns)
+        # Each CPU's sample is read when its turn comes: all at once they may be large.
+        sample = sampling.merge_samples(
+            found.timed,
+            found.kept,
+            (self._device.latency(cpu, operation).sample for cpu in self._cpus),
+            self._options.sample_size,
+            self._options.seed,
+        )
+        put(f"{name}_latencies_ns", order, sample)
+        put(f"{name}s_timed", order, [sum(found.timed)])
+        put(f"{name}s_below_clock_step", order, [found.below_step])
+        put(f"{name}_latency_sum_ns", order, [found.total_ns])
+        if any(found.timed):
+            put(f"{name}_latency_max_ns", order, [found.max_ns])
+        counts, bounds = trim_histogram(found.histogram)
+        put(f"{name}_latency_histogram", order, counts)
+        put(f"{name}_latency_histogram_bounds_ns", order, bounds)
+        self._check_resolution(name)
+
+    def _check_clock(self) -> None:
+        """Warn, once in a run, of a clock whose reading is much of what it times."""
+        names = [f"{_NAMES[each]}_latencies_ns" for each in ("alloc", "free")]
+        document = self._document
+        text = clock_step.costly_clock(document.get, document.run, names, self._order)
+        if text is not None and not self._clock_told:
+            self._clock_told = True
+            self._warn(text)
+
+    def _check_resolution(self, name: str) -> None:
+        """Warn where the clock is too coarse for the median of one class of latencies."""
+        document, order = self._document, self._order
+        hidden = clock_step.of(document.get, document.run, f"{name}_latencies_ns", order)
+        if hidden is None or not hidden.hides_part(0.5):
+            return
+        step = "one step" if hidden.step_ns is None else f"{hidden.step_ns:,} ns, one step"
+        self._warn(
+            f"order {order}: {hidden.operations:,} of {hidden.timed:,} timed {_PLURALS[name]} were "
+            f"shorter than {step} of the clock: no more is known of them, nor of their median; "
+            "a finer clocksource would tell more"
+        )
+
+    def _check_workers(self, stats: Sequence[CpuStats]) -> None:
+        """Warn of what must not have happened."""
+        allocs, frees = sum(s.allocs for s in stats), sum(s.frees for s in stats)
+        if allocs != frees:
+            self._warn(
+                f"order {self._order}: the workers allocated {allocs:,} blocks and freed "
+                f"{frees:,}: memory has been LOST until the next boot; please report this"
+            )
+        for s in stats:
+            where = f"order {self._order}: the worker of CPU {s.cpu}"
+            if s.displaced:
+                self._warn(f"{where} stopped early because its CPU went offline")
+            elif s.last_cpu != s.cpu:
+                self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[dict[str, Any]]:
+        """Record a phase: its time, and what the kernel's own counters say happened in it.
+
+        Yields the record, which is whole once the phase is over.
+        """
+        record: dict[str, Any] = {
+            "name": name,
+            "order": self._order,
+            "start_s": self._elapsed(),
+            "complete": False,
+            "buddyinfo_before": procfs.buddyinfo(),
+        }
+        before = procfs.vmstat()
+        error: BaseException | None = None
+        try:
+            text = f"order {self._order}, {name.replace('_', ' ')}"
+            self._reporter.phase(text, name, self._order)
+            yield record
+            record["complete"] = True
+        except BaseException as cut_short:
+            error = cut_short
+            raise
+        finally:
+            record["duration_s"] = round(self._elapsed() - record["start_s"], 6)
+            record["vmstat_delta"] = difference(before, procfs.vmstat())
+            record["buddyinfo_after"] = procfs.buddyinfo()
+            self._document.run["phases"].append(record)
+            if self._on_phase_end is not None:
+                self._on_phase_end(record, error)
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._start, 6)
+
+    def _bytes(self, blocks: int) -> int:
+        return blocks * (procfs.page_size() << self._order)
+
+    def _warn(self, text: str) -> None:
+        self._document.warn(text)
+        self._reporter.warning(text)
+
+
+def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the counts without the empty buckets at both ends, and the edges of those left.
+
+    Bucket i counts latencies from edges[i] up to, but not including, edges[i + 1], in ns; the
+    module's last bucket has no upper end, and its edge stands for infinity. Both are empty when
+    nothing was counted.
+    """
+    used = [index for index, count in enumerate(counts) if count]
+    if not used:
+        return [], []
+    first, end = used[0], used[-1] + 1
+    return list(counts[first:end]), [bucket_floor(index) for index in range(first, end + 1)]
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 30):,.3f} GiB"
