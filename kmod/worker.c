@@ -11,6 +11,7 @@
 #include <linux/wait.h>
 
 #include "buffer.h"
+#include "marker.h"
 #include "pattern.h"
 #include "session.h"
 #include "worker.h"
@@ -131,7 +132,9 @@ static void pab_work(struct pab_worker *worker)
 
 	pab_clock_calibrate(&worker->clock_cost_ps, &worker->clock_step_ns);
 	WRITE_ONCE(worker->begin_ns, ktime_get_ns());
+	pab_mark_begin();
 	session->pattern->run(worker, session->config.parameters);
+	pab_mark_end();
 	WRITE_ONCE(worker->end_ns, ktime_get_ns());
 	WRITE_ONCE(worker->finished, !pab_left(worker));
 	pab_give_back(worker);

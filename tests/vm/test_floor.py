@@ -51,6 +51,37 @@ def test_latencies_agree_with_the_floor(counted: Guest, order: int) -> None:
         assert ours[kind] == pytest.approx(floor_ns + ours["clock_ns"], abs=40)
 
 
+FINISH = """
+import json, time
+from page_alloc_bench.runner.device import Device
+
+with Device() as session:
+    session.configure(pattern={pattern!r}, parameters={parameters}, order={order}, seed=1, cpus=[0],
+                      time_one_in={one_in}, sample_capacity=1000, allocs=200_000)
+    session.start()
+    time.sleep(2)
+    assert session.progress().finished == 1
+    session.stop()
+    stats = session.cpu_stats(0)
+print(json.dumps((stats.end_ns - stats.begin_ns) / stats.allocs))
+"""
+PATTERNS = {
+    "pairs": ({"held": 0, "every": 1}, {"pairs": 200_000}),
+    "bursts": ({"depth": 1000, "release": 0}, {"depth": 1000, "bursts": 200}),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_pattern_costs_hardly_more_than_a_bare_loop(counted: Guest, pattern: str) -> None:
+    """With every 64th operation timed, as runs do, and with none."""
+    parameters, of_floor = PATTERNS[pattern]
+    bare = lab.floor(counted, order=0, **of_floor)
+    floor = (bare["alloc_ns"] + bare["free_ns"]) / bare["allocs"]
+    for one_in, least in ((64, 0.97), (0, 0.98)):
+        code = FINISH.format(pattern=pattern, parameters=parameters, order=0, one_in=one_in)
+        assert least < floor / lab.python(counted, code) <= 1.005
+
+
 def test_the_clock_is_calibrated(counted: Guest) -> None:
     """A read of the TSC clock takes some 50 instructions, with or without a round's loop."""
     seen = lab.python(counted, RUN.format(order=0))

@@ -20,6 +20,11 @@ CPUS = sorted(os.sched_getaffinity(0))
 ANTAGONIST = dict(pattern="antagonist", parameters={"held": 100, "spread": 100}, order=0, seed=1,
                   cpus=CPUS, time_one_in=32, sample_capacity=100)
 HANDOVER = {**ANTAGONIST, "pattern": "handover", "parameters": {"depth": 512}}
+PAIRS = {**ANTAGONIST, "pattern": "pairs", "parameters": {"held": 0, "every": 1}}
+STEPPING = {**PAIRS, "parameters": {"held": 7, "every": 100}}
+BURSTS = {**ANTAGONIST, "pattern": "bursts", "parameters": {"depth": 100, "release": 0}}
+BACKWARDS = {**BURSTS, "parameters": {"depth": 100, "release": 1}}
+ANY_ORDER = {**BURSTS, "parameters": {"depth": 100, "release": 2}}
 
 def pages(prefix):
     lines = [line.split() for line in open("/proc/vmstat")]
@@ -74,7 +79,15 @@ with Device() as session:
             {"held": [1, 1 << 24], "spread": [1, 1 << 24]},
             ["alloc", "free", "alloc_failure"],
         ],
+        "bursts": [
+            {"depth": [1, 1 << 25], "release": [0, 2]},
+            ["alloc", "free", "alloc_failure"],
+        ],
         "handover": [{"depth": [1, 4096]}, ["alloc", "free", "alloc_failure", "never"]],
+        "pairs": [
+            {"held": [0, (1 << 25) - 1], "every": [1, (1 << 64) - 1]},
+            ["alloc", "free", "alloc_failure"],
+        ],
     }
 
 
@@ -143,7 +156,10 @@ print(json.dumps([before, free_bytes()]))
     assert seen[1] == pytest.approx(seen[0], rel=0.005)
 
 
-@pytest.mark.parametrize("pattern", ["ANTAGONIST", "HANDOVER"])
+EACH = ["ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER"]
+
+
+@pytest.mark.parametrize("pattern", EACH)
 def test_a_worker_ends_by_itself_after_its_allocations(machine: Guest, pattern: str) -> None:
     seen = ask(
         machine,
@@ -167,6 +183,56 @@ print(json.dumps(dict(state=running.state, held=running.allocs - running.frees,
     assert seen["held"] == 0 or pattern == "HANDOVER"
     assert seen["finished"] == [1] * 4
     assert all(took > 0 for took in seen["took"])
+
+
+@pytest.mark.parametrize(("release", "first", "second"), [(0, 0, 1), (1, -1, -2)])
+def test_a_burst_is_freed_in_the_order_that_was_asked_for(
+    machine: Guest, release: int, first: int, second: int
+) -> None:
+    """Which page is freed when is read from the kernel's own tracepoints."""
+    allocated, freed = _traced_burst(machine, release)
+    assert (freed[0], freed[1]) == (allocated[first], allocated[second])
+
+
+def test_a_burst_is_freed_in_any_order(machine: Guest) -> None:
+    allocated, freed = _traced_burst(machine, 2)
+    assert sorted(allocated) == sorted(freed)
+    assert freed not in (allocated, allocated[::-1])
+
+
+def _traced_burst(machine: Guest, release: int) -> tuple[list[str], list[str]]:
+    """The pages of one burst on one CPU in the order of allocation, and in that of freeing."""
+    rows = ask(
+        machine,
+        f"""
+TRACING = "/sys/kernel/tracing"
+os.system(f"mountpoint -q {{TRACING}} || mount -t tracefs tracefs {{TRACING}}")
+def write(name, text):
+    with open(f"{{TRACING}}/{{name}}", "w") as file:
+        file.write(text)
+write("trace", "")
+for event in ("mm_page_alloc", "mm_page_free"):
+    write(f"events/kmem/{{event}}/filter", "order == 3")
+    write(f"events/kmem/{{event}}/enable", "1")
+with Device() as session:
+    session.configure(**{{**BURSTS, "parameters": {{"depth": 50, "release": {release}}},
+                          "order": 3, "allocs": 50, "cpus": CPUS[:1]}})
+    session.start()
+    await_finished(session)
+    session.stop()
+for event in ("mm_page_alloc", "mm_page_free"):
+    write(f"events/kmem/{{event}}/enable", "0")
+rows = [line for line in open(f"{{TRACING}}/trace") if " pab/" in line]
+print(json.dumps([[name, re.search("pfn=(\\S+)", line)[1]] for line in rows
+                  for name in ("mm_page_alloc:", "mm_page_free:") if name in line]))
+""",
+    )
+    pages = {
+        event: [pfn for name, pfn in rows if name == event]
+        for event in ("mm_page_alloc:", "mm_page_free:")
+    }
+    assert [len(each) for each in pages.values()] == [50, 50]
+    return pages["mm_page_alloc:"], pages["mm_page_free:"]
 
 
 @pytest.mark.parametrize("gfp", ["KERNEL", "USER", "NOWAIT", "ATOMIC"])

@@ -8,6 +8,10 @@
  * Loading the module runs `bursts` of them on `cpu` and returns when they are
  * over. The outcome stands in the read-only parameters allocs, alloc_ns, frees
  * and free_ns.
+ *
+ * With `pairs` it allocates and frees one block so many times instead, all of
+ * which is in alloc_ns; with `depth` each burst is of so many blocks, all of
+ * which are freed again, the oldest first.
  */
 #include <linux/completion.h>
 #include <linux/gfp.h>
@@ -33,6 +37,10 @@ static ulong seed = 1;
 module_param(seed, ulong, 0444);
 static ulong bursts = 1000;
 module_param(bursts, ulong, 0444);
+static ulong pairs;
+module_param(pairs, ulong, 0444);
+static ulong depth;
+module_param(depth, ulong, 0444);
 
 static ulong allocs;
 module_param(allocs, ulong, 0444);
@@ -74,7 +82,45 @@ static noinline void floor_drain(struct floor *floor, ulong target)
 	}
 }
 
-static int floor_run(void *unused)
+static noinline int floor_pairs(void)
+{
+	u64 start = ktime_get_ns();
+
+	for (allocs = 0; allocs < pairs; allocs++) {
+		struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
+
+		if (!page)
+			return -ENOMEM;
+		__free_pages(page, order);
+		cond_resched();
+	}
+	alloc_ns = ktime_get_ns() - start;
+	frees = allocs;
+	return 0;
+}
+
+static int floor_bursts(void)
+{
+	struct floor floor = { 0 };
+	ulong burst;
+
+	for (burst = 0; burst < bursts; burst++) {
+		u64 start = ktime_get_ns();
+		bool filled = floor_fill(&floor, depth);
+		u64 end = ktime_get_ns();
+
+		floor_drain(&floor, 0);
+		free_ns += ktime_get_ns() - end;
+		if (!filled)
+			return -ENOMEM;
+		alloc_ns += end - start;
+		allocs += depth;
+		frees += depth;
+	}
+	return 0;
+}
+
+static int floor_antagonist(void)
 {
 	u64 random = pab_random_seed(seed, cpu, PAB_STREAM_PATTERN);
 	struct floor floor = { 0 };
@@ -100,6 +146,13 @@ static int floor_run(void *unused)
 		}
 	}
 	floor_drain(&floor, 0);
+	return err;
+}
+
+static int floor_run(void *unused)
+{
+	int err = pairs ? floor_pairs() : depth ? floor_bursts() : floor_antagonist();
+
 	complete(&over);
 
 	set_current_state(TASK_IDLE);
@@ -114,7 +167,7 @@ static int floor_run(void *unused)
 static int __init floor_init(void)
 {
 	struct task_struct *task;
-	ulong size = roundup_pow_of_two(held + spread);
+	ulong size = roundup_pow_of_two(depth ?: held + spread);
 	int err;
 
 	ring_mask = size - 1;
