@@ -23,6 +23,7 @@ HERE = "/root/findlimit"
 PROLOGUE = """
 import dataclasses, json, os, signal, subprocess, sys, threading, time
 sys.path.insert(0, "/root/findlimit")
+from page_alloc_bench.runner.errors import FindlimitError
 from page_alloc_bench.runner.measuring.findlimit import measure as findlimit
 from page_alloc_bench.runner.kernel import memory
 from page_alloc_bench.runner.measuring.findlimit import populate
@@ -194,7 +195,7 @@ def test_another_death_counts_for_nothing(drive: Drive, name: str) -> None:
         try:
             measure(kill)
             print(json.dumps(""))
-        except findlimit.FindlimitError as error:
+        except FindlimitError as error:
             print(json.dumps([str(error), child()]))
     """)
     assert told[0].startswith(f"findlimit's child was killed by {name}")
@@ -263,7 +264,7 @@ def test_the_child_holds_nothing_of_the_parents(drive: Drive) -> None:
                 os.kill(pid, signal.SIGKILL)
         try:
             measure(look)
-        except findlimit.FindlimitError:
+        except FindlimitError:
             pass
         print(json.dumps(told))
     """)
@@ -294,7 +295,7 @@ def test_strict_overcommit_is_named(drive: Drive) -> None:
         try:
             measure()
             print(json.dumps(""))
-        except findlimit.FindlimitError as error:
+        except FindlimitError as error:
             print(json.dumps(str(error)))
         finally:
             sysctl("vm.overcommit_ratio", ratio)

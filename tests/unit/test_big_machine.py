@@ -141,7 +141,7 @@ threads = 1024
 os.sched_setaffinity = lambda *_: None
 populate.lock_resident = lambda **_: True
 work = populate.plan((0,) * threads, 12 << 40, 12 << 40, 2 << 20, "inherit")
-board = populate.Board(threads)
+board = Board(threads)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 threading.Thread(target=Idle(work, board).run, daemon=True).start()
 while not board.started_ns:

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from page_alloc_bench.runner.errors import FindlimitError
 from page_alloc_bench.runner.kernel import cgroup, memory, oom_log
 from page_alloc_bench.runner.measuring.findlimit import measure, populate
+from page_alloc_bench.runner.measuring.findlimit.board import Board
 
 GIB = 1 << 30
 HUGE = 2 << 20
@@ -50,7 +52,7 @@ def test_large_machines_take_large_steps() -> None:
 
 
 def test_the_board_is_shared_with_a_child() -> None:
-    board = populate.Board(3)
+    board = Board(3)
     assert (board.started_ns, board.populated_bytes, board.reason) == (0, 0, "")
     pid = os.fork()
     if pid == 0:
@@ -141,12 +143,12 @@ class Log:
 
 
 @pytest.fixture
-def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[populate.Board], None]], None]:
+def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Board], None]], None]:
     """Return what makes the child run a given function, and the kernel's log say nothing."""
     monkeypatch.setattr(oom_log, "OomLog", Log)
 
-    def use(body: Callable[[populate.Board], None]) -> None:
-        def run(_work: populate.Plan, board: populate.Board, _parent: int) -> None:
+    def use(body: Callable[[Board], None]) -> None:
+        def run(_work: populate.Plan, board: Board, _parent: int) -> None:
             try:
                 populate._reset_signals()
                 body(board)
@@ -172,29 +174,29 @@ def no_children() -> bool:
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV"])
 def test_a_death_without_a_kill_line_is_no_result(as_child: Any, name: str) -> None:
     as_child(lambda _: os.kill(os.getpid(), signal.Signals[name]))
-    with pytest.raises(measure.FindlimitError, match=f"killed by {name}"):
+    with pytest.raises(FindlimitError, match=f"killed by {name}"):
         measure.measure(SETTINGS)
     assert no_children()
 
 
 def test_a_child_that_gives_up_is_quoted(as_child: Any) -> None:
     as_child(lambda board: board.fail("no thread may run on CPU 3: Invalid argument"))
-    with pytest.raises(measure.FindlimitError, match=r"gave up: no thread may run on CPU 3"):
+    with pytest.raises(FindlimitError, match=r"gave up: no thread may run on CPU 3"):
         measure.measure(SETTINGS)
     as_child(lambda _: None)
-    with pytest.raises(measure.FindlimitError, match=r"gave up: exit status 7"):
+    with pytest.raises(FindlimitError, match=r"gave up: exit status 7"):
         measure.measure(SETTINGS)
 
 
 def test_progress_comes_from_the_board(as_child: Any) -> None:
-    def work(board: populate.Board) -> None:
+    def work(board: Board) -> None:
         words, index = board.counter(0)
         words[index] = 12345
         time.sleep(1.5)
 
     seen: list[int] = []
     as_child(work)
-    with pytest.raises(measure.FindlimitError):
+    with pytest.raises(FindlimitError):
         measure.measure(SETTINGS, on_progress=seen.append)
     assert seen == [12345]
 
@@ -240,9 +242,7 @@ def test_an_unreadable_log_is_told_before_anything_happens(
     as_child(lambda _: None)
     monkeypatch.setattr(oom_log, "OomLog", refuse)
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child was started"))
-    with pytest.raises(
-        measure.FindlimitError, match=r"/dev/kmsg, cannot be read .Operation not permitted"
-    ):
+    with pytest.raises(FindlimitError, match=r"/dev/kmsg, cannot be read .Operation not permitted"):
         measure.measure(SETTINGS)
 
 
@@ -255,13 +255,13 @@ def confirmed(
 ) -> measure.Limit:
     """Measure with a child that says COUNTED, and a kernel that says ANON bytes and OF_KILL."""
 
-    def die(board: populate.Board) -> None:
+    def die(board: Board) -> None:
         board.start(baseline)
         words, index = board.counter(0)
         words[index] = counted
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def run(_work: populate.Plan, board: populate.Board, _parent: int) -> None:
+    def run(_work: populate.Plan, board: Board, _parent: int) -> None:
         die(board)
 
     log = Log()

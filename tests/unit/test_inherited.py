@@ -17,11 +17,11 @@ import recorded
 from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.facts_difference import differences
 from page_alloc_bench.runner import options
-from page_alloc_bench.runner.inherited import table
 from page_alloc_bench.runner.kernel import oom_log
 from page_alloc_bench.runner.preflight import inheritance, verdict
 from page_alloc_bench.runner.preflight.check import REFUSE, WARN
 from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.result.inherited import TRAITS
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 WEAR = [sys.executable, str(Path(__file__).parents[1] / "wear.py")]
@@ -32,8 +32,8 @@ before = table.look()
 reset = table.settle()
 print(json.dumps([before, reset, table.look()]))
 """
-NAMES = [trait.name for trait in table.TRAITS]
-USUAL = {trait.name: trait.usual[0] for trait in table.TRAITS}
+NAMES = [trait.name for trait in TRAITS]
+USUAL = {trait.name: trait.usual[0] for trait in TRAITS}
 
 
 def settled(*starter: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -79,7 +79,7 @@ def test_what_can_be_set_back_is(starter: list[str], name: str, value: Any) -> N
     if os.geteuid() != 0 and name == "nice":
         pytest.skip("only root may be less nice")
     assert before[name] == reset[name] == value
-    assert after[name] in next(trait.usual for trait in table.TRAITS if trait.name == name)
+    assert after[name] in next(trait.usual for trait in TRAITS if trait.name == name)
 
 
 def test_limits_are_lifted_as_far_as_may_be() -> None:

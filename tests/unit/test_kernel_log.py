@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from page_alloc_bench.runner.errors import FindlimitError
 from page_alloc_bench.runner.kernel import log as kernel_log
 from page_alloc_bench.runner.kernel import oom_log
 from page_alloc_bench.runner.measuring.findlimit import measure
@@ -89,5 +90,5 @@ def test_findlimit_starts_no_child_without_the_log(
     path.symlink_to("/dev/null")
     monkeypatch.setattr(kernel_log, "KMSG", str(path))
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("a child was started"))
-    with pytest.raises(measure.FindlimitError, match=r"character device 1:3.*rm .* mknod"):
+    with pytest.raises(FindlimitError, match=r"character device 1:3.*rm .* mknod"):
         measure.measure(measure.Settings(cpus=(0,)))

@@ -15,7 +15,8 @@ import pytest
 
 from page_alloc_bench.runner.kernel import pidfd
 from page_alloc_bench.runner.measuring import stall
-from page_alloc_bench.runner.measuring.findlimit import measure, populate
+from page_alloc_bench.runner.measuring.findlimit import child
+from page_alloc_bench.runner.measuring.findlimit.board import Board
 
 
 def test_a_clock_runs_while_nothing_changes() -> None:
@@ -109,10 +110,10 @@ def sleeper() -> Iterator[tuple[int, int]]:
     os.close(descriptor)
 
 
-def watch(monkeypatch: pytest.MonkeyPatch, log: Any, stall_s: float) -> measure._Watch:
-    monkeypatch.setattr(measure, "_PROGRESS_S", 0.02)
+def watch(monkeypatch: pytest.MonkeyPatch, log: Any, stall_s: float) -> child.Watch:
+    monkeypatch.setattr(child, "PROGRESS_S", 0.02)
     monkeypatch.setattr(stall, "_sysrq", lambda: ["the kernel's report"])
-    return measure._Watch(populate.Board(1), log, stall_s, None)
+    return child.Watch(Board(1), log, stall_s, None)
 
 
 def test_a_child_that_gets_nothing_has_stalled(

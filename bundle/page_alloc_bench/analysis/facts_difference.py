@@ -16,9 +16,7 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any, Literal
 
-from page_alloc_bench.runner.inherited import table
-from page_alloc_bench.runner.kernel import oom_log
-from page_alloc_bench.runner.result import names
+from page_alloc_bench.runner.result import constraint, inherited, names
 
 from .results import Result
 
@@ -226,7 +224,7 @@ def _inherited(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
     if "inherited" not in run:
         return
     values = run["inherited"]["in_force"]
-    for trait in table.TRAITS:
+    for trait in inherited.TRAITS:
         value = values.get(trait.name)
         yield (
             f"inherited.{trait.name}",
@@ -237,7 +235,7 @@ def _inherited(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
 def _constraints(run: dict[str, Any]) -> list[str]:
     """Return why OOM kills came where the machine as a whole still had memory."""
     found = {iteration.get("constraint") for iteration in run["iterations"]}
-    return sorted(found - {None, "", oom_log.WHOLE_MACHINE})
+    return sorted(found - {None, "", constraint.WHOLE_MACHINE})
 
 
 def _machine(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:

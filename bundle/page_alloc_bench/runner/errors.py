@@ -56,6 +56,10 @@ class HostUnfitError(RunnerError):
     exit_code = EXIT_HOST_UNFIT
 
 
+class FindlimitError(RunnerError):
+    """findlimit's child did not begin, or did not end by a confirmed OOM kill: nothing counts."""
+
+
 class Stop(BaseException):
     """Somebody wants the run to end now.
 

@@ -38,8 +38,8 @@ from .telling.progress import Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .attended import Attendant
     from .bundle_file.archive import Archive
-    from .detached.start import Attendant
     from .module.device import Device
     from .result.document import Document
     from .telling.ktap import Ktap

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from page_alloc_bench import resources
 from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
@@ -22,13 +22,30 @@ from page_alloc_bench.targets import build_root, cache
 from page_alloc_bench.targets.apt import PrivateApt
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
 
-if TYPE_CHECKING:
-    from page_alloc_bench.targets.kernels import Kernel
-
 _SUITES = ("trixie", "trixie-security")
 _IMAGE = "arch/x86/boot/bzImage"
 # Who built a kernel, and where, is nobody's business and would differ between machines.
 _ANONYMOUS = ("KBUILD_BUILD_USER=builder", "KBUILD_BUILD_HOST=localhost")
+
+
+class Kernel(Protocol):
+    """What a row of kernels.KERNELS has to say to be built: see there."""
+
+    @property
+    def name(self) -> str:
+        """Return its name, VERSION-FLAVOUR."""
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Return where its source is looked for."""
+
+    @property
+    def config(self) -> tuple[str, ...]:
+        """Return the fragments of its configuration."""
+
+    @property
+    def make(self) -> tuple[str, ...]:
+        """Return words for make's command line."""
 
 
 def source(version: str, suites: Sequence[str] = _SUITES, *, refresh: bool = False) -> Path:

@@ -6,11 +6,9 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from typing import Any, Union
+from typing import Any
 
 from page_alloc_bench.runner.kernel import procfs
-
-Value = Union[str, int, None]
 
 # arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h
 _NUMBERS = {

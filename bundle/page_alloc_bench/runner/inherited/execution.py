@@ -9,8 +9,9 @@ import re
 import struct
 
 from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.result.inherited import Value
 
-from .calls import Value, call, prctl
+from .calls import call, prctl
 from .calls import personality as set_personality
 
 # include/uapi/linux/sched.h; other numbers are given as they are

@@ -6,8 +6,9 @@ from __future__ import annotations
 import ctypes
 
 from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.result.inherited import Value
 
-from .calls import Value, call, prctl
+from .calls import call, prctl
 
 # include/uapi/linux/mempolicy.h
 _POLICIES = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import resource
 
-from .calls import Value, status
+from page_alloc_bench.runner.result.inherited import Value
+
+from .calls import status
 
 # What a run needs, by include/uapi/linux/capability.h. DAC_OVERRIDE: a device of another's group,
 # IPC_LOCK: mlockall, SYS_ADMIN: the module's device, SYS_RESOURCE: oom_score_adj and limits.

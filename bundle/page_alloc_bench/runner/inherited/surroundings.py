@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 
 from page_alloc_bench.runner.kernel import cgroup, procfs
-
-from .calls import Value
+from page_alloc_bench.runner.result.inherited import Value
 
 _NAMESPACES = ("cgroup", "mnt", "net", "time", "user", "pid")
 _STEERING = ("LD_", "MALLOC_", "GLIBC_TUNABLES")

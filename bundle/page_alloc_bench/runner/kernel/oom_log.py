@@ -18,6 +18,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from page_alloc_bench.runner.result.constraint import WHOLE_MACHINE
+
 from .log import KernelLog
 from .procfs import page_size
 
@@ -36,10 +38,6 @@ _TASK_HEADER = re.compile(r"\[ *pid *\] ")
 # show_free_areas(), in pages; the lines of its zones state kB.
 _FREE_TOTALS = re.compile(r"\bfree:(\d+) free_pcp:(\d+) ")
 _SWAP = re.compile(r"(Free|Total) swap\s*= *(\d+)kB")
-
-
-# include/linux/oom.h: the whole machine was out of memory.
-WHOLE_MACHINE = "CONSTRAINT_NONE"
 
 
 def constraint_warnings(constraint: str) -> list[str]:

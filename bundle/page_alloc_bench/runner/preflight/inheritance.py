@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from page_alloc_bench.runner.inherited.table import TRAITS
+from page_alloc_bench.runner.result.inherited import TRAITS
 
 from .check import REFUSE, WARN, Check, Finding
 from .host import Host

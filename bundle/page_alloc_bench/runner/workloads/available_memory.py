@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from page_alloc_bench.runner.errors import RunnerError
+from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
 from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.measuring import agreement, plan, stall
@@ -143,7 +143,7 @@ class Workload:
             limit = measure.measure(settings, on_progress=on_progress)
         except stall.StalledError as error:
             raise self._stalled(phase, error, number) from error
-        except measure.FindlimitError as error:
+        except FindlimitError as error:
             raise RunnerError(f"order {order}, {phase}{where}: {error}") from error
         with self._signals.deferred():
             self._record(phase, number, start_s, limit)

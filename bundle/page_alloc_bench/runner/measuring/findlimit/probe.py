@@ -18,6 +18,7 @@ from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import cgroup, memory, pidfd, procfs
 
 from . import populate
+from .board import Board
 
 _SHARE = 0.03  # of the memory that is available: far from its end
 _LIFE_S = 0.5  # of filling; on a large machine that is not the whole share
@@ -100,7 +101,7 @@ def _live(work: populate.Plan, deadline: float) -> tuple[int, float]:
     deadline: when it ends at the latest, of time.monotonic(). Its end is not timed: most of that is
     the end of a Python, and takes as long however little memory goes with it.
     """
-    board = populate.Board(len(work.cpus))
+    board = Board(len(work.cpus))
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+PACKAGE = "page_alloc_bench"
+RUNNER, RESULT = f"{PACKAGE}.runner", f"{PACKAGE}.runner.result"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(BUNDLE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in BUNDLE.rglob("*.py")}
+
+
+def imports_of(name: str) -> set[str]:
+    """The modules of ours that a module imports, wherever in it; also for its types only."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = base if node.level else []
+            base += [node.module] if node.module else []
+            found |= {".".join(base)} | {".".join([*base, alias.name]) for alias in node.names}
+    # A package stands for its __init__.py, which matters to a circle only if something is in it.
+    return {each for each in found if each in MODULES and each != name}
+
+
+def is_in(name: str, room: str) -> bool:
+    return name == room or name.startswith(f"{room}.")
+
+
+def test_analysis_imports_of_the_runner_only_what_a_result_is() -> None:
+    wrong = {
+        f"{name} imports {other}"
+        for name in MODULES
+        if is_in(name, f"{PACKAGE}.analysis")
+        for other in imports_of(name)
+        if is_in(other, RUNNER) and other != RUNNER and not is_in(other, RESULT)
+    }
+    assert not wrong
+
+
+def test_what_a_result_is_imports_no_other_room() -> None:
+    ours = {name for name in MODULES if is_in(name, RESULT)}
+    assert len(ours) > 5
+    above = {PACKAGE, RUNNER}
+    wrong = {
+        f"{name} imports {other}" for name in ours for other in imports_of(name) - ours - above
+    }
+    assert not wrong
+
+
+def test_the_runner_imports_nothing_that_stays_at_home() -> None:
+    wrong = {
+        f"{name} imports {other}"
+        for name in MODULES
+        if is_in(name, RUNNER)
+        for other in imports_of(name)
+        if not is_in(other, RUNNER) and other != PACKAGE
+    }
+    assert not wrong
+
+
+def circles() -> Iterator[list[str]]:
+    """Every circle that a walk along the imports comes to."""
+    # Python imports the packages above a module too, but nothing of ours is done in most of them.
+    edges = {
+        name: sorted(o for o in imports_of(name) if not is_in(name, o)) for name in sorted(MODULES)
+    }
+    done: set[str] = set()
+
+    def walk(name: str, above: list[str]) -> Iterator[list[str]]:
+        if name in above:
+            yield [*above[above.index(name) :], name]
+            return
+        if name in done:
+            return
+        for other in edges[name]:
+            yield from walk(other, [*above, name])
+        done.add(name)
+
+    for name in edges:
+        yield from walk(name, [])
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    assert [" -> ".join(circle) for circle in circles()] == []
