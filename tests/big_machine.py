@@ -3,8 +3,8 @@
 
 Nobody here has such a machine. What the runner reads of /proc and /sys is a tree of files in the
 form that the kernel has them; what the module would have counted comes from FakeDevice. All the
-rest is the runner's own code. As a program (TREE RESULT), it is a run: it writes RESULT, and says
-on stdout in JSON how long that took and how much memory.
+rest is the runner's own code. As a program (TREE RESULT [CPUS TIMED]), it is a run: it writes
+RESULT, and says on stdout in JSON how long that took and how much memory.
 """
 
 from __future__ import annotations
@@ -166,9 +166,12 @@ def _measure(tree: Path) -> measure.Limit:
     )  # fmt: skip
 
 
-def run(tree: Path, output: Path) -> Document:
-    """Measure as a run with default options does, and write the result."""
-    cpus = list(range(CPUS))
+def run(tree: Path, output: Path, cpu_count: int = CPUS, timed: int = 200_000) -> Document:
+    """Measure as a run with default options does, and write the result.
+
+    timed: operations of each kind that each CPU times.
+    """
+    cpus = list(range(cpu_count))
     asked = options.parse([])
     document = Document(
         {
@@ -193,7 +196,7 @@ def run(tree: Path, output: Path) -> Document:
     measure.measure = lambda *_arguments, **_named: _measure(tree)
     anything: Any = _Quiet()
     signals: Any = _Signals()
-    device: Any = FakeDevice({cpu: node_of(cpu) for cpu in cpus}, timed=200_000)
+    device: Any = FakeDevice({cpu: node_of(cpu) for cpu in cpus}, timed=timed)
     available_memory.Workload(
         options=asked, cpus=cpus, device=device, document=document, reporter=anything,
         signals=signals,
@@ -208,7 +211,7 @@ def _peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def main(tree: Path, output: Path) -> None:
+def main(tree: Path, output: Path, *size: int) -> None:
     """Be the program."""
     # What a child inherits of its parent's maximum is not its own.
     if os.environ.get("BIG_MACHINE") is None:
@@ -218,7 +221,7 @@ def main(tree: Path, output: Path) -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "BIG_MACHINE": "1"})
     begun, before = time.monotonic(), _peak_kib()
     with readings_from(tree):
-        document = run(tree, output)
+        document = run(tree, output, *size)
     after, told = _peak_kib(), summary.render(document)
     json.dump(
         {
@@ -233,4 +236,4 @@ def main(tree: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
