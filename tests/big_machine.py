@@ -15,7 +15,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,15 @@ def _measure(tree: Path) -> measure.Limit:
     )  # fmt: skip
 
 
-def run(tree: Path, output: Path, cpu_count: int = CPUS, timed: int = 200_000) -> Document:
+def run(
+    tree: Path,
+    output: Path,
+    cpu_count: int = CPUS,
+    timed: int = 200_000,
+    *,
+    device_of: Callable[..., FakeDevice] = FakeDevice,
+    on_order_end: Callable[[Document], object] = lambda _document: None,
+) -> Document:
     """Measure as a run with default options does, and write the result.
 
     timed: operations of each kind that each CPU times.
@@ -196,10 +204,10 @@ def run(tree: Path, output: Path, cpu_count: int = CPUS, timed: int = 200_000) -
     measure.measure = lambda *_arguments, **_named: _measure(tree)
     anything: Any = _Quiet()
     signals: Any = _Signals()
-    device: Any = FakeDevice({cpu: node_of(cpu) for cpu in cpus}, timed=timed)
+    device: Any = device_of({cpu: node_of(cpu) for cpu in cpus}, timed=timed)
     available_memory.Workload(
         options=asked, cpus=cpus, device=device, document=document, reporter=anything,
-        signals=signals,
+        signals=signals, on_order_end=lambda: on_order_end(document),
     ).run()  # fmt: skip
     document.end(complete=True, reason=None, exit_code=0)
     with output.open("w", encoding="utf-8") as file:

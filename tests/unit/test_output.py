@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -34,6 +35,42 @@ def test_a_file_appears_whole_and_leaves_no_other(tmp_path: Path) -> None:
     opened.write(["a", "b"], ignore_stuck)
     opened.discard()
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(path.name, "ab")]
+
+
+def test_what_is_kept_on_the_way_is_whole_each_time_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    opened = output.open_output(str(path), ignore)
+    for text in ("first, and long", "second"):
+        opened.keep_so_far([text])
+        assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [
+            (path.name, text)
+        ]
+    opened.discard()
+    assert path.read_text() == "second"
+
+
+def test_the_last_word_replaces_what_was_kept_on_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    opened = output.open_output(str(path), ignore)
+    opened.keep_so_far(["some"])
+    opened.write(["all"], ignore_stuck)
+    opened.discard()
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(path.name, "all")]
+
+
+def test_what_cannot_be_kept_on_the_way_does_not_cost_the_result(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    opened = output.open_output(str(path), ignore)
+
+    def full() -> Iterator[str]:
+        yield "half of it"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunnerError, match=r"cannot keep in .*result.json .*: No space left"):
+        opened.keep_so_far(full())
+    assert not path.exists()
+    opened.write(["all"], ignore_stuck)
+    assert path.read_text() == "all"
 
 
 def test_what_is_not_written_leaves_nothing_and_changes_nothing(tmp_path: Path) -> None:

@@ -112,3 +112,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a run that error ended."""
+    code = getattr(error, "exit_code", EXIT_FAILED)
+    assert isinstance(code, int)
+    return code

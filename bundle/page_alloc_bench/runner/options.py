@@ -83,7 +83,7 @@ exit codes:
   3      the host is not fit: no root, no module for its kernel, another copy runs, ...
   124    --timeout-s is over; what was measured so far is written
   128+n  stopped by signal n, so 130 by Ctrl-C; what was measured so far is written
-  137    by --attach: the run was killed; nothing is written
+  137    by --attach: the run was killed; nothing more is written
   --status has its own: 0 running, 10 ended and 11 killed, both not fetched yet; 12, by --attach \
 and --stop too, there is nothing.
 

@@ -23,6 +23,7 @@ from page_alloc_bench.runner.errors import (
     RunnerError,
     Stop,
     describe,
+    exit_code,
 )
 from page_alloc_bench.runner.lifetime.scratch import Scratch
 from page_alloc_bench.runner.lifetime.signals import Signals
@@ -82,7 +83,7 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
             directory = _make_directory()
         except (RunnerError, OSError) as error:
             _say(f"error: {describe(error)}")
-            return session.exit_code(error)
+            return exit_code(error)
         try:
             pid = os.fork()
         except OSError as error:

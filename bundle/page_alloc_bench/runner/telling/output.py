@@ -8,6 +8,7 @@ import select
 import stat
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from page_alloc_bench.runner.errors import RunnerError, UsageError
 from page_alloc_bench.runner.lifetime import safe_paths
@@ -37,8 +38,11 @@ class Output:
         """
         raise NotImplementedError
 
+    def keep_so_far(self, chunks: Iterable[str]) -> None:
+        """Keep what there is of the result, where it could outlive us. Raises RunnerError."""
+
     def discard(self) -> None:
-        """Leave nothing behind if the result has not been written."""
+        """Leave nothing behind but what has been written or kept."""
 
 
 class NoOutput(Output):
@@ -76,10 +80,10 @@ class DescriptorOutput(Output):
 
 
 class FileOutput(Output):
-    """A file that appears under its name only when it is whole.
+    """A file that appears under its name only when it is whole: a valid document at any time.
 
     Until then it has a random name in the same directory, made exclusively, so that no link that
-    a stranger put there is followed; the final rename replaces such a link. The directory is opened
+    a stranger put there is followed; the rename replaces such a link. The directory is opened
     once, over no stranger's link, and everything is done in it.
     """
 
@@ -97,43 +101,66 @@ class FileOutput(Output):
         except OSError as error:
             raise _unwritable(path, error) from error
         expect(self.temporary)
+        self._fd = -1
         try:
-            self._fd = os.open(
-                self._temporary,
-                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-                0o644,
-                dir_fd=self._directory,
-            )
+            self._make()
         except OSError as error:
             os.close(self._directory)
             raise _unwritable(path, error) from error
 
+    def _make(self) -> None:
+        """Make the temporary file. Raises OSError."""
+        self._fd = os.open(
+            self._temporary,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+            0o644,
+            dir_fd=self._directory,
+        )
+
     def write(self, chunks: Iterable[str], while_stuck: Callable[[], object]) -> None:  # noqa: ARG002
         """Write the file, and give it its name once it is safe on disk."""
         try:
-            with open(self._fd, "w", encoding="utf-8", closefd=False) as stream:
-                stream.writelines(chunks)
-            os.fsync(self._fd)
-            os.rename(
-                self._temporary,
-                self._name,
-                src_dir_fd=self._directory,
-                dst_dir_fd=self._directory,
-            )
+            self._place(chunks)
         except OSError as error:
             raise RunnerError(f"cannot write {self._path}: {error.strerror}") from error
-        self._close()
+        os.close(self._directory)
+        self._directory = -1
+
+    def keep_so_far(self, chunks: Iterable[str]) -> None:
+        """Write the file as write() does, and be ready to write it again."""
+        try:
+            self._place(chunks)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)  # gives the room back, where that is what there was not
+            raise RunnerError(
+                f"cannot keep in {self._path} what is measured so far: {error.strerror}"
+            ) from error
+
+    def _place(self, chunks: Iterable[str]) -> None:
+        """Give the file its name once it is safe on disk. Raises OSError."""
+        if self._fd < 0:
+            self._make()
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        with open(self._fd, "w", encoding="utf-8", closefd=False) as stream:
+            stream.writelines(chunks)
+        os.fsync(self._fd)
+        os.rename(
+            self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory
+        )
+        os.close(self._fd)
+        self._fd = -1
+        os.fsync(self._directory)
 
     def discard(self) -> None:
         """Remove the temporary file unless it has become the result."""
         if self._fd >= 0:
             os.unlink(self._temporary, dir_fd=self._directory)
-            self._close()
-
-    def _close(self) -> None:
-        os.close(self._fd)
-        os.close(self._directory)
-        self._fd = self._directory = -1
+            os.close(self._fd)
+            self._fd = -1
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
 
 
 def open_output(

@@ -53,8 +53,13 @@ class Workload:
         reporter: Reporter,
         signals: Signals,
         on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
+        on_order_end: Callable[[], object] | None = None,
     ) -> None:
-        """on_phase_end: called with the record of each phase, and what cut it short if it was."""
+        """Take what a run needs.
+
+        on_phase_end: called with the record of each phase, and what cut it short if it was.
+        on_order_end: called when all that an order gives is in the document.
+        """
         self._options = options
         self._cpus = cpus
         self._device = device
@@ -62,6 +67,7 @@ class Workload:
         self._reporter = reporter
         self._signals = signals
         self._on_phase_end = on_phase_end
+        self._on_order_end = on_order_end
         self._sample_capacity = sampling.capacity_per_cpu(options.sample_size, len(cpus))
         self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
         self._start = time.monotonic()
@@ -81,6 +87,9 @@ class Workload:
             self._order = order
             if name in steps:
                 steps[name]()
+            if name == "results" and self._on_order_end is not None:
+                with self._signals.deferred():
+                    self._on_order_end()
 
     def _configure(self) -> None:
         with self._phase("configure"):
