@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How many boots a side it takes until an interval decides.
+
+The decision is the one that states.py makes: that a metric is no worse than the threshold where
+nothing changed, or worse where it changed by twice the threshold. Both take an interval that ends
+one threshold away from the truth, so both take the same number of boots.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from .interval import Array, critical, least_boots
+
+POWER = 0.8
+_SIMULATED = 20  # boots a side; with more, the distance needed shrinks as one over their root
+_REPETITIONS = 4000
+MANY = 1000  # boots a side: more are not told apart
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Boots a side, by the spread that was seen. low, high: by the 95 % interval of that spread.
+
+    A number of MANY means so many or more.
+    """
+
+    boots: int
+    low: int
+    high: int
+
+
+@functools.cache
+def detectable(boots: int, alpha: float, power: float = POWER) -> float:
+    """Return how far the truth must be off for an interval to show it, in standard deviations.
+
+    For normal logarithms of one spread, by a simulation with a fixed seed: with this power the
+    interval of so many boots a side ends before it. Infinite if they have no interval.
+    """
+    if boots > _SIMULATED:
+        return detectable(_SIMULATED, alpha, power) * math.sqrt(_SIMULATED / boots)
+    k = critical(boots, boots, alpha)
+    if k == 0:
+        return math.inf
+    rng = np.random.default_rng(boots)
+    values = rng.normal(size=(2, _REPETITIONS, boots))
+    pairs = values[0][:, :, None] - values[1][:, None, :]
+    bounds = np.partition(pairs.reshape(_REPETITIONS, -1), k - 1, axis=-1)[:, k - 1]
+    return -float(np.quantile(bounds, 1 - power))
+
+
+def boots_needed(spread: float, distance: float, alpha: float, power: float = POWER) -> int:
+    """Return the boots a side whose interval shows such a distance with this power.
+
+    spread: the standard deviation of the logarithms within a side.
+    """
+    least = least_boots(alpha)
+    if not spread:
+        return least
+    wanted = distance / spread
+    for boots in range(least, max(least, _SIMULATED) + 1):
+        if detectable(boots, alpha, power) <= wanted:
+            return boots
+    large = max(least, _SIMULATED)
+    return min(MANY, math.ceil(large * (detectable(large, alpha, power) / wanted) ** 2))
+
+
+def needed(base: Array, new: Array, distance: float, alpha: float) -> Needed | None:
+    """Return how many boots a side the decision needs; None where no spread can be seen.
+
+    base, new: logarithms of the figures, a boot each. The uncertainty of a spread seen in so few
+    boots is that of the chi-squared distribution.
+    """
+    freedom = base.size + new.size - 2
+    if min(base.size, new.size) < 2 or not np.all(np.isfinite(np.concatenate([base, new]))):
+        return None
+    squares = sum(float(np.sum((side - np.mean(side)) ** 2)) for side in (base, new))
+    bounds = [squares / special.chdtri(freedom, tail) for tail in (0.025, 0.975)]
+    spreads = [math.sqrt(variance) for variance in (squares / freedom, *bounds)]
+    middle, low, high = (boots_needed(spread, distance, alpha) for spread in spreads)
+    return Needed(middle, low, high)
