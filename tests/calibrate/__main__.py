@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What scripts/calibrate runs: the table of how often a verdict is right."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import page_alloc_bench
+from calibrate import scenarios
+from calibrate.measure import CHANGES, CONFIDENCE, THRESHOLD, Rates, measure
+from calibrate.scenarios import Scenario
+
+MANUAL = Path(page_alloc_bench.__file__).parent / "manual/calibration.md"
+BEGIN = "<!-- calibration: written by scripts/calibrate -->"
+END = "<!-- calibration: end -->"
+REPETITIONS = 10_000
+# Above what is promised by so much, a figure is a fault: with 10,000 repetitions, chance reaches a
+# third of it.
+SLACK = 0.015
+
+
+def cases() -> Iterator[tuple[Scenario, int]]:
+    """Yield each scenario with the boots a side that it is tried with."""
+    for scenario in scenarios.ALIKE:
+        for n in scenarios.SIZES:
+            yield scenario, n
+    for scenario in (*scenarios.UNEQUAL, *scenarios.FIRST, *scenarios.CLUSTERED):
+        yield scenario, 10
+
+
+def rows(repetitions: int, seed: int) -> Iterator[tuple[Scenario, int, Rates]]:
+    for scenario, n in cases():
+        yield scenario, n, measure(scenario, n, repetitions, seed)
+
+
+def faults(scenario: Scenario, n: int, rates: Rates) -> Iterator[str]:
+    """Yield what is worse than promised."""
+    alpha = 1 - CONFIDENCE
+    where = f"{scenario.name}, {n} boots"
+    if rates.told and rates.coverage < CONFIDENCE - SLACK:
+        yield f"{where}: intervals cover the truth in {rates.coverage:.1%}"
+    if rates.worse + rates.better > alpha + SLACK:
+        yield f"{where}: {rates.worse:.1%} false worse, {rates.better:.1%} false better"
+    if rates.same > alpha + SLACK:
+        yield f"{where}: {rates.same:.1%} false same"
+
+
+def line(scenario: Scenario, n: int, rates: Rates) -> str:
+    """Return a row of the table, in percent."""
+    boots = "" if scenario.sizes else str(n)
+    if not rates.told:
+        return f"| {scenario.name} | {boots} | cannot tell |" + " |" * (3 + len(CHANGES))
+    figures = (rates.coverage, rates.worse, rates.better, rates.same, *rates.power)
+    return f"| {scenario.name} | {boots} | " + " | ".join(f"{100 * f:.1f}" for f in figures) + " |"
+
+
+def table(lines: list[str], repetitions: int, seed: int) -> str:
+    powers = [f"power at {change:g} sd" for change in CHANGES]
+    heads = ["", "boots", "coverage", "false worse", "false better", "false same", *powers]
+    about = f"Percent of {repetitions:,} repetitions, seed {seed}."
+    return "\n".join(
+        [about, "", f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1), *lines]
+    )
+
+
+def update(text: str) -> None:
+    """Write the table between the marks of the manual's page."""
+    page = MANUAL.read_text()
+    new, count = re.subn(rf"(?<={BEGIN}\n).*?(?=\n{END})", lambda _: text, page, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"{MANUAL} has {count} pairs of the marks, not one")
+    MANUAL.write_text(new)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/calibrate",
+        description="Print how often verdicts are right where the truth is known: coverage of the "
+        f"intervals ({CONFIDENCE:.0%} is promised), false verdicts, and power. The threshold is "
+        f"{THRESHOLD:g} sd.",
+    )
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--update-manual", action="store_true", help="write the table there")
+    options = parser.parse_args()
+    lines, wrong = [], []
+    for scenario, n, rates in rows(options.repetitions, options.seed):
+        lines.append(line(scenario, n, rates))
+        wrong += faults(scenario, n, rates)
+        print(lines[-1], flush=True)
+    if options.update_manual:
+        update(table(lines, options.repetitions, options.seed))
+    for fault in wrong:
+        print(f"not as promised: {fault}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A short part of scripts/calibrate: verdicts are false no more often than is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from calibrate import scenarios
+from calibrate.measure import CONFIDENCE, Rates, measure
+from page_alloc_bench.analysis.verdict import interval
+
+REPETITIONS = 1000
+# So many of 1,000 at a rate of 5 % are chance in 999 of 1,000 runs.
+MOST = float(stats.binom.isf(0.001, REPETITIONS, 1 - CONFIDENCE)) / REPETITIONS
+
+
+def rates(scenario: scenarios.Scenario, n: int) -> Rates:
+    return measure(scenario, n, REPETITIONS)
+
+
+@pytest.mark.parametrize(
+    "scenario", [*scenarios.ALIKE, *scenarios.UNEQUAL], ids=lambda each: each.name
+)
+def test_intervals_cover_the_truth_and_false_verdicts_are_rare(
+    scenario: scenarios.Scenario,
+) -> None:
+    found = rates(scenario, 8)
+    assert found.coverage >= 1 - MOST
+    assert found.worse + found.better <= MOST
+    assert found.same <= MOST
+
+
+@pytest.mark.parametrize("n", scenarios.SIZES)
+def test_plain_noise_is_covered_as_often_as_said_and_not_much_more(n: int) -> None:
+    found = rates(scenarios.PLAIN, n)
+    assert 1 - MOST <= found.coverage <= 0.985
+
+
+def test_power_grows_with_the_change_and_with_the_boots() -> None:
+    few, many = rates(scenarios.PLAIN, 6), rates(scenarios.PLAIN, 20)
+    assert list(few.power) == sorted(few.power)
+    assert all(more > less for less, more in zip(few.power[:3], many.power[:3], strict=True))
+    assert few.power[3] > 0.95
+    assert many.power[0] > 0.75
+
+
+@pytest.mark.parametrize("scenario", scenarios.FIRST, ids=lambda each: each.name)
+def test_one_side_before_the_other_never_gets_a_verdict(scenario: scenarios.Scenario) -> None:
+    found = rates(scenario, 10)
+    assert (found.told, found.worse, found.better, found.same) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("scenario", scenarios.CLUSTERED, ids=lambda each: each.name)
+def test_many_runs_of_few_boots_do_not_count_as_many(scenario: scenarios.Scenario) -> None:
+    found = rates(scenario, 10)
+    assert found.worse + found.better <= MOST
+    assert found.told == (scenario.runs_a_boot == 2)
+
+
+def test_without_what_it_guards_against_the_guard_would_fail() -> None:
+    """The same drift, were the order of the boots not looked at: half of the verdicts are false."""
+    first = scenarios.FIRST[2]
+    sides, _ = first.draw(np.random.default_rng(1), REPETITIONS, 10)
+    change = interval.shift(*(interval.Sample(side, side) for side in sides), 0.05)
+    assert float(np.mean((change.low > 0) | (change.high < 0))) > 0.4
