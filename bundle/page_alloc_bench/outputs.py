@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a command writes: the files that its options name, and stdout. All of it goes through here.
 
-A regular file appears under its name when it is whole, and not before. What is no regular file is
-opened and written: a device, a pipe, a descriptor. A symbolic link is followed.
+A regular file appears under its name when it is complete, and not before. Anything else is opened
+and written: a device, a pipe, a descriptor. A symbolic link is followed.
 """
 
 from __future__ import annotations

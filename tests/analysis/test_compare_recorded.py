@@ -46,7 +46,7 @@ def compare(base: Runs, new: Runs, only: Sequence[str] = ()) -> Comparison:
 
 
 def draw(base: Runs, new: Runs, size: int, seed: int) -> tuple[Runs, Runs]:
-    """Return so many runs a side, no recorded run being in both."""
+    """Return so many runs per side, no recorded run being in both."""
     order = np.random.default_rng(seed).permutation(len(base))
     return [base[i] for i in order[:size]], [new[i] for i in order[size : 2 * size]]
 

@@ -222,5 +222,5 @@ def test_a_file_name_may_be_any_bytes(command: str, tmp_path: Path) -> None:
     path.write_text(runs()[0])
     other = tmp_path / "other.json"
     other.write_text(runs()[1])
-    expected = 2 if command == "compare" else 0  # of one run a side nothing can be told
+    expected = 2 if command == "compare" else 0  # one run per side shows nothing
     assert fine({expected}, command, *FILES[command](path, other, tmp_path)) == expected

@@ -84,7 +84,7 @@ def drive(guest: Guest) -> Iterator[Drive]:
 
 
 def assert_true(limit: dict[str, Any]) -> None:
-    """Hold a global result to the kernel's accounts: within 0.1 % or a huge page a CPU."""
+    """Hold a global result to the kernel's accounts: within 0.1 % or one huge page per CPU."""
     counted = limit["available_bytes"]
     tolerance = max(counted // 1000, CPUS * HUGE)
     assert limit["constraint"] == "CONSTRAINT_NONE"

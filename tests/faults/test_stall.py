@@ -73,7 +73,7 @@ def stalled(host: Guest, command: str, at: str, do: str) -> dict[str, Any]:
     assert stall["populated_bytes"] > 0
     assert stall["unkillable"] is False
     assert {task["name"] for task in stall["tasks"]} == {"pab-findlimit"}
-    assert len(stall["tasks"]) == 5  # a thread a CPU, and the one that waits for them
+    assert len(stall["tasks"]) == 5  # one thread per CPU, and the one that waits for them
     assert "MemAvailable:" in stall["meminfo"]
     assert "oom_kill" in stall["vmstat"]
     assert "Node 1, zone" in stall["zoneinfo"]

@@ -118,7 +118,7 @@ def test_a_home_that_is_meant_not_to_be_there_is_not_made(tmp_path: Path) -> Non
         check=False,
     )
     assert done.returncode == 1
-    assert f"the home directory {home} is not there: set XDG_CACHE_HOME" in done.stderr
+    assert f"the home directory {home} does not exist: set XDG_CACHE_HOME" in done.stderr
     assert not home.exists()
 
 

@@ -43,7 +43,7 @@ def test_it_takes_the_signed_one_and_says_why_not_the_other(
         ["/root/signed.json", "/root/unsigned.json"],
     )
     assert done.stdout.splitlines() == ["signed 0", "unsigned 3"], done.stderr
-    assert "takes signed modules only" in done.stderr
+    assert "loads only signed modules" in done.stderr
     assert "--sign-key" in done.stderr
     assert json.loads(done.files["/root/signed.json"])["run"]["complete"] is True
     assert not done.files["/root/unsigned.json"]

@@ -73,5 +73,5 @@ def test_with_ours_only_if_asked_to(tmp_path: Path) -> None:
 def test_what_is_not_of_the_ancestor_is_not_taken_for_it(extra: object, tmp_path: Path) -> None:
     path = written(tmp_path, 0)
     path.write_text(json.dumps({**json.loads(path.read_text()), **extra}))  # type: ignore[dict-item]
-    with pytest.raises(results.ResultError, match=r"is no result of page-alloc-bench|run"):
+    with pytest.raises(results.ResultError, match=r"is not a result of page-alloc-bench|run"):
         results.load(path)

@@ -70,9 +70,9 @@ def test_files_go_in_with_their_modes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["relative", "/two\nlines", ""])
 def test_paths_that_cannot_work_are_refused(tmp_path: Path, path: str) -> None:
-    with pytest.raises(TargetError, match="no absolute path"):
+    with pytest.raises(TargetError, match="is not an absolute path"):
         appliance._pack(tmp_path / "input", "", {path: b""}, [])
-    with pytest.raises(TargetError, match="no absolute path"):
+    with pytest.raises(TargetError, match="is not an absolute path"):
         appliance._pack(tmp_path / "input", "", {}, [path])
 
 

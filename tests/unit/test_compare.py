@@ -354,7 +354,7 @@ def test_too_few_runs_for_a_verdict_say_how_many_are_needed(runs: int, side: Any
     assert {row.verdict for row in comparison.rows} == {"too few runs", "not tested"}
     assert comparison.exit_code == engine.CANNOT_TELL
     assert comparison.least_runs == 6
-    assert f"{comparison.tests} tests need 6 a side" in comparison.sentence
+    assert f"{comparison.tests} tests need 6 per side" in comparison.sentence
     known = [row.runs_needed for row in comparison.tested]
     assert all(need is None for need in known) if runs == 1 else min(map(int, known)) >= 6  # type: ignore[arg-type]
     if runs > 1:
@@ -419,7 +419,7 @@ def test_only_on_request_must_a_regression_be_excluded(side: Any) -> None:
     unsure = compared(base, new, sure=True)
     assert unsure.exit_code == engine.CANNOT_TELL
     assert "is not excluded for" in unsure.sentence
-    assert re.search(r"80 % power by about [0-9,]+ runs a side", unsure.sentence)
+    assert re.search(r"80 % power by about [0-9,]+ runs per side", unsure.sentence)
     memory = ["*_available_bytes_order0"]
     sure = compared(base, new, sure=True, only=memory, threshold_percent=5, resamples=2000)
     assert sure.exit_code == engine.NO_REGRESSION

@@ -262,7 +262,7 @@ def test_a_wrapper_is_not_taken_for_the_compiler_nor_an_option(
     ("command", "words"),
     [
         (" ", "the compiler's name is empty"),
-        ("gcc '", "is no command"),
+        ("gcc '", "is not a command"),
         ("ccache", "names no compiler after ccache"),
         ("ccache -m64", "names no compiler after ccache"),
     ],
@@ -607,7 +607,7 @@ def test_a_home_that_is_not_there_is_not_made(
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    with pytest.raises(PackagerError, match=f"{home} is not there") as caught:
+    with pytest.raises(PackagerError, match=f"{home} does not exist") as caught:
         wheels.psutil_wheel(MACHINE)
     assert "XDG_CACHE_HOME" in caught.value.advice
     assert not home.exists()

@@ -192,7 +192,7 @@ def test_without_another_the_embedded_python_is_taken(
     env = {"PATH": f"{tmp_path}/bin"}
     told(start(["/bin/sh", str(without)], env=env))
     env["PAGE_ALLOC_BENCH_PYTHON"] = f"{tmp_path}/bin/python3"
-    assert "is no Python 3.9 or newer" in one_line(start(["/bin/sh", str(without)], env=env), 3)
+    assert "is not a Python 3.9 or newer" in one_line(start(["/bin/sh", str(without)], env=env), 3)
 
 
 def test_a_python_that_hangs_is_given_up(without: Path, tmp_path: Path) -> None:

@@ -369,9 +369,9 @@ def test_defaults_and_instruction_counting() -> None:
         (1, 0, "1G", False, "at least one CPU"),
         (256, 1, "1G", False, "at most 255"),
         (4, 2, "100M", False, "too little"),
-        (4, 8, "500M", False, "64 MiB a node"),
+        (4, 8, "500M", False, "64 MiB per node"),
         (2, 1, "1G", True, "needs one CPU"),
-        (2, 1, "much", False, "no amount of memory"),
+        (2, 1, "much", False, "is not an amount of memory"),
     ],
 )
 def test_impossible_machines(cpus: int, nodes: int, memory: str, icount: bool, why: str) -> None:

@@ -14,7 +14,7 @@ def conclude(
 ) -> tuple[str, int]:
     """Return the verdict as a sentence, and the exit code.
 
-    least: runs a side that it takes for any test to be significant. sure: call it no regression
+    least: runs per side that it takes for any test to be significant. sure: call it no regression
     only if the intervals exclude one.
     """
     limit = f"{threshold_percent:g} %"
@@ -52,9 +52,9 @@ def _too_few(rows: Sequence[Row], tests: int, least: int) -> str:
     runs = f"{have[0]} and {have[1]} runs"
     need = f"{tests} tests need" if tests > 1 else "a test needs"
     if len(rows) == tests:
-        return f"of {runs} no test can be significant ({need} {least} a side)"
+        return f"of {runs} no test can be significant ({need} {least} per side)"
     names = _some([describe(row) for row in rows])
-    return f"only {runs} have {names} ({need} {least} a side)"
+    return f"only {runs} have {names} ({need} {least} per side)"
 
 
 def _needed(rows: Sequence[Row], limit: str) -> str:
@@ -63,7 +63,7 @@ def _needed(rows: Sequence[Row], limit: str) -> str:
     if not known:
         return " The runs show no variance to tell by how many it would take."
     (few, easy), (many, hard) = (pick(known, key=lambda pair: pair[0]) for pick in (min, max))
-    found = f"{limit} is found with 80 % power by about {at_most(few)} runs a side"
+    found = f"{limit} is found with 80 % power by about {at_most(few)} runs per side"
     text = f" By the variance seen, {found}"
     if easy is hard:
         return f"{text}."

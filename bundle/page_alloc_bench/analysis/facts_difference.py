@@ -107,7 +107,7 @@ def differences(
 
 
 def unknown(base: Sequence[Result], new: Sequence[Result], allow: Iterable[str]) -> str | None:
-    """Return what is wrong with the first name of allow that is no fact's; None if all are good."""
+    """Return what is wrong with the first of allow that names no fact; None if all do."""
     facts = {
         name: fact for side in (base, new) for run in side for name, fact in _facts(run).items()
     }
@@ -134,7 +134,7 @@ def _difference(name: str, facts: list[list[dict[str, _Fact]]]) -> Difference | 
     if len(known) < len(runs):
         kind = "other"  # not recorded in some of the runs: no reason to call them different
     elif kind == "meant" and within:
-        kind = "invalidating"  # a side of two kernels is no side
+        kind = "invalidating"  # a side must be one kernel
     base, new = (_texts(side, known[0].unit) for side in values)
     return Difference(name, kind, base, new, within)
 

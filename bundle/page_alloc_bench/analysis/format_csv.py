@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A comparison as CSV: a line a statistic, its numbers unrounded."""
+"""A comparison as CSV: one line per statistic, its numbers unrounded."""
 
 from __future__ import annotations
 

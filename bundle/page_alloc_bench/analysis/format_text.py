@@ -74,7 +74,7 @@ def _needed(comparison: Comparison) -> list[str]:
     if not unsure:
         return []
     lines = _wrap(
-        f"Runs a side that would find {comparison.threshold_percent:g} % with 80 % power, "
+        f"Runs per side that would find {comparison.threshold_percent:g} % with 80 % power, "
         "by the variance seen:"
     )
     for order, rows in groupby(unsure, key=lambda row: row.order):

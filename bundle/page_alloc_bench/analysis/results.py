@@ -105,7 +105,9 @@ def load(path: Path) -> Result:
     document = ancestor.adopt(document) or document
     run = document.pop("run", None)
     if not isinstance(run, dict) or "schema_version" not in run:
-        raise ResultError(path, 'is no result of page-alloc-bench: no "run" with a schema_version')
+        raise ResultError(
+            path, 'is not a result of page-alloc-bench: it has no "run" with a schema_version'
+        )
     version = run["schema_version"]
     if version not in KNOWN_VERSIONS or type(version) is not int:
         known = ", ".join(map(str, KNOWN_VERSIONS))
@@ -195,7 +197,7 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
         raise ResultError(path, f"is no JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ResultError(path, "is no result of page-alloc-bench: no JSON object")
+        raise ResultError(path, "is not a result of page-alloc-bench: it is not a JSON object")
     return document
 
 
@@ -204,7 +206,7 @@ def _loads(data: bytes) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _finite(text: str) -> float:
@@ -230,7 +232,7 @@ def _metric(path: Path, key: str, values: object) -> Metric:
     try:
         name, order = runner.split_key(key)
     except ValueError as error:
-        raise ResultError(path, f"is no result of page-alloc-bench: {error}") from error
+        raise ResultError(path, f"is not a result of page-alloc-bench: {error}") from error
     unit, better = describe(name)
     return Metric(name, order, unit, better, _integers(path, key, values))
 
@@ -240,9 +242,9 @@ def _integers(path: Path, key: str, values: object) -> NDArray[np.int64]:
         values.flags.writeable = False
         return values
     if not isinstance(values, list):
-        raise ResultError(path, f"{key} is no array")
+        raise ResultError(path, f"{key} is not an array")
     if not set(map(type, values)) <= {int}:  # numpy would take true for 1
-        raise ResultError(path, f"{key} has something in it that is no integer")
+        raise ResultError(path, f"{key} contains something that is not an integer")
     try:
         array = np.array(values, np.int64)
     except OverflowError as error:

@@ -22,8 +22,8 @@ Interval = tuple[float, float]
 LEAST_RUNS = 4  # a side; below, no two sides are so far apart that a test could tell
 RESAMPLES = 5000
 _ENUMERABLE = 50_000  # ways to share out the runs to two sides that can all be gone through
-_FEW = 20  # runs a side, up to which Noether's formula needs help
-_EXACT = 100  # runs a side, up to which the exact distribution of U is quick to have
+_FEW = 20  # runs per side, up to which Noether's formula needs help
+_EXACT = 100  # runs per side, up to which the exact distribution of U is quick to have
 
 
 def median_interval(values: Array, confidence: float) -> Interval | None:
@@ -132,7 +132,7 @@ def least_p(base: int, new: int) -> float:
 
 
 def least_runs(tests: int, alpha: float) -> int:
-    """Return how many runs a side it takes until one of so many tests can be significant at all."""
+    """Return how many runs per side it takes until one of so many tests can be significant."""
     runs = LEAST_RUNS
     while least_p(runs, runs) * tests > alpha:
         runs += 1
@@ -142,7 +142,7 @@ def least_runs(tests: int, alpha: float) -> int:
 def runs_needed(
     base: Array, new: Array, relative: float, alpha: float, power: float = 0.8
 ) -> int | None:
-    """Return about how many runs a side find a change of this size with this power.
+    """Return about how many runs per side find a change of this size with this power.
 
     For logarithms that are normal with the variance seen within the sides: by Noether's formula for
     the U test (JASA 82, 1987), which asks for too many if they are few, so that a simulation takes
@@ -166,7 +166,7 @@ def runs_needed(
 
 @functools.cache
 def _power(runs: int, shift: float, alpha: float) -> float:
-    """Return how often U finds a shift by so many standard deviations with so many runs a side."""
+    """Return how often U finds a shift by that many standard deviations with that many runs."""
     rng = np.random.default_rng(1)
     done = stats.power(
         lambda x, y, axis: stats.mannwhitneyu(x, y, axis=axis, method="exact").pvalue,

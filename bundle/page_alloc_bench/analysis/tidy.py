@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Results as tidy rows: one value a row, with what it is and whose it is."""
+"""Results as tidy rows: one value per row, with what it is and whose it is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ``page-alloc-bench`` command: a module a subcommand, imported when it is used.
+"""The ``page-alloc-bench`` command: one module per subcommand, imported when it is used.
 
 Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
 usage, 3 the host or the kernel tree is not fit, or the output cannot be written; ``compare`` has

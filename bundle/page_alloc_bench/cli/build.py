@@ -38,7 +38,7 @@ _TREE_OPTIONS = ("llvm", "arch", "cross_compile", "cc", "kcflags")
 
 
 class _Reporter:
-    """Progress on stderr: a line a step, with the seconds since the start."""
+    """Progress on stderr: one line per step, with the seconds since the start."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._start = time.monotonic()
@@ -292,9 +292,9 @@ def _print(result: packager.BuildResult, *, err: bool) -> None:
 @_build_options
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
-    """Build for the running kernel and run the benchmark right here.
+    """Build for the running kernel, and run the benchmark on this host.
 
-    This host runs out of memory, several times. BENCH_OPTIONS follow a `--`:
+    This host will run out of memory several times. BENCH_OPTIONS follow a `--`:
 
     \b
         sudo page-alloc-bench run -- --iterations 3 --output-path result.json

@@ -51,7 +51,7 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
     metavar="PERCENT",
     default="2%",
     show_default=True,
-    help="The change that matters: a smaller one is no regression, however sure it is.",
+    help="The change that matters: a smaller one is not a regression, however sure it is.",
 )
 @click.option(
     "--confidence",
@@ -59,7 +59,7 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
     metavar="PERCENT",
     default="95%",
     show_default=True,
-    help="Of every interval; and of having no false verdict at all if nothing has changed.",
+    help="The confidence of every interval, and of having no false verdict if nothing has changed.",
 )
 @click.option(
     "--allow-difference",
@@ -81,12 +81,14 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
     "--all-statistics",
     "everything",
     is_flag=True,
-    help="Show and test all that has a good direction. Each test more makes the others weaker.",
+    help="Show and test everything that has a better direction. Each additional test makes the "
+    "others weaker.",
 )
 @click.option(
     "--sure",
     is_flag=True,
-    help="Say that there is no regression only if the intervals exclude one of the threshold.",
+    help="Say that there is no regression only if the intervals exclude one as large as the "
+    "threshold.",
 )
 @click.option(
     "--seed",
@@ -110,7 +112,7 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
     run is one observation. Take the two kernels' runs by turns, six of each at least, better ten.
 
     Exit codes: 0 no regression; 1 a regression that is significant and not below the threshold; 2
-    cannot tell; 3 wrong usage, a file that is no result, or runs that must not be compared.
+    cannot tell; 3 wrong usage, a file that is not a result, or runs that must not be compared.
     """
     base, new = split(files)
     if not new:
@@ -164,7 +166,7 @@ def _explain(error: RefusedError) -> NoReturn:
     names = " ".join(f"--allow-difference {item.name}" for item in error.differences)
     _fail(
         "the runs differ in more than what is compared:\n" + "\n".join(lines),
-        f"make the runs alike, or, knowing what you do: {names}",
+        f"make the runs alike, or, if you know why they may differ: {names}",
     )
 
 

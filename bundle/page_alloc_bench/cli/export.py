@@ -80,7 +80,7 @@ def export(
 
     RESULT is a result file, a directory of them, or a glob. A copy of a run is left out.
 
-    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is no result.
+    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is not a result.
     """
     form = form or _FORMAT_OF_SUFFIX.get(output.suffix if output else "")
     if form is None:
@@ -113,10 +113,10 @@ def _check_options(
     form: str, *, facts: Sequence[str], metrics: Sequence[str], **kcidb: str | None
 ) -> None:
     if (facts or metrics) and form not in ("csv", "parquet"):
-        raise click.UsageError("--fact and --metric go with csv and parquet only")
+        raise click.UsageError("--fact and --metric are only for csv and parquet")
     given = [name for name, value in kcidb.items() if value is not None]
     if given and form != "kcidb":
-        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with kcidb only")
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is only for kcidb")
     origin, build_id = kcidb["origin"], kcidb["build_id"]
     if origin is not None and not _ORIGIN.fullmatch(origin):
         raise click.UsageError(f"--origin={origin} is not made of a-z, 0-9 and _")
@@ -151,5 +151,5 @@ def _falba_directory(output: Path | None) -> Path:
     if output is None or outputs.is_stdout(output):
         raise click.UsageError("falba is a directory: give -o DIRECTORY")
     if output.exists() and not output.is_dir():
-        raise click.UsageError(f"{output} is no directory")
+        raise click.UsageError(f"{output} is not a directory")
     return output

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="How to print the answer.",
 )
 def query(sql: str, files: tuple[str, ...], form: str) -> None:
-    """Ask results in SQL, as DuckDB has it.
+    """Query results with SQL, by DuckDB.
 
     RESULT is a result file, a directory of them, or a glob. These views are there:
 
@@ -47,7 +47,7 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
 
     The results are copied to memory: no statement changes the files.
 
-    Exit codes: 0 answered; 1 failed; 2 wrong usage or SQL, or a file that is no result.
+    Exit codes: 0 answered; 1 failed; 2 wrong usage or SQL, or a file that is not a result.
     """
     with needs("analysis,query"):
         import duckdb

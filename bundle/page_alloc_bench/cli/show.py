@@ -22,12 +22,14 @@ _STYLES = {"plain": "", "heading": "bold", "warning": "yellow", "alarm": "bold w
 
 @click.command(context_settings=CONTEXT)
 @click.argument("file", metavar="RESULT")
-@click.option("--facts", is_flag=True, help="What is known of the run besides its measurements.")
+@click.option(
+    "--facts", is_flag=True, help="Show what is known of the run besides its measurements."
+)
 @click.option(
     "--metric",
     metavar="NAME",
-    help="One metric: idle_available_bytes for that of every order, idle_available_bytes_order0 "
-    "for that of one.",
+    help="Show one metric: idle_available_bytes for every order, "
+    "idle_available_bytes_order0 for one of them.",
 )
 @click.option(
     "--json",
@@ -41,12 +43,12 @@ def show(file: str, facts: bool, metric: str | None, as_json: bool) -> None:
 
     RESULT is a file, or - for stdin.
 
-    Exit codes: 0 shown; 1 failed; 2 wrong usage, a file that is no result, no such metric.
+    Exit codes: 0 shown; 1 failed; 2 wrong usage, a file that is not a result, no such metric.
     """
     if facts and metric is not None:
         raise click.UsageError("give --facts or --metric, not both")
     if as_json and not facts and metric is None:
-        raise click.UsageError("--json goes with --facts or --metric; the result itself is JSON")
+        raise click.UsageError("--json needs --facts or --metric; the result itself is JSON")
     with needs("analysis"), bad_input():
         from page_alloc_bench.analysis import results
 

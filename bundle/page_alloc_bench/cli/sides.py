@@ -44,11 +44,11 @@ def split(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def percent(value: str) -> float:
-    """Return 2.0 for "2%" or "2". Raises click.BadParameter for what is no percentage above 0."""
+    """Return 2.0 for "2%" or "2". Raises click.BadParameter if it is not a percentage above 0."""
     try:
         number = float(value.removesuffix("%"))
     except ValueError:
         number = -1.0
     if not 0 < number < math.inf:
-        raise click.BadParameter(f"{value!r} is no percentage above 0, such as 2%")
+        raise click.BadParameter(f"{value!r} is not a percentage above 0, such as 2%")
     return number

@@ -48,7 +48,7 @@ def bad_input() -> Iterator[None]:
 def load_runs(files: Sequence[str]) -> Iterator[Run]:
     """Yield the runs in files, directories and globs, each once; says what it leaves out.
 
-    Raises BadInputError for a file that is no result, and if there is no file.
+    Raises BadInputError for a file that is not a result, and if there is no file.
     """
     from page_alloc_bench.analysis import results, tidy
 

@@ -76,7 +76,7 @@ class BuildRequest(TreeRequest):
     """What to build: the options of ``page-alloc-bench build``.
 
     ``more``: trees beside the first, for bundles that serve several kernels. ``jobs``: compilers at
-    once, by default one a CPU.
+    once, by default one per CPU.
 
     ``python``: EMBEDDED or HOST. ``python_roots``: trees to take the embedded Python of their
     architecture from. Without one this very Python is taken, for its architecture, and
@@ -234,7 +234,7 @@ def _warnings(request: BuildRequest, kernels: Sequence[tree.Tree]) -> list[str]:
     found = [warning for kernel in kernels for warning in kernel.warnings()]
     if request.signer is None:
         found += [
-            f"the kernel of {kernel.path} takes signed modules only (CONFIG_MODULE_SIG_FORCE) and "
+            f"the kernel of {kernel.path} loads only signed modules (CONFIG_MODULE_SIG_FORCE) and "
             "will refuse this one; see --sign-key"
             for kernel in kernels
             if kernel.signed_only

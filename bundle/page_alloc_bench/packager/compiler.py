@@ -96,7 +96,9 @@ def _programs(command: str, said: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise PackagerError(f"{command!r} is no command: {error}{said}", advice, NOT_FIT) from error
+        raise PackagerError(
+            f"{command!r} is not a command: {error}{said}", advice, NOT_FIT
+        ) from error
     if not words:
         raise PackagerError(f"the compiler's name is empty{said}", advice, NOT_FIT)
     if words[0].rpartition("/")[2] not in _WRAPPERS:

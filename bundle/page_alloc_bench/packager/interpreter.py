@@ -83,7 +83,9 @@ def own() -> Source:
     extensions = Path(sys.base_exec_prefix, modules.parent.name, modules.name, "lib-dynload")
     program = Path(os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable))
     if not (modules / "os.py").is_file() or not program.is_file():
-        raise PackagerError(f"this Python ({sys.executable}) is not one of separate files", _HOST)
+        raise PackagerError(
+            f"this Python ({sys.executable}) does not consist of separate files", _HOST
+        )
     library = stdlib.Library(modules, extensions, version)
     return Source(Root(Path("/")), program, library, sys.executable, platform.python_version())
 
@@ -156,10 +158,10 @@ def make(
 def _loader(source: Source, program: Elf) -> Elf:
     """Return the loader that ``program`` asks for, under the name that it is asked by."""
     if program.loader is None:
-        raise PackagerError(f"{program.path} is linked statically: it can load no module", _HOST)
+        raise PackagerError(f"{program.path} is linked statically: it cannot load modules", _HOST)
     if "musl" in os.path.basename(program.loader):
         raise PackagerError(
-            f"{program.path} stands on musl, which cannot load the psutil that travels", _HOST
+            f"{program.path} is linked with musl, which cannot load the psutil in a bundle", _HOST
         )
     found = libraries.read(source.root.place(program.loader))
     # The file's own name carries a version up to glibc 2.33.

@@ -54,7 +54,7 @@ _ADVICE = (
     (
         r"fatal error: (\S+): No such file or directory",
         "the header {0} is missing: if it is the kernel's own, the tree is incomplete; "
-        "run make modules_prepare in it, or install its headers package anew",
+        "run make modules_prepare in it, or install the package of its headers again",
     ),
     (
         r"version `(GLIBC_[\d.]+)' not found",
@@ -69,7 +69,7 @@ _ADVICE = (
     (r"No space left on device", "make room in the temporary directory, or set TMPDIR"),
     (
         r"(\S+): Permission denied",
-        "{0} may not be read or executed: chmod it, or copy the tree anew with its modes (cp -a, "
+        "{0} may not be read or executed: chmod it, or copy the tree again with its modes (cp -a, "
         "tar), to a file system that is not mounted noexec",
     ),
     (

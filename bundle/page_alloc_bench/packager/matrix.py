@@ -188,7 +188,7 @@ def _entry(
     """Return the name and the tree of one [[kernel]]."""
     where = f"{path}: kernel {number}"
     if not isinstance(entry, dict):
-        raise PackagerError(f"{where} is no table: write [[kernel]]")
+        raise PackagerError(f"{where} is not a table: write [[kernel]]")
     name = entry.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise PackagerError(

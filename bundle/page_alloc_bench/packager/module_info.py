@@ -43,7 +43,7 @@ def read(module: bytes) -> ModuleInfo:
     info = dict(item.split("=", 1) for item in _strings(elf, ".modinfo") if "=" in item)
     vermagic = info.get("vermagic", "")
     if not vermagic:
-        raise PackagerError("the built module carries no vermagic, so no kernel would take it")
+        raise PackagerError("the built module has no vermagic, so that no kernel would load it")
     machine = str(elf["e_machine"])
     compilers = _strings(elf, ".comment")
     return ModuleInfo(

@@ -220,5 +220,5 @@ def _timestamp() -> datetime | None:
     if not text:
         return None
     if not text.isdigit():
-        raise PackagerError(f"SOURCE_DATE_EPOCH={text} is no number of seconds")
+        raise PackagerError(f"SOURCE_DATE_EPOCH={text} is not a number of seconds")
     return datetime.fromtimestamp(int(text), timezone.utc)

@@ -94,7 +94,7 @@ def sign(tree: Tree, module: Path, signer: Signer, within: Place = HERE) -> Sign
     The hash is the one that the kernel's own modules are signed with.
     """
     assert tree.signature_hash
-    # Absolute, since a place may have another working directory; a PKCS#11 URI is no path.
+    # Absolute, since a place may have another working directory; a PKCS#11 URI is not a path.
     read = [path.absolute() for path in (Path(signer.key), signer.certificate) if path.exists()]
     key = str(read[0]) if len(read) == 2 else signer.key
     command = [

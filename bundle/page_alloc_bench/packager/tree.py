@@ -267,7 +267,7 @@ def _require_programs(kdir: Path) -> None:
         if path.exists() and not os.access(path, os.X_OK):
             raise PackagerError(
                 f"{path} may not be executed",
-                f"run: chmod +x {path}; or copy the tree anew with its modes (cp -a, tar), to a "
+                f"run: chmod +x {path}; or copy the tree again with its modes (cp -a, tar), to a "
                 "file system that is not mounted noexec",
                 NOT_FIT,
             )
@@ -330,7 +330,7 @@ def _release(kdir: Path) -> str:
         raise PackagerError(
             f"{kdir} does not name its release in include/generated/utsrelease.h",
             f"that file is damaged: remove it and run make -C {kdir} modules_prepare, or install "
-            "the headers anew",
+            "the headers again",
             NOT_FIT,
         )
     return found[1]

@@ -60,7 +60,7 @@ def _download(machine: str) -> None:
     home = resources.absent_home()
     if home:
         raise PackagerError(
-            f"psutil for {machine} has no place: the home directory {home} is not there",
+            f"psutil for {machine} cannot be stored: the home directory {home} does not exist",
             "set XDG_CACHE_HOME to a directory that you may write to",
         )
     try:
@@ -82,7 +82,7 @@ def _download(machine: str) -> None:
         if finished.status != 0:
             raise PackagerError(
                 f"psutil for {machine} could not be downloaded:\n{finished.stderr.strip()}",
-                f"the first build needs pip's package index; later ones use {cache}",
+                f"the first build needs a package index for pip; later ones use {cache}",
             )
         for path in Path(scratch).glob("*.whl"):
             path.replace(cache / path.name)

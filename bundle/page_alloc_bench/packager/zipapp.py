@@ -138,7 +138,7 @@ def _license_of(wheel: Path) -> bytes:
         for name in source.namelist():
             if name.endswith(("/LICENSE", "/LICENSE.txt")):
                 return source.read(name)
-    raise PackagerError(f"{wheel} carries no licence text", "delete it; it is downloaded again")
+    raise PackagerError(f"{wheel} has no licence text", "delete it; it will be downloaded again")
 
 
 def _same_modes(top: Path) -> None:
@@ -159,7 +159,7 @@ def _shiv(site_packages: Path, output: Path) -> Members:
     if finished.status != 0 or not output.exists():
         raise PackagerError(
             f"shiv failed:\n{(finished.stderr or finished.stdout).strip()}",
-            "is shiv installed beside page-alloc-bench? Install page-alloc-bench anew",
+            "is shiv installed beside page-alloc-bench? Install page-alloc-bench again",
         )
     with zipfile.ZipFile(output) as archive:
         members = {

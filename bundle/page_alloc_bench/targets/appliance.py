@@ -159,7 +159,7 @@ def _pack(
     """Write the archive that the guest unpacks over its root to PATH."""
     for name in (*files, *collect):
         if not name.startswith("/") or "\n" in name:
-            raise TargetError(f"{name!r} is no absolute path in the guest")
+            raise TargetError(f"{name!r} is not an absolute path in the guest")
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
         own = {_SCRIPT: script.encode(), _COLLECT: "".join(f"{p}\n" for p in collect).encode()}
         for name, content in {**files, **own}.items():

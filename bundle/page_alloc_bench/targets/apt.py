@@ -107,7 +107,7 @@ def find_mirrors(sources: Iterable[Source] | None = None) -> Mirrors:
     ):
         if not address:
             raise TargetError(
-                f"this host's apt sources name no address of {what}: set {variable} to one"
+                f"this host's apt sources have no address of {what}: set {variable} to one"
             )
     return Mirrors(main, security)
 

@@ -35,7 +35,7 @@ def cache_dir() -> Path:
     path = resources.cache_dir()
     home = resources.absent_home()
     if home:
-        raise TargetError(f"the home directory {home} is not there: {_ELSEWHERE}")
+        raise TargetError(f"the home directory {home} does not exist: {_ELSEWHERE}")
     _make_directory(path)
     return path
 

@@ -121,7 +121,7 @@ def _depends(path: Path) -> list[str]:
     """Return the names of the modules that the module PATH says it depends on."""
     section = ELFFile(io.BytesIO(_read_module(path))).get_section_by_name(".modinfo")
     if section is None:
-        raise TargetError(f"{path} is no kernel module: it has no .modinfo")
+        raise TargetError(f"{path} is not a kernel module: it has no .modinfo")
     fields = dict(item.partition(b"=")[::2] for item in section.data().split(b"\0"))
     names = fields.get(b"depends", b"").decode()
     return [name.replace("-", "_") for name in names.split(",") if name]

@@ -62,7 +62,7 @@ class Machine:
         if self.memory_mib // self._with_memory < 64 or self.memory_mib < 256:
             raise UsageError(
                 f"{self.memory_mib} MiB is too little for a guest of {self._with_memory} nodes: "
-                "give at least 256 MiB, and 64 MiB a node"
+                "give at least 256 MiB, and 64 MiB per node"
             )
         if self.icount and self.cpus != 1:
             raise UsageError(f"instruction counting needs one CPU, not {self.cpus}")
@@ -82,7 +82,7 @@ class Machine:
         """Return -smp's value: a socket never spans two nodes, which the kernel warns about.
 
         With one node each CPU is a socket: the MP tables, all that a kernel without ACPI has to go
-        by, name one CPU a socket.
+        by, name one CPU per socket.
         """
         groups = min(self.cpus, self.nodes)
         sockets = groups if self.nodes > 1 and self.cpus % groups == 0 else self.cpus
@@ -151,7 +151,7 @@ def parse_memory(text: str) -> int:
     """Return the MiB that TEXT means: a number of MiB, or one with the suffix M, G or T."""
     match = re.fullmatch(r"(\d+)\s*([MGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise UsageError(f"{text!r} is no amount of memory: write it like 2G or 1536M")
+        raise UsageError(f"{text!r} is not an amount of memory: write it like 2G or 1536M")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 

@@ -63,14 +63,14 @@ def _reason(said: str) -> str:
         file = Path(path)
         if file.is_file() and file.read_text().strip() == forbids:
             return (
-                f"ordinary users may not make user namespaces here ({path} is {forbids}), and "
+                f"only root may make user namespaces on this host ({path} is {forbids}), and "
                 f"without one only root can make a guest's files: sudo sysctl {setting}"
             )
     user = getpass.getuser()
     for table in ("/etc/subuid", "/etc/subgid"):
         if not _is_in(Path(table), user):
             return (
-                f"{user} has no users of his own in {table}, whom a guest's files could belong "
+                f"{user} has no subordinate IDs in {table}, which the guest's files could belong "
                 f"to: sudo usermod --add-subuids {_USERS} --add-subgids {_USERS} {user}"
             )
     return f"no user namespace can be made: {said}"

@@ -151,7 +151,7 @@ def _stop(guest: Guest, process: subprocess.Popen[bytes], signum: int) -> None:
     except Interrupted:
         note("giving up: the run's partial result is lost")
     except (TargetError, subprocess.TimeoutExpired) as error:
-        note(f"the run did not stop in order: {error}")
+        note(f"the run did not stop as it should:  {error}")
     finally:
         process.kill()
         process.wait()

@@ -34,7 +34,7 @@ def export(runs: Sequence[tidy.Run], directory: Path) -> None:
     """Add the runs to the database in directory, which is made if there is none.
 
     Parsers that are there stay. Raises ResultError where one of ours would replace another's, or
-    for a directory that is no database.
+    for a directory that is not a database.
     """
     parsers = _merge(directory, _parsers(runs))
     directory.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _facts(run: tidy.Run) -> dict[str, Value]:
 
 
 def _metrics(run: tidy.Run) -> list[tuple[str, str, list[int]]]:
-    """Return name, unit and values of what has values; histograms are no samples."""
+    """Return name, unit and values of what has values; histograms are not samples."""
     return [
         (key(metric.name, metric.order), metric.unit, metric.values.tolist())
         for metric in run.result.metrics.values()
@@ -103,7 +103,7 @@ def _merge(directory: Path, ours: dict[str, Any]) -> dict[str, Any]:
         theirs = json.loads(path.read_text(encoding="utf-8"))["parsers"]
         clash = next((name for name in ours if theirs.get(name, ours[name]) != ours[name]), None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(path, f"is no configuration of FALBA: {error!r}") from error
+        raise ResultError(path, f"is not a configuration of FALBA: {error!r}") from error
     if clash is not None:
         raise ResultError(path, f"has another parser called {clash}")
     return {**theirs, **ours}

@@ -57,7 +57,7 @@ def gathered(delta: dict[str, int]) -> dict[str, int]:
 
 
 def rates(results: Sequence[Result], name: str, order: int) -> dict[str, Floats]:
-    """Return events per second of each telling counter, a value a run; all but always-zero ones."""
+    """Return events per second of each telling counter, one per run; all but always-zero ones."""
     rows = []
     for result in results:
         item = phase(result, name, order)
@@ -92,7 +92,7 @@ def free_bytes(result: Result, name: str, order: int, when: str) -> Floats | Non
 
 
 def changes(results: Sequence[Result], name: str, order: int) -> Floats:
-    """Return how the free bytes in blocks of each order changed in a phase, a row a run."""
+    """Return how the free bytes in blocks of each order changed in a phase, one row per run."""
     rows = []
     for result in results:
         before = free_bytes(result, name, order, "before")
@@ -105,7 +105,7 @@ def changes(results: Sequence[Result], name: str, order: int) -> Floats:
 
 
 def cpu_rates(results: Sequence[Result], order: int) -> dict[int, Floats]:
-    """Return allocations per second of each CPU, a value a run that used it.
+    """Return allocations per second of each CPU, one per run that used it.
 
     A CPU's share of all allocations, times the rate of all CPUs together in the steady state: the
     module counts a CPU's allocations from the start only.

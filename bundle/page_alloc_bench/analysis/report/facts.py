@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Everything that results say of themselves, one line a fact, sides beside each other."""
+"""Everything that results say of themselves, one line per fact, sides beside each other."""
 
 from __future__ import annotations
 

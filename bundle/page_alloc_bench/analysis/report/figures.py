@@ -18,7 +18,7 @@ from .sides import Side
 
 @functools.cache
 def gathered(side: Side) -> dict[Statistic, list[float]]:
-    """Return each statistic's values, an item a run that has it; see per_run.statistics()."""
+    """Return each statistic's values, one per run that has it; see per_run.statistics()."""
     found: dict[Statistic, list[float]] = {}
     for result in side.results:
         for statistic, value in per_run.statistics(result).items():

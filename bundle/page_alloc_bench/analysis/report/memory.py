@@ -49,7 +49,7 @@ PARTS = (
 
 
 def available(results: Sequence[Result], phase: str, order: int) -> list[NDArray[np.int64]]:
-    """Return each run's available bytes, an item an iteration."""
+    """Return each run's available bytes, one per iteration."""
     found = (result.values(f"{phase}_available_bytes", order) for result in results)
     return [values for values in found if len(values)]
 

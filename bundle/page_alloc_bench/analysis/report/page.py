@@ -194,7 +194,7 @@ def _how_compared(comparison: Comparison) -> list[str]:
     return [
         f"A run is one observation. Medians of the runs with their {level} confidence intervals;"
         " the change of the medians with its bootstrap interval; p of the Mann-Whitney U test,"
-        f" corrected by Holm's method over the {comparison.tests} tests. ~ is no evidence of a"
+        f" corrected by Holm's method over the {comparison.tests} tests. ~ means no evidence of a"
         f" change; a verdict in brackets is of a change of less than {threshold}."
     ]
 
