@@ -69,7 +69,8 @@ def table(lines: list[str], repetitions: int, seed: int) -> str:
 def update(text: str) -> None:
     """Write the table between the marks of the manual's page."""
     page = MANUAL.read_text()
-    new, count = re.subn(rf"(?<={BEGIN}\n).*?(?=\n{END})", lambda _: text, page, flags=re.DOTALL)
+    marked = re.compile(rf"{BEGIN}\n.*?{END}", flags=re.DOTALL)
+    new, count = marked.subn(lambda _: f"{BEGIN}\n{text}\n{END}", page)
     if count != 1:
         raise ValueError(f"{MANUAL} has {count} pairs of the marks, not one")
     MANUAL.write_text(new)
