@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -31,6 +33,7 @@ def document() -> result.Document:
         {
             "tool_version": "0",
             "started_at": "2026-01-01T00:00:00Z",
+            "boot_id": host_facts.boot_id(),
             "bundle": {},
             "kernel": host_facts.kernel(),
             "machine": host_facts.machine([0]),
@@ -60,6 +63,14 @@ def document() -> result.Document:
 def errors(text: str) -> list[str]:
     validator = jsonschema.Draft202012Validator(result.schema())
     return [error.message for error in validator.iter_errors(json.loads(text))]
+
+
+def test_a_result_says_of_which_boot_it_is() -> None:
+    """So that compare can count boots, not runs; uuidgen's form, as the kernel writes it."""
+    boot = host_facts.boot_id()
+    assert boot is not None
+    assert uuid.UUID(boot).version == 4
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def test_the_schema_is_one() -> None:
