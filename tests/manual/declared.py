@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ import click
 from page_alloc_bench import cli
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.preflight import verdict
+from page_alloc_bench.runner.result import metrics as declarations
 
 TOP = Path(__file__).resolve().parents[2]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 MANUAL = PACKAGE / "manual"
-SCHEMA = PACKAGE / "runner/result/schema.json"
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,8 @@ def checks() -> Iterator[tuple[str, str, str, str]]:
 
 def metrics() -> Iterator[tuple[str, str, str, str]]:
     """Yield each metric of a result: name without its order, unit, better, what it is."""
-    patterns = json.loads(SCHEMA.read_text())["patternProperties"]
-    for pattern, metric in patterns.items():
-        name = pattern.lstrip("^").partition("_order[")[0]
-        yield name, metric["unit"], metric["better"], metric["description"]
+    for metric in declarations.every().values():
+        yield metric.name, metric.unit, metric.better or "neither", metric.description
 
 
 def topics() -> Iterator[Row]:

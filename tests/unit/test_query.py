@@ -21,6 +21,8 @@ from click.testing import CliRunner, Result
 
 from page_alloc_bench.analysis import results, tidy
 from page_alloc_bench.cli import main
+from page_alloc_bench.runner.result import figures
+from page_alloc_bench.runner.result.metrics import Kind
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -66,11 +68,16 @@ def test_metrics_has_the_figures_of_each(runs: list[tidy.Run]) -> None:
     rows = {(row["run_id"], row["metric"], row["alloc_order"]): row for row in ask("FROM metrics")}
     assert len(rows) == sum(len(run.result.metrics) for run in runs)
     for run in runs:
-        for (name, order), metric in run.result.metrics.items():
-            row = rows[run.id, name, order]
+        for (name, case), metric in run.result.metrics.items():
+            row = rows[run.id, name, case.order]
             assert row["n"] == metric.values.size
             assert (row["unit"], row["better"]) == (metric.unit, metric.better or "neither")
-            if metric.values.size:
+            if metric.metric.kind is Kind.SAMPLE:  # the figures are of all that was timed
+                known = figures.of(run.result.counts, run.result.run, name, case)
+                assert row["population"] == known.size >= row["n"]
+                p999 = known.get("p99.9")
+                assert row["p99_9"] == (p999 and p999.value)
+            elif metric.values.size:
                 assert row["median"] == np.median(metric.values)
                 assert (row["min"], row["max"]) == (metric.values.min(), metric.values.max())
             else:

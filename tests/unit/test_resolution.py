@@ -22,13 +22,13 @@ from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
-from page_alloc_bench.runner.measuring.bench import Bench
-from page_alloc_bench.runner.result import clock_step, summary
+from page_alloc_bench.runner.result import clock_step, metrics, summary
 from page_alloc_bench.runner.result import document as result
+from page_alloc_bench.runner.result.case import SUFFIX
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
 from page_alloc_bench.runner.telling import ktap
-from page_alloc_bench.runner.workloads.available_memory.measured import AvailableMemory
+from page_alloc_bench.runner.workloads import available_memory
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
 ALLOC, FREE = "kernel_page_alloc_latencies_ns", "kernel_page_free_latencies_ns"
@@ -50,11 +50,10 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
     unused: Any = None
     reporter: Any = Silent()
     fake: Any = device
-    bench = Bench(
+    run = available_memory.Workload(
         options=options.parse([]), cpus=cpus, device=fake, document=document,
         reporter=reporter, signals=unused,
     )  # fmt: skip
-    run = AvailableMemory(bench)
     device.configure(parameters={"held": 1000}, cpus=cpus, sample_capacity=1000)
     run._steady = device.progress()
     for run._order in orders:
@@ -100,10 +99,12 @@ def test_a_ticking_clock_hides_what_is_shorter_than_a_tick() -> None:
 
 
 def test_the_counts_are_in_the_schema() -> None:
-    known = result.metrics(result.schema())
+    known = result.schema()["patternProperties"]
     for name in ("kernel_page_allocs", "kernel_page_frees", "kernel_alloc_failures"):
-        assert known[f"{name}_below_clock_step"]["better"] == "neither"
-        assert clock_step.metric(f"{name[:-1]}_latencies_ns") == f"{name}_below_clock_step"
+        assert known[f"^{name}_below_clock_step{SUFFIX}$"]["better"] == "neither"
+        timed = metrics.operation_of(f"{name[:-1]}_latencies_ns")
+        assert timed is not None
+        assert timed.below_step.name == f"{name}_below_clock_step"
 
 
 def test_the_summary_says_what_is_known_and_no_more() -> None:
@@ -177,17 +178,13 @@ def test_of_a_clock_that_never_moved_not_even_the_step_is_known() -> None:
 
 def test_ktap_tells_it_too() -> None:
     told: list[str] = []
+    document = ticking()
+    document.run["kernel"] = {"release": "6.1.0", "machine": "x86_64"}
     teller = ktap.Ktap(told.append, [0])
-    teller._document, teller._order = ticking(), 0
-    lines: list[str] = []
-
-    class Level:
-        def diagnostic(self, text: str) -> None:
-            lines.append(text)
-
-    level: Any = Level()
-    assert teller._tell_latencies(level)
-    assert f"min <{JIFFY}, median <{JIFFY}, p99 " in lines[0]
+    teller.loaded(document)
+    teller.phase_ended({"name": "results", "order": 0}, None)
+    line = next(text for text in told if "kernel_page_alloc_latencies_ns_order0: " in text)
+    assert f"min <{JIFFY}, median <{JIFFY}, p99 " in line
 
 
 def coarse(document: recorded.Document, step_ns: int = JIFFY) -> recorded.Document:

@@ -15,6 +15,7 @@ import pytest
 
 from page_alloc_bench.analysis import results
 from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result.case import Case, split_key
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 ONE = DATA / "results/init_on_alloc-1/00.json.gz"
@@ -41,18 +42,18 @@ def test_a_result_is_read_as_it_was_written() -> None:
     assert result.run == document.pop("run")
     assert len(result.metrics) == len(document)
     for key, values in document.items():
-        metric = result.metrics[runner.split_key(key)]
+        metric = result.metrics[split_key(key)]
         assert metric.values.dtype == np.int64
         assert metric.values.tolist() == values
-    assert result.orders == [0, 4]
+    assert result.cases == [Case(0), Case(4)]
     assert result.document == plain()
 
 
-def test_unit_and_direction_come_from_the_schema() -> None:
+def test_unit_and_direction_come_from_the_declaration() -> None:
     metrics = results.load(ONE).metrics
-    memory = metrics["idle_available_bytes", 0]
-    latency = metrics["kernel_page_alloc_latencies_ns", 4]
-    count = metrics["kernel_page_allocs", 0]
+    memory = metrics["idle_available_bytes", Case(0)]
+    latency = metrics["kernel_page_alloc_latencies_ns", Case(4)]
+    count = metrics["kernel_page_allocs", Case(0)]
     assert (memory.unit, memory.better) == ("bytes", "higher")
     assert (latency.unit, latency.better) == ("ns", "lower")
     assert (count.unit, count.better) == ("blocks", None)
@@ -78,9 +79,14 @@ def test_the_version_that_the_runner_writes_can_be_read() -> None:
 def test_what_a_newer_runner_adds_does_no_harm(written: Any) -> None:
     document = plain()
     document["run"]["new_fact"] = document["run"]["machine"]["new_fact"] = {"a": 1}
+    assert results.load(written(json.dumps(document))).run["new_fact"] == {"a": 1}
+
+
+def test_a_metric_that_is_not_declared_is_named_and_not_left_out(written: Any) -> None:
+    document = plain()
     document["new_metric_order0"] = [1]
-    result = results.load(written(json.dumps(document)))
-    assert result.metrics["new_metric", 0].better is None
+    with pytest.raises(results.ResultError, match="new_metric is not a metric that this version"):
+        results.load(written(json.dumps(document)))
 
 
 def spoil(change: Callable[[dict[str, Any]], Any]) -> str:
@@ -170,4 +176,4 @@ def test_an_empty_contracted_metric_was_not_measured(tmp_path: Path, timed: bool
     path = tmp_path / "result.json"
     path.write_text(json.dumps(document))
     loaded = results.load(path)
-    assert (("kernel_page_alloc_latencies_ns", 0) in loaded.metrics) is timed
+    assert (("kernel_page_alloc_latencies_ns", Case(0)) in loaded.metrics) is timed

@@ -55,9 +55,9 @@ def doubtful(document: dict[str, Any]) -> None:
 def test_the_tables_are_those_of_the_run() -> None:
     shown = call(FILE).stdout
     result = results.load(FILE)
-    document = show._document(result)
+    document = show.as_document(result)
     for order in (0, 4):
-        assert "\n".join(summary.of_order(document, order)) in shown
+        assert "\n".join(summary.of_case(document, order)) in shown
 
 
 def test_histograms_show_every_timed_operation_in_its_octave() -> None:

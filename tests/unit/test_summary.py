@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from page_alloc_bench.runner.result import summary
+from page_alloc_bench.runner.result import quantile, summary
 from page_alloc_bench.runner.result.document import Document
 
 
@@ -34,23 +34,6 @@ def document(largest_ns: int = 9_000, memory: int = 2 << 30) -> Document:
     made.put("kernel_alloc_failures", 4, [12_345])
     made.end(complete=True, reason=None, exit_code=0)
     return made
-
-
-def test_statistics_are_those_of_the_textbook() -> None:
-    stats = summary.statistics(range(1, 1001))
-    assert (stats.samples, stats.least, stats.largest) == (1000, 1, 1000)
-    assert (stats.mean, stats.median) == (500.5, 500.5)
-    assert (stats.p95, stats.p99, stats.p999) == (950, 990, 999)
-
-
-def test_statistics_of_one_value_are_that_value() -> None:
-    stats = summary.statistics([7])
-    assert {stats.least, stats.mean, stats.median, stats.p95, stats.p999, stats.largest} == {7}
-
-
-def test_there_are_no_statistics_of_nothing() -> None:
-    with pytest.raises(ValueError, match="no values"):
-        summary.statistics([])
 
 
 def test_the_maximum_is_of_all_that_was_timed_not_of_the_sample() -> None:
@@ -116,7 +99,7 @@ def test_a_percentile_is_shown_where_so_many_values_have_one(
     cells = dict(zip(header.split(), re.split("[KM]iB", row)[1].split(), strict=True))
     names = ("median", "p95", "p99", "p99.9")
     assert {name for name in names if cells[name] != "-"} == figures
-    assert {name for name in names if summary.holds(name, samples)} == figures
+    assert {name for name in names if quantile.enough(name, samples)} == figures
     assert cells["samples"] == f"{samples:,}"
     assert "-" not in (cells["min"], cells["mean"], cells["max"])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result.case import split_key
 
 TOOL = "the ancestor"
 _UNKNOWN = "unknown"
@@ -43,7 +44,7 @@ def adopt(document: dict[str, Any]) -> dict[str, Any] | None:
 
 def _name(key: str) -> str | None:
     try:
-        return runner.split_key(key)[0]
+        return split_key(key)[0]
     except ValueError:
         return None
 

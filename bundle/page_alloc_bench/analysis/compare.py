@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from page_alloc_bench.runner.result import names
+from page_alloc_bench.runner.result.metrics import Better, declared, families
 
 from . import facts_difference, per_run, statistics
 from .cautions import cautions
@@ -34,7 +35,7 @@ from .comparison import (
 from .conclusion import conclude
 from .facts_difference import Difference
 from .per_run import Below, Rank, Statistic
-from .results import Better, Result
+from .results import Result
 
 __all__ = [
     "CANNOT_TELL",
@@ -151,7 +152,7 @@ class _Figures:
         self._sides = [[per_run.statistics(result) for result in side] for side in (base, new)]
         found = [{s for run in side for s in run} for side in self._sides]
         self.common = found[0] & found[1]
-        self.lone = sorted(found[0] ^ found[1], key=_order)
+        self.lone = sorted(found[0] ^ found[1], key=_place)
         if not self.common:
             raise CompareError(
                 f"{base[0].path} and {new[0].path}: the sides have no metric in common"
@@ -160,16 +161,14 @@ class _Figures:
     def is_primary(self, statistic: Statistic) -> bool:
         """Return whether this is tested unless something else is asked for.
 
-        What a child got depends on how much the kernel left on the lists of the CPUs when it called
-        the OOM killer, which varies from fill to fill: with those lists, what could be reached
-        varies a sixth as much, or less. Where a side does not have it, the other stands in.
+        A metric that varies less may be declared to be tested instead of another: where a side does
+        not have it, the other stands in.
         """
         if statistic.rank is Rank.PRIMARY:
             return True
-        better = statistic.metric.replace("_available_", "_reachable_")
-        known = {(s.metric, s.order) for s in self.common}
-        return (
-            statistic.metric.endswith("_available_bytes") and (better, statistic.order) not in known
+        better = declared(statistic.metric).stand_in_for
+        return bool(better) and not any(
+            (s.metric, s.case) == (better, statistic.case) for s in self.common
         )
 
     def select(self, only: Sequence[str], *, everything: bool) -> list[Statistic]:
@@ -180,18 +179,18 @@ class _Figures:
             chosen = [s for s in self.common if any(_matches(s, pattern) for pattern in only)]
         else:
             chosen = [s for s in self.common if everything or s.rank < Rank.REST]
-        return sorted(chosen, key=_order)
+        return sorted(chosen, key=_place)
 
     def _require(self, pattern: str) -> None:
         """Raise CompareError for a pattern that matches nothing: a typing mistake is not silent."""
         if any(_matches(s, pattern) for s in self.common):
             return
         name, _, kind = pattern.partition(":")
-        of_it = [s for s in sorted(self.common, key=_order) if _matches(s, name)]
+        of_it = [s for s in sorted(self.common, key=_place) if _matches(s, name)]
         if of_it:
             instead = names.instead_of(kind, (s.statistic for s in of_it))
         else:
-            instead = names.instead_of(name, (s.metric for s in sorted(self.common, key=_order)))
+            instead = names.instead_of(name, (s.metric for s in sorted(self.common, key=_place)))
         raise CompareError(f"no metric in common matches {pattern}. {instead}")
 
     def arrays(self, statistic: Statistic) -> tuple[statistics.Array, statistics.Array]:
@@ -211,33 +210,16 @@ class _Figures:
     def incomplete(self) -> list[Statistic]:
         """Return the statistics that some runs lack."""
         runs = [run for side in self._sides for run in side]
-        return [s for s in sorted(self.common, key=_order) if any(s not in run for run in runs)]
+        return [s for s in sorted(self.common, key=_place) if any(s not in run for run in runs)]
 
 
-_FAMILIES = (
-    "available memory",
-    "rate",
-    "allocation latency",
-    "free latency",
-)
-
-
-def _order(statistic: Statistic) -> tuple[object, ...]:
-    family = statistic.family
-    names = ("median", "p99", "p99.9", "max")
-    kind = names.index(statistic.statistic) if statistic.statistic in names else 0
-    # What is measured first, idle, stands first.
-    antagonized = statistic.metric.startswith("antagonized")
-    return (statistic.order, _place(family), family, antagonized, statistic.metric, kind)
-
-
-def _place(family: str) -> int:
-    return _FAMILIES.index(family) if family in _FAMILIES else len(_FAMILIES)
+def _place(statistic: Statistic) -> tuple[object, ...]:
+    return statistic.place
 
 
 def _matches(statistic: Statistic, pattern: str) -> bool:
     name, _, kind = pattern.partition(":")
-    names = (statistic.metric, f"{statistic.metric}_order{statistic.order}")
+    names = (statistic.metric, statistic.key)
     return any(fnmatchcase(n, name) for n in names) and kind in ("", statistic.statistic)
 
 
@@ -274,6 +256,7 @@ def _rows(
                 metric=statistic.metric,
                 statistic=statistic.statistic,
                 order=statistic.order,
+                chosen=statistic.case.chosen,
                 unit=statistic.unit,
                 better=statistic.better,
                 base=_side(base, settings.confidence, below=below[0]),
@@ -342,14 +325,14 @@ def _geomeans(
             continue
         low, high = interval if interval and len(sizes) == 1 else (None, None)
         means.append(Geomean(family, len(members), 100 * mean, _percent(low), _percent(high)))
-    return sorted(means, key=lambda mean: _place(mean.family))
+    return sorted(means, key=lambda mean: families().index(mean.family))
 
 
 def _gaps(figures: _Figures) -> list[str]:
     """Return what could not be compared, or not of all runs."""
     lone = [s for s in figures.lone if figures.is_primary(s)]
     lacking = [s for s in figures.incomplete() if figures.is_primary(s)]
-    coarse = [s for s in sorted(figures.common, key=_order) if any(figures.below(s))]
+    coarse = [s for s in sorted(figures.common, key=_place) if any(figures.below(s))]
     coarse = [s for s in coarse if figures.is_primary(s)]
     return [
         *(

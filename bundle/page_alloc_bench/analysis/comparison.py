@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Better, Kind, declared
+
 from .facts_difference import Difference
 from .per_run import Statistic
-from .results import Better
 
 Verdict = Literal["better", "worse", "~", "too few runs", "not tested"]
 
@@ -40,13 +42,14 @@ class Row:
     change_low, change_high: its interval, None if there is none. p, p_corrected: of the U test,
     None if it was not made. beyond: the change is in the direction of the verdict and at least the
     threshold. runs_needed: about how many a side would find a change of the threshold; None if the
-    runs show no variance to tell it by.
+    runs show no variance to tell it by. chosen: what the case has besides its order.
     """
 
     family: str
     metric: str
     statistic: str
     order: int
+    chosen: tuple[tuple[str, str], ...]
     unit: str
     better: Better
     base: Side
@@ -59,6 +62,11 @@ class Row:
     verdict: Verdict
     beyond: bool
     runs_needed: int | None
+
+    @property
+    def case(self) -> Case:
+        """Return what it was measured under."""
+        return Case(self.order, self.chosen)
 
     @property
     def below(self) -> bool:
@@ -112,31 +120,22 @@ class Comparison:
 
 def describe(row: Row | Statistic) -> str:
     """Return a short name of a statistic, such as "allocation p99, order 4"."""
-    return f"{label(row)}, order {row.order}"
+    return f"{label(row)}, {row.case}"
 
 
 _MANY = 1000  # runs
 
-_LABELS = {
-    "idle_available_bytes": "idle memory",
-    "antagonized_available_bytes": "antagonized memory",
-    "idle_reachable_bytes": "idle reachable memory",
-    "antagonized_reachable_bytes": "antagonized reachable memory",
-    "kernel_page_allocs_per_second": "allocation rate",
-    "kernel_page_alloc_latencies_ns": "allocation",
-    "kernel_page_free_latencies_ns": "free",
-    "kernel_alloc_failure_latencies_ns": "failed allocation",
-    "kernel_alloc_failures": "failures",
-    "kernel_page_allocs_remote": "remote allocations",
-}
-
 
 def label(row: Row | Statistic) -> str:
-    """Return the name of a statistic without its order."""
-    name = _LABELS.get(row.metric)
-    if name is None:
-        name = row.metric.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
-    return f"{name} {row.statistic}" if row.metric.endswith("_latencies_ns") else name
+    """Return the name of a statistic without its case."""
+    metric = declared(row.metric)
+    return f"{metric.label} {row.statistic}" if metric.kind is Kind.SAMPLE else metric.label
+
+
+def short_label(row: Row | Statistic) -> str:
+    """Return the name of a statistic, in twelve columns if it is a common one."""
+    metric = declared(row.metric)
+    return f"{metric.brief} {row.statistic}" if metric.kind is Kind.SAMPLE else metric.brief
 
 
 def at_most(runs: int) -> str:

@@ -8,7 +8,6 @@ meant: other parameters, another machine, a debug option. The *other* ones may, 
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any, Literal
 
-from page_alloc_bench.runner.result import constraint, document, inherited, names
+from page_alloc_bench.runner.result import constraint, inherited, names
 
 from .results import Result
 
@@ -44,6 +43,10 @@ _DEBUG_OPTIONS = (
     "SLUB_DEBUG_ON",
     "UBSAN",
 )
+
+# Each run has its own seed, and when to give up is of no matter to a run that did not.
+_IDLE_PARAMETERS = ("seed", "stall_s", "timeout_s")
+_OTHER_PARAMETERS = ("accept", "sample_size")
 
 # Words of the command line that name the kernel or the disk, not a setting.
 _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
@@ -194,35 +197,27 @@ def _facts(result: Result) -> dict[str, _Fact]:
 
 
 def _available_mib(result: Result) -> int | None:
-    """Return what others left free or to be reclaimed before idle iterations; None: not recorded.
+    """Return what others left free or to be reclaimed before iterations; None: not recorded.
 
     MemAvailable and the lists of the CPUs, which it leaves out. Of two sides that differ in it, one
     shared its memory with something else: a process, a balloon, a pool of huge pages.
     """
-    orders = [order for name, order in result.metrics if name == "idle_memavailable_bytes"]
-    values = [v for order in orders for v in result.values("idle_memavailable_bytes", order)]
-    idle = [entry for entry in result.run.get("iterations", ()) if entry.get("phase") == "idle"]
-    books = [entry.get("memory_before") or {} for entry in idle]
+    told = [measured for measured in result.metrics.values() if measured.metric.surroundings]
+    phases = {measured.metric.phase for measured in told}
+    values = [value for measured in told for value in measured.values.tolist()]
+    iterations = [i for i in result.run.get("iterations", ()) if i.get("phase") in phases]
+    books = [entry.get("memory_before") or {} for entry in iterations]
     lists = [book["pcp_bytes"] for book in books if "pcp_bytes" in book]
     if not values:
         return None
-    return int(median(map(int, values)) + (median(lists) if lists else 0)) >> 20
+    return int(median(values) + (median(lists) if lists else 0)) >> 20
 
 
 def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
-    kinds = _kinds_of_parameters()
     for name, value in run["parameters"].items():
-        kind = kinds.get(name, "invalidating")
-        # Each run has its own seed, and when to give up is of no matter to a run that did not.
-        if kind != "idle":
+        if name not in _IDLE_PARAMETERS:
+            kind: Kind = "other" if name in _OTHER_PARAMETERS else "invalidating"
             yield f"parameters.{name}", _Fact(kind, value)
-
-
-@functools.cache
-def _kinds_of_parameters() -> dict[str, Any]:
-    """Return which kind of fact each parameter is, as the option's declaration has it, or idle."""
-    parameters = document.schema()["properties"]["run"]["properties"]["parameters"]["properties"]
-    return {name: about["comparison"] for name, about in parameters.items()}
 
 
 def _inherited(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:

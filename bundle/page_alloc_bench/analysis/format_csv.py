@@ -25,6 +25,7 @@ def _record(row: Row) -> dict[str, object]:
         "metric": row.metric,
         "statistic": row.statistic,
         "order": row.order,
+        "chosen": row.case.choice,
         "unit": row.unit,
         "better": row.better,
         "base_runs": len(row.base.values),

@@ -32,7 +32,7 @@ def render(comparison: Comparison) -> str:
 def _row(row: Row) -> str:
     cells = (
         label(row),
-        row.order,
+        str(row.case).removeprefix("order "),
         f"{words.median(row.base, row.unit)} {words.spread(row.base)}",
         f"{words.median(row.new, row.unit)} {words.spread(row.new)}",
         words.change(row),

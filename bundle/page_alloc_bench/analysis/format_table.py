@@ -13,7 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from . import format_words as words
-from .comparison import NO_REGRESSION, REGRESSION, Comparison, Row, Side, at_most, label
+from .comparison import (
+    NO_REGRESSION,
+    REGRESSION,
+    Comparison,
+    Row,
+    Side,
+    at_most,
+    label,
+    short_label,
+)
 
 _WIDE = 110  # columns
 _COLUMNS = ("", "base", "new", "change", "interval", "p (Holm)", "verdict", "runs")
@@ -79,12 +88,12 @@ def _table(comparison: Comparison, *, narrow: bool, without: Collection[str]) ->
         head = f"runs for {comparison.threshold_percent:g} %" if column == "runs" else column
         text = column in ("", "verdict")
         table.add_column(head, justify="left" if text else "right", no_wrap=column != "runs")
-    order = None
+    case = None
     for row in comparison.rows:
-        if row.order != order:
-            order = row.order
+        if row.case != case:
+            case = row.case
             table.add_section()
-            table.add_row(Text(f"order {order}", style="bold"))
+            table.add_row(Text(str(case), style="bold"))
         style = _STYLES.get(row.verdict, "") if _loud(row) else ""
         cells = _cells(row, narrow=narrow, spreads="±" not in without)
         table.add_row(*(cells[column] for column in kept), style=style)
@@ -103,7 +112,7 @@ def _cells(row: Row, *, narrow: bool, spreads: bool) -> dict[str, str]:
         return f"{text} {words.spread(of):<5}" if spreads else text
 
     return {
-        "": words.short_label(row) if narrow else label(row),
+        "": short_label(row) if narrow else label(row),
         "base": side(row.base),
         "new": side(row.new),
         "change": words.change(row),

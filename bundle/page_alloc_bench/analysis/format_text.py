@@ -6,8 +6,10 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
+from page_alloc_bench.runner.result.case import Case
+
 from . import format_words as words
-from .comparison import Comparison, Row, at_most
+from .comparison import Comparison, Row, at_most, short_label
 
 WIDTH = 72
 _NAME = 12
@@ -21,7 +23,7 @@ def render(comparison: Comparison) -> str:
     blocks = [
         [line for text in words.differences(comparison) for line in _wrap(text)],
         _wrap(comparison.sentence),
-        *(_order(comparison, order) for order in sorted({row.order for row in comparison.rows})),
+        *(_case(comparison, case) for case in sorted({row.case for row in comparison.rows})),
         _geomeans(comparison),
         _needed(comparison),
         [line for text in comparison.warnings for line in _wrap(f"warning: {text}")],
@@ -35,17 +37,19 @@ def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _order(comparison: Comparison, order: int) -> list[str]:
-    head = _LINE.format(f"order {order}", "base", "", "new", "", "change", "", "verdict")
-    lines = [head.rstrip()]
+def _case(comparison: Comparison, case: Case) -> list[str]:
+    name = str(case)
+    short = name if len(name) <= _NAME else ""
+    head = _LINE.format(short, "base", "", "new", "", "change", "", "verdict")
+    lines = [head.rstrip()] if short else [*_wrap(name), head.rstrip()]
     for row in comparison.rows:
-        if row.order == order:
+        if row.case == case:
             lines += _row(row)
     return lines
 
 
 def _row(row: Row) -> list[str]:
-    name = words.short_label(row)
+    name = short_label(row)
     line = _LINE.format(
         name if len(name) <= _NAME else "",
         words.median(row.base, row.unit),
@@ -77,8 +81,8 @@ def _needed(comparison: Comparison) -> list[str]:
         f"Runs per side that would find {comparison.threshold_percent:g} % with 80 % power, "
         "by the variance seen:"
     )
-    for order, rows in groupby(unsure, key=lambda row: row.order):
-        each = (f"{words.short_label(row)} {at_most(row.runs_needed or 0)}" for row in rows)
+    for case, rows in groupby(unsure, key=lambda row: row.case):
+        each = (f"{short_label(row)} {at_most(row.runs_needed or 0)}" for row in rows)
         glued = ", ".join(text.replace(" ", _GLUE) for text in each)
-        lines += [line.replace(_GLUE, " ") for line in _wrap(f"  order {order}: {glued}")]
+        lines += [line.replace(_GLUE, " ") for line in _wrap(f"  {case}: {glued}")]
     return lines

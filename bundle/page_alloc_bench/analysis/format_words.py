@@ -5,25 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from page_alloc_bench.runner.result import units
+
 from . import notation
-from .comparison import Comparison, Geomean, Row, Side, label
+from .comparison import Comparison, Geomean, Row, Side
 from .facts_difference import Difference
 
-_SCALES = {
-    "ns": (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)),
-    "bytes": (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40)),
-    "blocks/s": (("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6), ("G/s", 1e9)),
-}
 _ABOVE_ANY = 99.5  # percent: an interval so wide needs no number
 
 
 def quantity(value: float, unit: str) -> str:
     """Return a value with four digits and its unit, such as "843.7MiB"."""
-    scales = _SCALES.get(unit, ((unit if unit == "ppm" else "", 1.0),))
-    name, size = next(((n, s) for n, s in reversed(scales) if abs(value) >= s), scales[0])
-    scaled = value / size
-    digits = f"{scaled:.0f}" if abs(scaled) >= 1000 else f"{scaled:.4g}"
-    return digits + name
+    return units.scaled(value, units.of(unit), units.four, nearly=1.0)
 
 
 def median(side: Side, unit: str) -> str:
@@ -64,22 +57,6 @@ def verdict(row: Row, *, short: bool) -> str:
     if row.verdict in ("better", "worse"):
         return row.verdict if row.beyond else f"({row.verdict})"
     return {"too few runs": "?", "not tested": "-"}.get(row.verdict, "~") if short else row.verdict
-
-
-_SHORT = {
-    "antagonized memory": "antag memory",
-    "idle reachable memory": "idle reach",
-    "antagonized reachable memory": "antag reach",
-    "allocation rate": "alloc rate",
-    "remote allocations": "remote",
-}
-
-
-def short_label(row: Row) -> str:
-    """Return the name of a statistic, in twelve columns if it is a common one."""
-    name = label(row)
-    name = _SHORT.get(name, name)
-    return name.replace("failed allocation ", "failed ").replace("allocation ", "alloc ")
 
 
 def p_value(p: float | None) -> str:

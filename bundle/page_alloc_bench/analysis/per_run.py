@@ -1,55 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The figures that one run gives: each is one observation when runs are compared.
 
-What can be compared is found by the metrics' names and by the schema, so that a metric that joins
-the schema is compared without a change here.
+What is compared, and how much it weighs, is as the metrics are declared.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from page_alloc_bench.runner.result import clock_step
-from page_alloc_bench.runner.result.clock_step import Hidden
+from page_alloc_bench.runner.result import figures
+from page_alloc_bench.runner.result.case import Case, key
+from page_alloc_bench.runner.result.metrics import (
+    Better,
+    Kind,
+    Metric,
+    Rank,
+    declared,
+    families,
+    operation_of,
+    position,
+)
 
-from .results import Better, Result, ResultError, describe
+from .results import Result
 
-Array = NDArray[np.int64]
+__all__ = ["Below", "Better", "Rank", "Statistic", "statistics", "subjects"]
 
 # Fewer timed operations than this beyond a percentile, and it says little but their number.
 _LEAST_BEYOND = 5
-# Fewer sampled latencies than this in a bucket, and a straight line through it is the better guess.
-_LEAST_INSIDE = 32
-
-_PERCENTILES = (("median", 0.5), ("p99", 0.99), ("p99.9", 0.999))
-
-# Counts grow with the time that a run takes: they are compared as parts of these.
-_SHARES = {
-    "kernel_alloc_failures": ("kernel_page_allocs", "kernel_alloc_failures"),
-    "kernel_page_allocs_remote": ("kernel_page_allocs",),
-}
-
-_FAMILIES = {
-    "kernel_page_alloc_latencies_ns": "allocation latency",
-    "kernel_page_free_latencies_ns": "free latency",
-    "kernel_alloc_failure_latencies_ns": "failed allocation latency",
-}
-
-
-class Rank(enum.IntEnum):
-    """How much a statistic weighs. Each test makes the others weaker, so few are primary.
-
-    PRIMARY is tested by default, SHOWN is only shown, REST is left out, unless all are asked for.
-    """
-
-    PRIMARY = 0
-    SHOWN = 1
-    REST = 2
+# The figures of a latency. Of more operations the largest is larger: the side that is faster would
+# look worse, so that it is not tested.
+FIGURES = ("median", "p99", "p99.9", "max")
 
 
 @dataclass(frozen=True)
@@ -59,10 +42,26 @@ class Statistic:
     family: str
     metric: str
     statistic: str
-    order: int
+    case: Case
     unit: str
     better: Better
     rank: Rank
+
+    @property
+    def order(self) -> int:
+        """Return the order of the blocks."""
+        return self.case.order
+
+    @property
+    def key(self) -> str:
+        """Return the metric's name in the result, with the case."""
+        return key(self.metric, self.case)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Return where it stands in tables: by case, family, metric, then figure."""
+        kind = FIGURES.index(self.statistic) if self.statistic in FIGURES else 0
+        return (self.case, families().index(self.family), position(self.metric), kind)
 
 
 class Below(float):
@@ -74,125 +73,69 @@ def statistics(result: Result) -> dict[Statistic, float]:
 
     A latency that the clock was too coarse for is Below.
     """
-    figures: dict[Statistic, float] = {}
-    for name, order in result.metrics:
-        figures.update(_statistics(result, name, order))
-    return figures
+    found: dict[Statistic, float] = {}
+    for name, case in subjects(result):
+        found.update(_statistics(result, declared(name), case))
+    return found
 
 
-def _statistics(result: Result, name: str, order: int) -> Iterator[tuple[Statistic, float]]:
-    unit, better = describe(name)
-    values = result.values(name, order)
-    if better is None or name.endswith(("_latency_max_ns", "_per_cpu")):
+def subjects(result: Result) -> list[tuple[str, Case]]:
+    """Return the metrics that give figures, with the cases.
+
+    For anything that is known of a timed operation its sample stands, be it in the result or not.
+    """
+    found: dict[tuple[str, Case], None] = {}
+    for name, case in result.metrics:
+        timed = operation_of(name)
+        found[name if timed is None else timed.sample.name, case] = None
+    return list(found)
+
+
+def _statistics(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Statistic, float]]:
+    if not metric.compared:
         return
-    if name.endswith("_latencies_ns"):
-        yield from _latencies(result, name, order, better)
-    elif name in _SHARES:
-        share = _share(result, name, order)
+    values = result.values(metric.name, case)
+    if metric.kind is Kind.SAMPLE:
+        yield from _latencies(result, metric, case)
+    elif metric.kind is Kind.SHARE:
+        share = _share(result, metric, case)
         if share is not None:
-            yield Statistic("share", name, "share", order, "ppm", better, Rank.SHOWN), share
+            yield _statistic(metric, "share", case, unit="ppm"), share
     elif values.size:
-        kind = "value" if name.endswith("_per_second") else "median"
-        family, rank = _family(name)
-        yield Statistic(family, name, kind, order, unit, better, rank), float(np.median(values))
+        kind = "value" if metric.kind is Kind.RATE else "median"
+        yield _statistic(metric, kind, case), float(np.median(values))
 
 
-def _family(name: str) -> tuple[str, Rank]:
-    if name.endswith("_reachable_bytes"):
-        return "available memory", Rank.PRIMARY
-    if name.endswith("_available_bytes"):
-        return "available memory", Rank.SHOWN  # primary where the other is not known
-    if name.endswith("_per_second"):
-        return "rate", Rank.PRIMARY
-    if name.endswith("_rss_bytes"):
-        return "available memory by RSS", Rank.REST
-    if name.endswith("_duration_ns"):
-        return "duration", Rank.REST
-    return name, Rank.REST
+def _statistic(
+    metric: Metric, statistic: str, case: Case, *, unit: str = "", rank: Rank = Rank.PRIMARY
+) -> Statistic:
+    """Return what is compared of a metric. rank: the most that it may weigh."""
+    assert metric.rank is not None and metric.better is not None, "as compared says"  # noqa: PT018
+    return Statistic(
+        metric.family, metric.name, statistic, case, unit or metric.unit, metric.better,
+        max(metric.rank, rank),
+    )  # fmt: skip
 
 
-def _share(result: Result, name: str, order: int) -> float | None:
+def _share(result: Result, metric: Metric, case: Case) -> float | None:
     """Return a count as so many of a million attempts; None where there was no attempt."""
-    count = result.values(name, order)
-    whole = sum(int(result.values(of, order).sum()) for of in _SHARES[name])
+    count = result.values(metric.name, case)
+    whole = sum(int(result.values(of, case).sum()) for of in metric.of)
     return 1e6 * int(count.sum()) / whole if count.size and whole else None
 
 
-def _latencies(
-    result: Result, name: str, order: int, better: Better
-) -> Iterator[tuple[Statistic, float]]:
-    family = _FAMILIES.get(name, name.removesuffix("_latencies_ns") + " latency")
-    # A failed allocation is rare, and the first attempts are few: not what a verdict rests on.
-    rank = Rank.REST if "failure" in name else Rank.PRIMARY
-    timed = _Timed.of(result, name.removesuffix("_latencies_ns"), order)
-    hidden = clock_step.of(result.counts, result.run, name, order)
-    for label, part in _PERCENTILES:
-        if timed.operations * (1 - part) >= _LEAST_BEYOND:
-            coarse = hidden is not None and hidden.hides_part(part)
-            figure = _bound(hidden) if coarse else timed.quantile(part)
-            if figure is not None:
-                yield Statistic(family, name, label, order, "ns", better, rank), figure
-    if timed.largest is not None:
-        # Of more operations the largest is larger: the side that is faster would look worse.
-        shown = max(rank, Rank.SHOWN)
-        coarse = hidden is not None and hidden.hides(timed.largest)
-        figure = _bound(hidden) if coarse else float(timed.largest)
-        if figure is not None:
-            yield Statistic(family, name, "max", order, "ns", better, shown), figure
+def _latencies(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Statistic, float]]:
+    known = figures.of(result.counts, result.run, metric.name, case)
+    for name in FIGURES:
+        figure = known.get(name, beyond=_LEAST_BEYOND)
+        if figure is None or (name == "max" and known.distribution.known_largest is None):
+            continue
+        value = figure.value if figure.known else _bound(figure)
+        if value is not None:
+            rank = Rank.SHOWN if name == "max" else Rank.PRIMARY
+            yield _statistic(metric, name, case, rank=rank), value
 
 
-def _bound(hidden: Hidden | None) -> Below | None:
+def _bound(figure: figures.Figure) -> Below | None:
     """Return what a hidden latency is known to be less than; None if nothing is known of it."""
-    return None if hidden is None or hidden.step_ns is None else Below(hidden.step_ns)
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """Timed operations: counts in buckets between bounds, and a uniform sample of them, in ns."""
-
-    counts: Array
-    bounds: Array
-    sample: Array
-    largest: int | None
-
-    @classmethod
-    def of(cls, result: Result, base: str, order: int) -> _Timed:
-        """Return what a run timed. Raises ResultError if the histogram is none."""
-        largest = result.values(f"{base}_latency_max_ns", order)
-        counts = result.values(f"{base}_latency_histogram", order)
-        bounds = result.values(f"{base}_latency_histogram_bounds_ns", order)
-        if counts.size and (bounds.size != counts.size + 1 or np.any(np.diff(bounds) <= 0)):
-            name = f"{base}_latency_histogram_order{order}"
-            raise ResultError(result.path, f"the bounds of {name} do not fit it")
-        sample = result.values(f"{base}_latencies_ns", order)
-        return cls(counts, bounds, sample, int(largest[0]) if largest.size else None)
-
-    @property
-    def operations(self) -> int:
-        """Return how many operations the quantiles are of."""
-        return int(self.counts.sum()) if self._has_histogram else self.sample.size
-
-    @property
-    def _has_histogram(self) -> bool:
-        return self.counts.size > 0
-
-    def quantile(self, part: float) -> float:
-        """Return the latency that this part of the operations does not exceed.
-
-        The histogram holds all timed operations and tells the bucket, which is at most 1/16 wide.
-        Where in the bucket is told by the sampled latencies that are in it, if they are enough, and
-        by a straight line through it if not. Without a histogram the sample has to do.
-        """
-        if not self._has_histogram:
-            return float(np.quantile(self.sample, part))
-        ends = np.cumsum(self.counts)
-        rank = part * ends[-1]
-        bucket = int(np.searchsorted(ends, rank))
-        low, high = int(self.bounds[bucket]), int(self.bounds[bucket + 1])
-        inside = (rank - (ends[bucket] - self.counts[bucket])) / self.counts[bucket]
-        near = self.sample[(self.sample >= low) & (self.sample < high)]
-        if near.size >= _LEAST_INSIDE:
-            return float(np.quantile(near, inside))
-        if self.largest is not None:
-            high = min(high, max(low, self.largest))
-        return float(low + inside * (high - low))
+    return None if figure.bound is None else Below(figure.bound)

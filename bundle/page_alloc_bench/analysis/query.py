@@ -10,7 +10,7 @@ import csv
 import datetime
 import decimal
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -18,7 +18,10 @@ from typing import Any, TextIO
 import duckdb
 import numpy as np
 
+from page_alloc_bench.runner.result import figures
+
 from . import facts
+from .results import Measured
 from .tidy import Run, better
 
 _TABLES = """
@@ -31,22 +34,22 @@ CREATE TABLE loaded.runs (
     latencies VARCHAR, tool_version VARCHAR, warnings INTEGER
 );
 CREATE TABLE loaded.metrics (
-    key INTEGER, run_id VARCHAR, metric VARCHAR, alloc_order INTEGER, unit VARCHAR, better VARCHAR
+    key INTEGER, run_id VARCHAR, metric VARCHAR, alloc_order INTEGER, unit VARCHAR, better VARCHAR,
+    chosen VARCHAR, n BIGINT, population BIGINT, min DOUBLE, mean DOUBLE, median DOUBLE, p95 DOUBLE,
+    p99 DOUBLE, p99_9 DOUBLE, max DOUBLE
 );
 CREATE TABLE loaded.samples (key INTEGER, sample INTEGER, value BIGINT);
 CREATE TABLE loaded.facts (run_id VARCHAR, name VARCHAR, value VARCHAR);
 CREATE VIEW runs AS FROM loaded.runs;
 CREATE VIEW facts AS FROM loaded.facts;
 CREATE VIEW samples AS
-    SELECT run_id, metric, alloc_order, sample, value, unit, better
+    SELECT run_id, metric, alloc_order, sample, value, unit, better, chosen
     FROM loaded.samples JOIN loaded.metrics USING (key);
 CREATE VIEW metrics AS
-    SELECT run_id, metric, alloc_order, n, min, median, max, unit, better
-    FROM loaded.metrics JOIN (
-        SELECT
-            key, count(value) AS n, min(value) AS min, median(value) AS median, max(value) AS max
-        FROM loaded.metrics LEFT JOIN loaded.samples USING (key) GROUP BY key
-    ) USING (key);
+    SELECT
+        run_id, metric, alloc_order, n, population, min::BIGINT AS min, mean, median, p95, p99,
+        p99_9, max::BIGINT AS max, unit, better, chosen
+    FROM loaded.metrics;
 """
 
 _THP = "machine.thp.enabled"
@@ -140,7 +143,17 @@ def _insert_metrics(connection: duckdb.DuckDBPyConnection, run: Run, key: int) -
         connection,
         "metrics",
         [
-            (number, run.id, m.name, m.order, m.unit, better(m))
+            (
+                number,
+                run.id,
+                m.name,
+                m.order,
+                m.unit,
+                better(m),
+                m.case.choice,
+                m.values.size,
+                *_figures(run, m),
+            )
             for number, m in zip(keys, metrics, strict=True)
         ],
     )
@@ -154,6 +167,24 @@ def _insert_metrics(connection: duckdb.DuckDBPyConnection, run: Run, key: int) -
     connection.execute("INSERT INTO loaded.samples SELECT key, sample, value FROM values_of_run")
     connection.unregister("values_of_run")
     return keys.stop
+
+
+def _figures(run: Run, measured: Measured) -> Iterator[float | None]:
+    """Yield of how many the figures of a metric are, and these as show tells them.
+
+    None for one that is not known.
+
+    The median is there even of one value or two, so that it stands for what has but one.
+    """
+    result = run.result
+    known = figures.of(result.counts, result.run, measured.name, measured.case)
+    yield known.size
+    for name in figures.NAMES:
+        figure = known.get(name)
+        if figure is not None:
+            yield figure.value if figure.known else None
+        else:
+            yield known.distribution.quantile(0.5) if name == "median" and known.size else None
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:

@@ -14,19 +14,19 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result import metrics as declared
+from page_alloc_bench.runner.result.case import Case, case_of, split_key
+from page_alloc_bench.runner.result.metrics import Better
 
 from . import ancestor, long_arrays, sound
-
-Better = Literal["higher", "lower"]
 
 # A function would have to be added here for each version, that makes of it what version 1 is.
 KNOWN_VERSIONS = (1,)
@@ -43,53 +43,83 @@ class ResultError(Exception):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What was measured under one name in one order.
+class Measured:
+    """What was measured of one metric in one case. values: one-dimensional."""
 
-    unit: of the values, as the schema says; empty for a metric that this version does not know.
-    better: the direction that is good; None where neither is. values: one-dimensional.
-    """
-
-    name: str
-    order: int
-    unit: str
-    better: Better | None
+    metric: declared.Metric
+    case: Case
     values: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """Return the metric's name, without the case."""
+        return self.metric.name
+
+    @property
+    def key(self) -> str:
+        """Return the name in the result."""
+        return self.name + self.case.suffix()
+
+    @property
+    def order(self) -> int:
+        """Return the order of the blocks."""
+        return self.case.order
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of the values."""
+        return self.metric.unit
+
+    @property
+    def better(self) -> Better | None:
+        """Return the direction that is good; None where neither is."""
+        return self.metric.better
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run. run: the object under "run"; metrics: by name and order."""
+    """One run. run: the object under "run"; metrics: by name and case."""
 
     path: Path
     run: dict[str, Any]
-    metrics: dict[tuple[str, int], Metric] = field(repr=False)
+    metrics: dict[tuple[str, Case], Measured] = field(repr=False)
+
+    @property
+    def cases(self) -> list[Case]:
+        """Return the cases that anything was measured in, ascending."""
+        return sorted({case for _, case in self.metrics})
 
     @property
     def orders(self) -> list[int]:
         """Return the orders that anything was measured in, ascending."""
-        return sorted({order for _, order in self.metrics})
+        return sorted({case.order for _, case in self.metrics})
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the whole JSON document, read again: as Python's integers it is large."""
         return _parse(self.path, _read(self.path))
 
-    def values(self, name: str, order: int) -> NDArray[np.int64]:
-        """Return a metric's values; an empty array if it was not measured."""
-        metric = self.metrics.get((name, order))
-        return np.zeros(0, np.int64) if metric is None else metric.values
+    def values(self, name: str, case: Case | int) -> NDArray[np.int64]:
+        """Return a metric's values; an empty array if it was not measured.
 
-    def counts(self, name: str, order: int) -> list[int]:
+        case: an order stands for its default case.
+        """
+        measured = self.metrics.get((name, case_of(case)))
+        return np.zeros(0, np.int64) if measured is None else measured.values
+
+    def counts(self, name: str, case: Case | int) -> list[int]:
         """Return a metric's values as Python's integers; empty if it was not measured."""
-        return list(map(int, self.values(name, order)))
+        found: list[int] = self.values(name, case).tolist()
+        return found
 
     @functools.cached_property
     def identity(self) -> str:
         """Return a digest of the measurements, the same for copies of one run."""
         digest = hashlib.sha256(str(self.run.get("started_at")).encode())
         for key in sorted(self.metrics):
-            digest.update(repr(key).encode())
+            name, case = key
+            place = case.suffix() if case.chosen else case.order
+            digest.update(repr((name, place)).encode())
             digest.update(self.metrics[key].values.tobytes())
         return digest.hexdigest()
 
@@ -98,7 +128,8 @@ def load(path: Path) -> Result:
     """Return the result in path, plain or compressed by gzip; the ancestor's results too.
 
     Raises ResultError for anything else: no file, no JSON, no result, one of an unknown schema
-    version, an array of anything but integers from 0 to 2^63 - 1, a NaN.
+    version, a metric that is not declared, an array of anything but integers from 0 to 2^63 - 1, a
+    NaN.
     """
     data = _read(path)
     document = long_arrays.load(data, _loads) or _parse(path, data)
@@ -116,25 +147,27 @@ def load(path: Path) -> Result:
     metrics = {}
     while document:  # gives the memory of each list back before the next is read
         key, values = document.popitem()
-        metric = _metric(path, key, values)
-        metrics[metric.name, metric.order] = metric
-    metrics = {key: metric for key, metric in metrics.items() if _measured(metric, metrics)}
+        measured = _measured(path, key, values)
+        metrics[measured.name, measured.case] = measured
+    empty = [place for place, measured in metrics.items() if _empty(measured, metrics)]
+    for place in empty:
+        del metrics[place]
     if not metrics and run["complete"]:
         raise ResultError(path, "has no measurement")
-    arrays = {key: metric.values for key, metric in metrics.items()}
+    arrays = {key: measured.values for key, measured in metrics.items()}
     _require_sound(path, sound.fault_of_metrics(arrays))
     return Result(path, run, dict(reversed(metrics.items())))
 
 
-def _measured(metric: Metric, metrics: Mapping[tuple[str, int], Metric]) -> bool:
-    """Return whether a metric that every result has, empty where nothing was measured, was.
+def _empty(measured: Measured, metrics: Mapping[tuple[str, Case], Measured]) -> bool:
+    """Return whether a metric that every result has is there only because of that.
 
     Of timed operations the histogram may have been kept, and no sample of them.
     """
-    if metric.values.size or metric.name not in runner.CONTRACTED:
-        return True
-    histogram = metric.name.replace("_latencies_ns", "_latency_histogram")
-    return histogram != metric.name and (histogram, metric.order) in metrics
+    if measured.values.size or not measured.metric.contracted:
+        return False
+    timed = declared.operation_of(measured.name)
+    return timed is None or (timed.histogram.name, measured.case) not in metrics
 
 
 def _require_sound(path: Path, fault: str | None) -> None:
@@ -216,25 +249,16 @@ def _finite(text: str) -> float:
     return value
 
 
-@functools.cache
-def _about() -> dict[str, dict[str, Any]]:
-    return runner.metrics(runner.schema())
-
-
-def describe(name: str) -> tuple[str, Better | None]:
-    """Return the unit of a metric and the direction that is good, by the runner's schema."""
-    about = _about().get(name, {})
-    better = about.get("better")
-    return about.get("unit", ""), better if better in ("higher", "lower") else None
-
-
-def _metric(path: Path, key: str, values: object) -> Metric:
+def _measured(path: Path, key: str, values: object) -> Measured:
     try:
-        name, order = runner.split_key(key)
+        name, case = split_key(key)
     except ValueError as error:
         raise ResultError(path, f"is not a result of page-alloc-bench: {error}") from error
-    unit, better = describe(name)
-    return Metric(name, order, unit, better, _integers(path, key, values))
+    try:
+        metric = declared.declared(name)
+    except declared.UndeclaredError as error:
+        raise ResultError(path, f"{error}: a newer version made this result") from error
+    return Measured(metric, case, _integers(path, key, values))
 
 
 def _integers(path: Path, key: str, values: object) -> NDArray[np.int64]:
@@ -253,9 +277,3 @@ def _integers(path: Path, key: str, values: object) -> NDArray[np.int64]:
         raise ResultError(path, f"{key} has a negative number")
     array.flags.writeable = False
     return array
-
-
-def common_orders(results: Sequence[Result]) -> list[int]:
-    """Return the orders that were measured in every one of the results."""
-    orders = [set(result.orders) for result in results]
-    return sorted(set.intersection(*orders)) if orders else []

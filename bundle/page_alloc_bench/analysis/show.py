@@ -12,20 +12,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from page_alloc_bench.runner.result import clock_step, names, summary
 from page_alloc_bench.runner.result import document as runner
-from page_alloc_bench.runner.result.clock_step import Hidden
+from page_alloc_bench.runner.result import figures, metrics, names, summary, units
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.figures import Figures
+from page_alloc_bench.runner.result.metrics import Rank, Timed
 
 from . import facts
-from .results import Metric, Result, ResultError
+from .results import Measured, Result, ResultError
 
 LEAST_WIDTH = 72
 MOST_WIDTH = summary.WIDTH
 
-# What a histogram is of, and what it is called above its bars.
-_HISTOGRAMS = (("kernel_page_alloc_latency", "allocation"), ("kernel_page_free_latency", "free"))
 _LABEL = 8  # columns: "1.05 ms"
 _COUNT = 12  # columns: "123,456,789"
+_GLUE = "\0"  # where no line is to be broken
 _FEW = 16  # values that are shown one by one
 
 Kind = Literal["plain", "heading", "warning", "alarm"]
@@ -50,24 +51,20 @@ def overview(result: Result, width: int = LEAST_WIDTH, bar: str = "█") -> list
         raise ResultError(result.path, f"has no {error} where there should be one") from error
 
 
-def metric_text(result: Result, metric: Metric) -> list[str]:
+def metric_text(result: Result, measured: Measured) -> list[str]:
     """Return the figures of a metric of a result in lines."""
-    hidden = _hidden(result, metric)
-    unit = f" {metric.unit}" if metric.unit else ""
-    good = f", {metric.better} is better" if metric.better else ""
-    values = metric.values.tolist()
+    unit = f" {measured.unit}" if measured.unit else ""
+    good = f", {measured.better} is better" if measured.better else ""
+    values = measured.values.tolist()
     plural = "" if len(values) == 1 else "s"
-    lines = [
-        f"{runner.key(metric.name, metric.order)}: {len(values):,} value{plural},{unit}{good}"
-        if unit or good
-        else f"{runner.key(metric.name, metric.order)}: {len(values):,} value{plural}"
-    ]
-    if len(values) > 1:
-        figures = [
-            f"{name} {number:.12g}" if hidden is None else f"{name} {hidden.text(number)}"
-            for name, number in _figures(values).items()
-        ]
-        lines += textwrap.wrap(", ".join(figures), LEAST_WIDTH, **_INDENT)
+    lines = [f"{measured.key}: {len(values):,} value{plural},{unit}{good}"]
+    known = _figures(result, measured)
+    if known.size > 1:
+        if known.size != len(values):
+            lines.append(f"  of all {known.size:,} that were timed:")
+        texts = [f"{name}{_GLUE}{figure.text}" for name, figure in known.all().items()]
+        wrapped = textwrap.wrap(", ".join(texts), LEAST_WIDTH, **_INDENT)
+        lines += [line.replace(_GLUE, " ") for line in wrapped]
     if len(values) <= _FEW:
         lines += textwrap.wrap(" ".join(map(str, values)), LEAST_WIDTH, **_INDENT)
     else:
@@ -78,45 +75,42 @@ def metric_text(result: Result, metric: Metric) -> list[str]:
 _INDENT: Any = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
-def metric_json(result: Result, metric: Metric) -> dict[str, Any]:
+def metric_json(result: Result, measured: Measured) -> dict[str, Any]:
     """Return a metric of a result as JSON can have it.
 
-    below: the figures of which is known only that they are less than what stands there.
+    n: how many values there are. of: how many the figures are of; more where all that was timed
+    is known, and the values are a sample. below: the figures of which is known only that they are
+    less than what stands there.
     """
-    values = metric.values.tolist()
-    hidden = _hidden(result, metric)
-    figures = _figures(values) if values else {}
-    below = {
-        n: hidden.step_ns for n, v in figures.items() if hidden is not None and hidden.hides(v)
-    }
+    known = _figures(result, measured)
+    told = known.all()
+    below = {name: figure.bound for name, figure in told.items() if not figure.known}
     return {
-        "metric": metric.name,
-        "order": metric.order,
-        "unit": metric.unit,
-        "better": metric.better or "neither",
-        "n": len(values),
-        **figures,
+        "metric": measured.name,
+        "order": measured.order,
+        **({"chosen": dict(measured.case.chosen)} if measured.case.chosen else {}),
+        "unit": measured.unit,
+        "better": measured.better or "neither",
+        "n": measured.values.size,
+        "of": known.size,
+        **{name: figure.value for name, figure in told.items()},
         **({"below": below} if below else {}),
-        "values": values,
+        "values": measured.values.tolist(),
     }
 
 
-def _hidden(result: Result, metric: Metric) -> Hidden | None:
-    return clock_step.of(result.counts, result.run, metric.name, metric.order)
+def _figures(result: Result, measured: Measured) -> Figures:
+    return figures.of(result.counts, result.run, measured.name, measured.case)
 
 
-def find_metrics(result: Result, name: str) -> list[Metric]:
-    """Return the metrics of this name: NAME_order$n, or NAME for those of all orders.
+def find_metrics(result: Result, name: str) -> list[Measured]:
+    """Return the metrics of this name: with the case, or without for those of all cases.
 
     Raises ResultError if there is none.
     """
-    found = [
-        metric
-        for metric in result.metrics.values()
-        if name in (metric.name, runner.key(metric.name, metric.order))
-    ]
+    found = [m for m in result.metrics.values() if name in (m.name, m.key)]
     if not found:
-        known = dict.fromkeys(metric.name for metric in result.metrics.values())
+        known = dict.fromkeys(measured.name for measured in result.metrics.values())
         raise ResultError(result.path, f"has no metric {name}. {names.instead_of(name, known)}")
     return found
 
@@ -129,7 +123,7 @@ def facts_text(result: Result) -> list[str]:
 
 
 def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
-    document = _document(result)
+    document = as_document(result)
     run = document.run
     if not run["complete"]:
         yield from (Line(text, "alarm") for text in summary.not_complete(run, width))
@@ -138,60 +132,60 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
     yield Line(str(result.path))
     yield Line(f"started {started}, page-alloc-bench {run['tool_version']}")
     yield from (Line(text, "heading") for text in summary.heading(run, width) if text)
-    for order in summary.orders(document):
-        first, *rest = summary.of_order(document, order, width)
+    for case in summary.cases(document):
+        first, *rest = summary.of_case(document, case, width)
         yield Line("")
         yield Line(first, "heading")
         yield from (Line(text) for text in rest)
         yield Line("")
-        yield from (Line(text) for text in _histograms(result, order, width, bar))
+        yield from (Line(text) for text in _histograms(result, case, width, bar))
 
 
-def _document(result: Result) -> runner.Document:
+def as_document(result: Result) -> runner.Document:
     """Return the result as the runner has it."""
     document = runner.Document(result.run)
     if not result.run["complete"]:
         document.run["ended"] = {"reason": "no reason is given", **result.run.get("ended", {})}
-    for metric in result.metrics.values():
-        document.metrics[runner.key(metric.name, metric.order)] = array("Q", metric.values.tolist())
+    for measured in result.metrics.values():
+        document.metrics[measured.key] = array("Q", measured.values.tolist())
     return document
 
 
-def _histograms(result: Result, order: int, width: int, bar: str) -> Iterator[str]:
+def _histograms(result: Result, case: Case, width: int, bar: str) -> Iterator[str]:
     """Yield the latencies of all timed operations, a row for each doubling."""
-    columns = [_octaves(result, base, order) for base, _ in _HISTOGRAMS]
-    used = [octave for column in columns for octave in column]
+    shown = [of for of in metrics.operations().values() if of.sample.rank is Rank.PRIMARY]
+    columns = [(of, _octaves(result, of, case)) for of in shown]
+    used = [octave for _, counts in columns for octave in counts]
     if not used:
         yield "  no latency was measured"
         return
     length = (width - 2 - _LABEL) // len(columns) - _COUNT - 3
     yield "  latencies of all timed operations (bars grow with the logarithm of the count)"
-    names = "".join(f"  {name:<{length}} {'count':>{_COUNT}}" for _, name in _HISTOGRAMS)
-    yield f"  {'from':>{_LABEL}}{names}"
-    most = max(max(column.values(), default=0) for column in columns)
+    heads = (f"  {of.sample.label:<{length}} {'count':>{_COUNT}}" for of, _ in columns)
+    yield f"  {'from':>{_LABEL}}{''.join(heads)}"
+    most = max(max(counts.values(), default=0) for _, counts in columns)
     for octave in range(min(used), max(used) + 1):
-        cells = [_cell(column.get(octave, 0), most, length, bar) for column in columns]
-        label = _time(_floor(octave)) if octave else _lowest(result, order)
+        cells = [_cell(counts.get(octave, 0), most, length, bar) for _, counts in columns]
+        label = _time(_floor(octave)) if octave else _lowest(result, shown, case)
         yield f"  {label:>{_LABEL}}{''.join(cells)}".rstrip()
 
 
-def _lowest(result: Result, order: int) -> str:
+def _lowest(result: Result, shown: Sequence[Timed], case: Case) -> str:
     """Return what the operations are known of that were read as nothing."""
-    for base, _ in _HISTOGRAMS:
-        name = f"{base.removesuffix('_latency')}_latencies_ns"
-        hidden = clock_step.of(result.counts, result.run, name, order)
+    for of in shown:
+        hidden = figures.of(result.counts, result.run, of.sample.name, case).hidden
         if hidden is not None and hidden.operations and hidden.step_ns is not None:
             return f"<{_time(hidden.step_ns)}"
     return _time(0)
 
 
-def _octaves(result: Result, base: str, order: int) -> dict[int, int]:
+def _octaves(result: Result, of: Timed, case: Case) -> dict[int, int]:
     """Return how many latencies were in each octave; octave n is from 2^(n-1) up to 2^n ns.
 
     No bucket of a result lies in two of them.
     """
-    counts = result.values(f"{base}_histogram", order)
-    floors = result.values(f"{base}_histogram_bounds_ns", order)[: counts.size]
+    counts = result.values(of.histogram.name, case)
+    floors = result.values(of.edges.name, case)[: counts.size]
     if not floors.size:
         return {}
     octaves = np.frexp(floors.astype(float))[1]
@@ -213,21 +207,4 @@ def _cell(count: int, most: int, length: int, bar: str) -> str:
 
 def _time(nanoseconds: int) -> str:
     """Return a time in a unit that leaves three digits."""
-    for unit, size in (("ns", 1), ("us", 10**3), ("ms", 10**6)):
-        if nanoseconds < 1000 * size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds / 10**9:.3g} s"
-
-
-def _figures(values: Sequence[int]) -> dict[str, float]:
-    """Return the figures of values, by the names they have in the summary."""
-    stats = summary.statistics(values)
-    figures = {
-        "min": stats.least,
-        "mean": stats.mean,
-        "median": stats.median,
-        "max": stats.largest,
-    }
-    if len(values) > _FEW:
-        figures |= {"p95": stats.p95, "p99": stats.p99, "p99.9": stats.p999}
-    return figures
+    return units.scaled(nanoseconds, units.TIME, lambda value: f"{value:.3g}", " ", nearly=1.0)

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.runner.result import metrics as declared
+from page_alloc_bench.runner.result.case import Case, key
 
 from . import quick_schema
 
@@ -55,24 +57,32 @@ def fault_of_run(run: dict[str, Any]) -> str | None:
     return None if started is None else _fault_of_time(started)
 
 
-def fault_of_metrics(metrics: Mapping[tuple[str, int], NDArray[np.int64]]) -> str | None:
-    """Return what does not fit together in the metrics, which are by name and order.
+def fault_of_metrics(metrics: Mapping[tuple[str, Case], NDArray[np.int64]]) -> str | None:
+    """Return what does not fit together in the metrics, which are by name and case.
 
     A histogram has one bound more than buckets, in rising order, and counts something at all
     where there is anything to count.
     """
-    for (name, order), values in metrics.items():
-        if order > _LARGEST_ORDER:
-            return f"{runner.key(name, order)[:100]}: there is no such order"
-        if not name.endswith("_latency_histogram"):
-            continue
-        bounds = metrics.get((f"{name}_bounds_ns", order))
-        size = 0 if bounds is None else bounds.size
-        rising = bounds is None or bool(np.all(np.diff(bounds) > 0))
-        if values.size and (size != values.size + 1 or not rising):
-            return f"the bounds of {runner.key(name, order)} do not fit it"
-        if float(values.sum(dtype=float)) >= _LARGEST:
-            return f"{runner.key(name, order)} counts more than 2^63 operations"
+    for name, case in metrics:
+        if case.order > _LARGEST_ORDER:
+            return f"{key(name, case)[:100]}: there is no such order"
+    for timed in declared.operations().values():
+        for case in {case for _, case in metrics}:
+            counts = metrics.get((timed.histogram.name, case))
+            edges = metrics.get((timed.edges.name, case))
+            if counts is not None and (fault := _fault_of_histogram(counts, edges)):
+                return fault.format(key(timed.histogram.name, case))
+    return None
+
+
+def _fault_of_histogram(counts: NDArray[np.int64], edges: NDArray[np.int64] | None) -> str | None:
+    """Return what is wrong with a histogram, whose name is to be put in; None if nothing is."""
+    size = 0 if edges is None else edges.size
+    rising = edges is None or bool(np.all(np.diff(edges) > 0))
+    if counts.size and (size != counts.size + 1 or not rising):
+        return "the bounds of {} do not fit it"
+    if float(counts.sum(dtype=float)) >= _LARGEST:
+        return "{} counts more than 2^63 operations"
     return None
 
 

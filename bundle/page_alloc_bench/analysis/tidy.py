@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from page_alloc_bench.runner.result import document as runner
 from page_alloc_bench.runner.result import names
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.case import key as name_of
 
 from .facts import CHIEF, Value, column, flatten, text
-from .results import Metric, Result, ResultError
+from .results import Measured, Result, ResultError
 
 # The columns that every row has. sample counts from 1: the iteration, the place in run.cpus, the
-# bucket of a histogram, or the latency's place in the sample.
-COLUMNS = ("run_id", "file", "metric", "alloc_order", "sample", "value", "unit", "better")
+# bucket of a histogram, or the latency's place in the sample. chosen: what the case has besides its
+# order; empty for the default one.
+COLUMNS = ("run_id", "file", "metric", "alloc_order", "sample", "value", "unit", "better", "chosen")
 ALL_FACTS = "all"
 
 
@@ -56,9 +58,8 @@ def select(given: Sequence[Run], patterns: Sequence[str]) -> list[Run]:
     ]
 
 
-def _matches(key: tuple[str, int], patterns: Sequence[str]) -> bool:
-    name, order = key
-    both = (name, runner.key(name, order))
+def _matches(key: tuple[str, Case], patterns: Sequence[str]) -> bool:
+    both = (key[0], name_of(*key))
     return any(fnmatchcase(text, pattern) for text in both for pattern in patterns)
 
 
@@ -106,13 +107,13 @@ def header(facts: Sequence[str]) -> list[str]:
 def rows(run: Run, facts: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each value of a run; facts are text."""
     about = tuple(text(run.facts.get(name)) for name in facts)
-    for metric in run.result.metrics.values():
-        before = (run.id, run.file, metric.name, metric.order)
-        after = (metric.unit, better(metric), *about)
-        for sample, value in enumerate(metric.values.tolist(), 1):
+    for measured in run.result.metrics.values():
+        before = (run.id, run.file, measured.name, measured.order)
+        after = (measured.unit, better(measured), measured.case.choice, *about)
+        for sample, value in enumerate(measured.values.tolist(), 1):
             yield (*before, sample, value, *after)
 
 
-def better(metric: Metric) -> str:
+def better(measured: Measured) -> str:
     """Return the direction that is good in the words of the schema."""
-    return metric.better or "neither"
+    return measured.better or "neither"

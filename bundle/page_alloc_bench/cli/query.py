@@ -40,9 +40,10 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
                memory_bytes, thp, seed, iterations, latencies,
                tool_version, warnings
       metrics  a row for each metric of a run: run_id, metric,
-               alloc_order, n, min, median, max, unit, better
+               alloc_order, n, population, min, mean, median, p95,
+               p99, p99_9, max, unit, better, chosen
       samples  a row for each value: run_id, metric, alloc_order,
-               sample, value, unit, better
+               sample, value, unit, better, chosen
       facts    a row for each fact of a run: run_id, name, value
 
     The results are copied to memory: no statement changes the files.

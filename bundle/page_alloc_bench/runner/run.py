@@ -11,8 +11,6 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
-from . import workload
-from .command_line import parameters
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -124,7 +122,7 @@ class Run:
         return ending
 
     def _measure(self, host: ExitStack) -> None:
-        from .measuring.bench import Bench
+        from .workloads import available_memory
 
         if self._options.build_on_target:
             self._build_module()
@@ -137,7 +135,7 @@ class Run:
             self._attendant.begun()
         self._reporter.expect(estimate.Forecast(self._options, self._expected))
         start = time.monotonic()
-        bench = Bench(
+        available_memory.Workload(
             options=self._options,
             cpus=self._cpus,
             device=device,
@@ -145,10 +143,8 @@ class Run:
             reporter=self._reporter,
             signals=self._signals,
             on_phase_end=self._ktap.phase_ended if self._ktap is not None else None,
-            on_case_end=self._keep_so_far,
-        )
-        for each in workload.chosen(self._options):
-            each.run(bench)
+            on_order_end=self._keep_so_far,
+        ).run()
         self._expected["actual_s"] = round(time.monotonic() - start, 1)
 
     def _build_module(self) -> None:
@@ -229,7 +225,7 @@ class Run:
                 "inherited": {"in_force": facts["inherited"], "reset": self._inherited},
                 "cpus": self._cpus,
                 "seed": self._options.seed,
-                "parameters": parameters.of_run(self._options),
+                "parameters": _parameters(self._options),
                 "preflight": [
                     {name: finding[name] for name in finding if name != "line"}
                     for finding in self._findings
@@ -326,3 +322,28 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
     from .bundle_file import contents
 
     return contents.look_around(cpus, built)
+
+
+def _parameters(options: Options) -> dict[str, Any]:
+    """Return the options that shape the measurement."""
+    names = (
+        "iterations",
+        "alloc_orders",
+        "timeout_s",
+        "latencies",
+        "findlimit_mmap_size_gib",
+        "held",
+        "spread",
+        "seed",
+        "sample_size",
+        "thp",
+        "no_swap",
+        "stall_s",
+        "accept",
+    )
+    from .workloads.available_memory import TIME_ONE_IN
+
+    return {
+        **{name: getattr(options, name) for name in names},
+        "time_one_in": TIME_ONE_IN[options.latencies],
+    }

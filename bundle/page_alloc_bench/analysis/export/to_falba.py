@@ -20,14 +20,14 @@ from page_alloc_bench import outputs
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import Value, column
 from page_alloc_bench.analysis.results import ResultError
-from page_alloc_bench.runner.result.document import key
+from page_alloc_bench.runner.result.metrics import Kind
 
 TEST_NAME = "page-alloc-bench"
 _PARSERS = "parsers.json"
 # The units that FALBA knows; any other in parsers.json ends the reading.
 _UNITS = {"ns": "ns", "bytes": "B"}
 _TYPES = {bool: "bool", int: "int", float: "float", str: "string"}
-_NOT_METRICS = re.compile(r"_histogram(_bounds_ns)?$")
+_NOT_SAMPLES = (Kind.HISTOGRAM, Kind.EDGES)
 
 
 def export(runs: Sequence[tidy.Run], directory: Path) -> None:
@@ -62,9 +62,9 @@ def _facts(run: tidy.Run) -> dict[str, Value]:
 def _metrics(run: tidy.Run) -> list[tuple[str, str, list[int]]]:
     """Return name, unit and values of what has values; histograms are not samples."""
     return [
-        (key(metric.name, metric.order), metric.unit, metric.values.tolist())
-        for metric in run.result.metrics.values()
-        if metric.values.size and not _NOT_METRICS.search(metric.name)
+        (measured.key, measured.unit, measured.values.tolist())
+        for measured in run.result.metrics.values()
+        if measured.values.size and measured.metric.kind not in _NOT_SAMPLES
     ]
 
 

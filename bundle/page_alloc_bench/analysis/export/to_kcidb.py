@@ -111,7 +111,8 @@ def _tests(run: tidy.Run, origin: str, build_id: str) -> Iterator[dict[str, Any]
     for statistic, value in per_run.statistics(run.result).items():
         if isinstance(value, per_run.Below):
             continue  # The schema has numbers, and no way to say that one is only a bound.
-        place = f"order_{statistic.order}.{statistic.metric}.{statistic.statistic}"
+        case = statistic.case.suffix().lstrip("_").replace("order", "order_", 1)
+        place = f"{case}.{statistic.metric}.{statistic.statistic}"
         place = re.sub(r"[^a-zA-Z0-9_.-]", "_", place.replace("p99.9", "p99_9"))
         yield {
             **common,

@@ -8,9 +8,8 @@ left out, being part of the same.
 from __future__ import annotations
 
 import datetime
-import functools
-from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TextIO
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -25,16 +24,14 @@ from prometheus_client.registry import Collector
 
 from page_alloc_bench.analysis import tidy
 from page_alloc_bench.analysis.facts import CHIEF, column, text
-from page_alloc_bench.analysis.results import Metric
-from page_alloc_bench.runner.result import document as runner
+from page_alloc_bench.analysis.results import Measured
 from page_alloc_bench.runner.result import histogram
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Kind, Metric, declared, operations
 
 PREFIX = "page_alloc_bench_"
-_HISTOGRAM = "_latency_histogram"
-_PER_CPU = "_per_cpu"
 # What the histograms say already.
-_LEFT_OUT = ("_latencies_ns", f"{_HISTOGRAM}_bounds_ns", "_latency_sum_ns", "_timed")
-_PER_ITERATION = ("idle_", "antagonized_", "antagonist_held_")
+_LEFT_OUT = (Kind.SAMPLE, Kind.EDGES, Kind.SUM, Kind.TIMED)
 _NO_UPPER_END_NS = histogram.bucket_floor(histogram.HIST_BUCKETS)
 _NS = 1e9
 _INFO = (*CHIEF, "kernel.version", "kernel.machine", "kernel.config.sha256", "tool_version")
@@ -59,11 +56,11 @@ class _Runs(Collector):
         yield self._info()
         yield self._complete()
         names = dict.fromkeys(name for run in self._runs for name, _ in run.result.metrics)
-        for name in names:
-            if name.endswith(_HISTOGRAM):
-                yield self._histogram(name)
-            elif not name.endswith(_LEFT_OUT):
-                yield self._values(name)
+        for metric in map(declared, names):
+            if metric.kind is Kind.HISTOGRAM:
+                yield self._histogram(metric)
+            elif metric.kind not in _LEFT_OUT:
+                yield self._values(metric)
 
     def _info(self) -> Family:
         family = InfoMetricFamily(f"{PREFIX}run", "What is known of a run.", labels=["run"])
@@ -80,93 +77,96 @@ class _Runs(Collector):
             family.add_metric([run.id], int(run.result.run["complete"]), timestamp=_time(run))
         return family
 
-    def _of(self, name: str) -> Iterator[tuple[tidy.Run, Metric]]:
+    def _of(self, metric: Metric) -> Iterator[tuple[tidy.Run, Measured]]:
         for run in self._runs:
-            for metric in run.result.metrics.values():
-                if metric.name == name:
-                    yield run, metric
+            for measured in run.result.metrics.values():
+                if measured.metric is metric:
+                    yield run, measured
 
-    def _values(self, name: str) -> Family:
+    def _values(self, metric: Metric) -> Family:
         """Return the values of a metric: amounts and rates as gauges, counts as counters."""
-        base, unit, scale = _base_unit(name)
-        kind = CounterMetricFamily if _is_count(name) else GaugeMetricFamily
-        index = _index_label(name, [metric for _, metric in self._of(name)])
-        labels = ["run", "alloc_order", *([index] if index else [])]
-        family = kind(f"{PREFIX}{base}", _help(name), labels=labels, unit=unit)
-        for run, metric in self._of(name):
-            places = _places(run, metric) if index == "cpu" else range(1, metric.values.size + 1)
-            for place, value in zip(places, metric.values.tolist(), strict=True):
-                which = [run.id, str(metric.order), *([str(place)] if index else [])]
+        base, unit, scale = _base_unit(metric)
+        kind = CounterMetricFamily if metric.is_count else GaugeMetricFamily
+        found = list(self._of(metric))
+        index = _index_label(metric, [measured for _, measured in found])
+        axes = _axes(measured.case for _, measured in found)
+        labels = ["run", "alloc_order", *axes, *([index] if index else [])]
+        family = kind(f"{PREFIX}{base}", metric.description, labels=labels, unit=unit)
+        for run, measured in found:
+            size = measured.values.size
+            places = _places(run, measured) if index == "cpu" else range(1, size + 1)
+            for place, value in zip(places, measured.values.tolist(), strict=True):
+                which = [*_which(run, measured.case, axes), *([str(place)] if index else [])]
                 family.add_metric(
                     which, value / scale if scale != 1 else value, timestamp=_time(run)
                 )
         return family
 
-    def _histogram(self, name: str) -> Family:
-        base = name.removesuffix("_histogram")
+    def _histogram(self, metric: Metric) -> Family:
+        timed, found = operations()[metric.operation], list(self._of(metric))
+        axes = _axes(measured.case for _, measured in found)
         family = HistogramMetricFamily(
-            f"{PREFIX}{base}", _help(name), labels=["run", "alloc_order"], unit="seconds"
+            f"{PREFIX}{metric.name.removesuffix(f'_{metric.kind.value}')}",
+            metric.description,
+            labels=["run", "alloc_order", *axes],
+            unit="seconds",
         )
-        for run, metric in self._of(name):
-            total = run.result.values(f"{base}_sum_ns", metric.order)
+        for run, measured in found:
+            total = run.result.values(timed.total.name, measured.case)
             family.add_metric(
-                [run.id, str(metric.order)],
-                _buckets(run, metric, base),
+                _which(run, measured.case, axes),
+                _buckets(measured, run.result.counts(timed.edges.name, measured.case)),
                 float(total[0]) / _NS if total.size else None,
                 timestamp=_time(run),
             )
         return family
 
 
-def _buckets(run: tidy.Run, metric: Metric, base: str) -> list[tuple[str, float]]:
+def _axes(cases: Iterable[Case]) -> list[str]:
+    """Return the axes that anything was chosen on in one of the cases."""
+    return sorted({axis for case in cases for axis, _ in case.chosen})
+
+
+def _which(run: tidy.Run, case: Case, axes: Sequence[str]) -> list[str]:
+    """Return the labels that tell a case of a run."""
+    chosen = dict(case.chosen)
+    return [run.id, str(case.order), *(chosen.get(axis, "") for axis in axes)]
+
+
+def _buckets(measured: Measured, edges: Sequence[int]) -> list[tuple[str, float]]:
     """Return (le, how many are at most this), the last being +Inf.
 
-    Ours count up to, but not including, the next bound, and latencies are whole nanoseconds.
+    Ours count up to, but not including, the next edge, and latencies are whole nanoseconds.
     """
-    bounds = run.result.values(f"{base}_histogram_bounds_ns", metric.order)
     buckets = [
-        (repr((bound - 1) / _NS), count)
-        for bound, count in zip(bounds[1:].tolist(), metric.values.cumsum().tolist(), strict=True)
-        if bound < _NO_UPPER_END_NS
+        (repr((edge - 1) / _NS), count)
+        for edge, count in zip(edges[1:], measured.values.cumsum().tolist(), strict=True)
+        if edge < _NO_UPPER_END_NS
     ]
-    return [*buckets, ("+Inf", int(metric.values.sum()))]
+    return [*buckets, ("+Inf", int(measured.values.sum()))]
 
 
-def _base_unit(name: str) -> tuple[str, str, float]:
+def _base_unit(metric: Metric) -> tuple[str, str, float]:
     """Return the name without its unit, the base unit, and how many of ours it is."""
-    if name.endswith("_ns"):
-        return name.removesuffix("_ns"), "seconds", _NS
-    if name.endswith("_bytes"):
-        return name.removesuffix("_bytes"), "bytes", 1
-    return name, "", 1
+    if metric.unit == "ns":
+        return metric.name.removesuffix(f"_{metric.unit}"), "seconds", _NS
+    if metric.unit == "bytes":
+        return metric.name.removesuffix(f"_{metric.unit}"), "bytes", 1
+    return metric.name, "", 1
 
 
-def _is_count(name: str) -> bool:
-    return not name.endswith(("_ns", "_bytes", "_per_second"))
-
-
-def _index_label(name: str, metrics: Sequence[Metric]) -> str:
+def _index_label(metric: Metric, found: Sequence[Measured]) -> str:
     """Return what tells the values of one metric apart; empty if there is but one."""
-    if name.endswith(_PER_CPU):
-        return "cpu"
-    if name.startswith(_PER_ITERATION):
-        return "iteration"
-    return "sample" if any(metric.values.size > 1 for metric in metrics) else ""
+    if metric.per != "case":
+        return metric.per
+    return "sample" if any(measured.values.size > 1 for measured in found) else ""
 
 
-def _places(run: tidy.Run, metric: Metric) -> Sequence[int]:
+def _places(run: tidy.Run, measured: Measured) -> Sequence[int]:
     """Return the CPU of each value; their places where the result does not tell the CPUs."""
     cpus: list[int] = run.result.run.get("cpus", [])
-    return cpus if len(cpus) == metric.values.size else range(metric.values.size)
-
-
-def _help(name: str) -> str:
-    return str(_about().get(name, {}).get("description", name))
-
-
-@functools.cache
-def _about() -> dict[str, dict[str, Any]]:
-    return runner.metrics(runner.schema())
+    size = measured.values.size
+    return cpus if len(cpus) == size else range(size)
 
 
 def _time(run: tidy.Run) -> float | None:

@@ -47,7 +47,7 @@ def save_pictures(
     for directory in (png, svg):
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-    for picture in pictures.every(shown, sides.orders(shown)):
+    for picture in pictures.every(shown, sides.cases(shown)):
         figure = picture.figure(palette.LIGHT, titled=True)
         if png is not None:
             written.append(png / f"{picture.name}.png")

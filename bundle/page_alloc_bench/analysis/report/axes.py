@@ -15,17 +15,14 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from page_alloc_bench.runner.result import units
+
 from .palette import Palette
 
 WIDTH = 5.6  # inches; in a page, 403 units of the picture, and of a telephone's screen
 _TITLE_COLUMNS = 56
 
 SPACE = "\N{NO-BREAK SPACE}"  # a number and its unit stay together
-Units = Sequence[tuple[str, float]]
-
-_TIME = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
-_BYTES = (("B", 1.0), ("KiB", 2.0**10), ("MiB", 2.0**20), ("GiB", 2.0**30), ("TiB", 2.0**40))
-_COUNT = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 
 
 @contextmanager
@@ -94,66 +91,49 @@ def _wrap(title: str) -> str:
 
 def time(value: float) -> str:
     """Return a duration in ns as people write it: 4.9 µs."""
-    return _scaled(value, _TIME)
+    return quantity(value, "ns")
 
 
 def size(value: float) -> str:
     """Return an amount of bytes as people write it: 1.7 GiB."""
-    return _scaled(value, _BYTES)
+    return quantity(value, "bytes")
 
 
 def count(value: float) -> str:
     """Return a number of something as people write it: 198 k."""
-    return _scaled(value, _COUNT).strip()
+    return _scaled(value, units.COUNT)
 
 
-def unit_of_bytes(largest: float) -> tuple[str, float]:
-    """Return the unit that largest is read best in, and its size."""
-    return _unit(largest, _BYTES)
+def quantity(value: float, unit: str) -> str:
+    """Return a value of a metric's unit as people write it."""
+    return _scaled(value, units.of(unit))
 
 
-def _scaled(value: float, units: Units) -> str:
-    if not math.isfinite(value):
-        return "unknown"
-    name, factor = _unit(value, units)
-    return f"{_digits(value / factor)}{SPACE}{name}"
+def _scaled(value: float, of: units.Units) -> str:
+    return units.scaled(value, of, units.three, SPACE, micro=units.MICRO)
 
 
-def _tick(value: float, units: Units) -> str:
+def _tick(value: float, of: units.Units) -> str:
     """Return a round value as short as it can be written."""
-    name, factor = _unit(value, units)
-    return f"{value / factor:g} {name}".strip()
-
-
-def _unit(value: float, units: Units) -> tuple[str, float]:
-    """Return the largest unit that value is at least one of."""
-    return next((u for u in reversed(units) if abs(value) >= u[1] * 0.9995), units[0])
-
-
-def _digits(value: float) -> str:
-    """Return three digits, or all of a whole number."""
-    if value == round(value) and abs(value) < 1000:
-        return f"{value:.0f}"
-    magnitude = abs(value)
-    return f"{value:,.{0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2}f}"
+    return units.scaled(value, of, units.short, " ", micro=units.MICRO)
 
 
 def log_time(axes: Axes, low: float, high: float) -> None:
     """Make the x axis logarithmic in time, from low to high ns, with ticks that are round."""
-    _log(axes, low, high, _TIME)
+    _log(axes, low, high, units.TIME)
 
 
 def log_count(axes: Axes, low: float, high: float) -> None:
     """Make the x axis logarithmic in numbers."""
-    _log(axes, low, high, _COUNT)
+    _log(axes, low, high, units.COUNT)
 
 
-def _log(axes: Axes, low: float, high: float, units: Units) -> None:
+def _log(axes: Axes, low: float, high: float, of: units.Units) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator(list(log_ticks(low, high))))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, units)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, of)))
 
 
 def log_ticks(low: float, high: float, most: int = 7) -> Sequence[float]:
@@ -171,15 +151,26 @@ def log_ticks(low: float, high: float, most: int = 7) -> Sequence[float]:
     return ticks[:: math.ceil(len(ticks) / most)]
 
 
-def bytes_axis(axis: Axis, largest: float) -> None:
-    """Write an axis's ticks in the unit of bytes that suits largest."""
-    name, factor = unit_of_bytes(largest)
-    axis.set_major_locator(_BinaryLocator(factor))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:g} {name}"))
+def value_axis(axis: Axis, largest: float, unit: str) -> None:
+    """Write an axis's ticks in the unit that suits largest, which is in a metric's unit."""
+    name, factor = units.best(largest, units.of(unit))
+    axis.set_major_locator(_ScaledLocator(factor))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:g} {name}".strip()))
 
 
-class _BinaryLocator(MaxNLocator):
-    """Ticks that are round in a unit of bytes."""
+def mark_cut(axes: Axes, palette: Palette) -> None:
+    """Mark a y axis that does not begin at zero by two strokes through its lower end."""
+    if axes.get_ylim()[0] <= 0:
+        return
+    for height in (0.025, 0.045):
+        axes.plot(
+            [-0.012, 0.012], [height - 0.012, height + 0.012], transform=axes.transAxes,
+            color=palette.ink, lw=1.0, clip_on=False, scalex=False, scaley=False, gid="cut",
+        )  # fmt: skip
+
+
+class _ScaledLocator(MaxNLocator):
+    """Ticks that are round in a unit."""
 
     def __init__(self, factor: float) -> None:
         super().__init__(6, steps=[1, 2, 2.5, 5, 10])

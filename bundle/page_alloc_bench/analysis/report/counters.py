@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Kind, Metric, every, per_cpu
 
 Floats = NDArray[np.float64]
-
-PHASES = ("idle", "antagonized")
 
 # Counters of /proc/vmstat that patches to the page allocator are argued with, by what they tell.
 TELLING = (
@@ -31,18 +31,18 @@ _ZONES = ("dma", "dma32", "normal", "high", "highmem", "movable", "device")
 _BY_TYPE = ("workingset_activate", "workingset_refault")  # told for anon and file since 5.9
 
 
-def phase(result: Result, name: str, order: int) -> dict[str, Any] | None:
+def phase(result: Result, name: str, case: Case) -> dict[str, Any] | None:
     """Return what a run noted of a phase; None if it had none, or one that was cut short."""
     for item in result.run["phases"]:
-        if item["name"] == name and item["order"] == order and item.get("complete", True):
+        if item["name"] == name and item["order"] == case.order and item.get("complete", True):
             found: dict[str, Any] = item
             return found
     return None
 
 
-def vmstat(result: Result, name: str, order: int) -> dict[str, int]:
+def vmstat(result: Result, name: str, case: Case) -> dict[str, int]:
     """Return what changed in /proc/vmstat in a phase; {} if there was no such phase."""
-    item = phase(result, name, order)
+    item = phase(result, name, case)
     return {} if item is None else _numbers(item["vmstat_delta"])
 
 
@@ -56,11 +56,11 @@ def gathered(delta: dict[str, int]) -> dict[str, int]:
     return sums
 
 
-def rates(results: Sequence[Result], name: str, order: int) -> dict[str, Floats]:
+def rates(results: Sequence[Result], name: str, case: Case) -> dict[str, Floats]:
     """Return events per second of each telling counter, one per run; all but always-zero ones."""
     rows = []
     for result in results:
-        item = phase(result, name, order)
+        item = phase(result, name, case)
         if item is not None and item.get("duration_s"):
             sums = gathered(_numbers(item["vmstat_delta"]))
             rows.append([sums[counter] / item["duration_s"] for counter in TELLING])
@@ -74,12 +74,12 @@ def rates(results: Sequence[Result], name: str, order: int) -> dict[str, Floats]
     }
 
 
-def free_bytes(result: Result, name: str, order: int, when: str) -> Floats | None:
+def free_bytes(result: Result, name: str, case: Case, when: str) -> Floats | None:
     """Return the free bytes in blocks of each order, all zones; None if not noted.
 
     when: "before" or "after" the phase.
     """
-    item = phase(result, name, order)
+    item = phase(result, name, case)
     zones = (item or {}).get(f"buddyinfo_{when}") or {}
     if not zones:
         return None
@@ -91,12 +91,12 @@ def free_bytes(result: Result, name: str, order: int, when: str) -> Floats | Non
     return np.asarray(blocks * page * 2.0 ** np.arange(depth))
 
 
-def changes(results: Sequence[Result], name: str, order: int) -> Floats:
+def changes(results: Sequence[Result], name: str, case: Case) -> Floats:
     """Return how the free bytes in blocks of each order changed in a phase, one row per run."""
     rows = []
     for result in results:
-        before = free_bytes(result, name, order, "before")
-        after = free_bytes(result, name, order, "after")
+        before = free_bytes(result, name, case, "before")
+        after = free_bytes(result, name, case, "after")
         if before is not None and after is not None:
             depth = max(len(before), len(after))
             rows.append(_padded(after, depth) - _padded(before, depth))
@@ -104,21 +104,28 @@ def changes(results: Sequence[Result], name: str, order: int) -> Floats:
     return np.array([_padded(row, depth) for row in rows]).reshape(len(rows), depth)
 
 
-def cpu_rates(results: Sequence[Result], order: int) -> dict[int, Floats]:
-    """Return allocations per second of each CPU, one per run that used it.
+def rates_by_cpu() -> list[Metric]:
+    """Return the rates of which it is known how much each CPU did."""
+    return [m for m in every().values() if m.kind is Kind.RATE and per_cpu(m.counts) is not None]
 
-    A CPU's share of all allocations, times the rate of all CPUs together in the steady state: the
-    module counts a CPU's allocations from the start only.
+
+def cpu_rates(results: Sequence[Result], rate: Metric, case: Case) -> dict[int, Floats]:
+    """Return a rate of each CPU, one per run that used it.
+
+    A CPU's share of all that happened, times the rate of all CPUs together in the steady state:
+    the module counts what a CPU does from the start only.
     """
+    of_each = per_cpu(rate.counts)
+    assert of_each is not None, "as rates_by_cpu() has it"
     found: dict[int, list[float]] = {}
     for result in results:
-        counts = result.values("kernel_page_allocs_per_cpu", order).astype(float)
-        rate = result.values("kernel_page_allocs_per_second", order)
+        counts = result.values(of_each.name, case).astype(float)
+        together = result.values(rate.name, case)
         cpus = result.run.get("cpus", [])
-        if not len(rate) or len(cpus) != len(counts) or not counts.sum():
+        if not len(together) or len(cpus) != len(counts) or not counts.sum():
             continue
         for cpu, count in zip(cpus, counts):
-            found.setdefault(cpu, []).append(count / counts.sum() * float(rate[0]))
+            found.setdefault(cpu, []).append(count / counts.sum() * float(together[0]))
     return {cpu: np.array(values) for cpu, values in sorted(found.items())}
 
 

@@ -11,9 +11,13 @@ import numpy as np
 from page_alloc_bench.analysis import per_run
 from page_alloc_bench.analysis.per_run import Below, Rank, Statistic
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.runner.result import units
+from page_alloc_bench.runner.result.case import Case
 
 from . import axes as ax
 from .sides import Side
+
+LATENCY = per_run.FIGURES  # of a latency
 
 
 @functools.cache
@@ -26,10 +30,10 @@ def gathered(side: Side) -> dict[Statistic, list[float]]:
     return found
 
 
-def middle(side: Side, metric: str, statistic: str, order: int) -> float | None:
+def middle(side: Side, metric: str, statistic: str, case: Case) -> float | None:
     """Return the median over runs of a statistic; None if it was not measured."""
     for key, values in gathered(side).items():
-        if (key.metric, key.statistic, key.order) == (metric, statistic, order):
+        if (key.metric, key.statistic, key.case) == (metric, statistic, case):
             return _median(values)
     return None
 
@@ -43,21 +47,17 @@ def _median(values: Sequence[float]) -> float:
 def shown(side: Side) -> dict[Statistic, list[float]]:
     """Return those statistics that a table for people has, in its order."""
     kept = [item for item in gathered(side).items() if item[0].rank < Rank.REST]
-    return dict(sorted(kept, key=lambda item: (item[0].order, item[0].rank)))
+    return dict(sorted(kept, key=lambda item: (item[0].case, item[0].rank)))
 
 
 def write(value: float, unit: str) -> str:
     """Return a value of a metric as people write it."""
     if isinstance(value, Below):
         return f"<{write(float(value), unit)}"
-    if unit == "ns":
-        return ax.time(value)
-    if unit == "bytes":
-        return ax.size(value)
     if unit == "ppm" and value >= 1000:
         return f"{value / 1e4:.3g}{ax.SPACE}%"
-    if unit.endswith("/s"):
-        return f"{ax.count(value)}/s"
+    if units.of(unit) in (units.TIME, units.BYTES, units.PER_SECOND):
+        return ax.quantity(value, unit)
     return f"{ax.count(value)}{ax.SPACE}{unit}".strip()
 
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.results import Result
-from page_alloc_bench.runner.result import clock_step
+from page_alloc_bench.runner.result import figures, quantile
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Timed
 
 Floats = NDArray[np.float64]
 
@@ -24,33 +26,17 @@ _VIEW = (0.001, 0.99)  # of the operations, those that the histogram shows
 
 
 @dataclass(frozen=True)
-class Kind:
-    """An operation that is timed, and the metrics about it."""
-
-    name: str  # in names of files
-    label: str
-    metric: str
-    stem: str
-
-
-KINDS = (
-    Kind("alloc", "allocation", "kernel_page_alloc_latencies_ns", "kernel_page_alloc_latency"),
-    Kind("free", "free", "kernel_page_free_latencies_ns", "kernel_page_free_latency"),
-    Kind("failure", "failed allocation", "kernel_alloc_failure_latencies_ns",
-         "kernel_alloc_failure_latency"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Distribution:
     """One run's timed operations: counts of buckets, their edges (ns), and the largest (ns).
 
-    hidden: how many of them were shorter than the step of the clock, step_ns: those are not drawn.
+    known: what tells the quantiles. hidden: how many of them were shorter than the step of the
+    clock, step_ns: those are not drawn.
     """
 
     counts: Floats
     edges: Floats
     largest: float
+    known: quantile.Distribution
     hidden: int = 0
     step_ns: float = 0.0
 
@@ -67,19 +53,12 @@ class Distribution:
     def slowest(self, shares: Floats) -> Floats:
         """Return for each share the latency (ns) that this share of the operations reaches.
 
-        Operations are taken as spread evenly over their bucket. NaN for a share that is less
-        than one operation, and for latencies that are hidden: what nobody measured is not drawn.
+        The slowest operation is exact; NaN for a share that is less than one operation, and for
+        latencies that are hidden: what nobody measured is not drawn.
         """
         total = self.total
         rank = shares * total  # the rank-th slowest
-        beyond = np.cumsum(self.counts[::-1])  # operations in the last bucket, the last two, …
-        bucket = np.minimum(np.searchsorted(beyond, rank - 1e-9), len(beyond) - 1)
-        high = self.edges[::-1][bucket]
-        low = self.edges[::-1][bucket + 1]
-        count = self.counts[::-1][bucket]
-        inside = rank - (beyond[bucket] - count)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = high - (inside - 0.5) / count * (high - low)
+        value = np.array([self.known.quantile(1 - share) for share in shares])
         value = np.minimum(value, self.largest)
         value[rank <= 1 + 1e-9] = self.largest
         value[rank < 1 - 1e-9] = math.nan
@@ -93,25 +72,26 @@ class Distribution:
         return np.asarray(np.diff(at) * math.log(STEP) / np.diff(np.log(edges)))
 
 
-def of(result: Result, kind: Kind, order: int) -> Distribution | None:
-    """Return what a run timed; None if nothing is known of this kind."""
-    counts = result.values(f"{kind.stem}_histogram", order).astype(float)
-    edges = result.values(f"{kind.stem}_histogram_bounds_ns", order).astype(float)
+def of(result: Result, timed: Timed, case: Case) -> Distribution | None:
+    """Return what a run timed; None if nothing is known of this operation."""
+    counts = result.values(timed.histogram.name, case).astype(float)
+    edges = result.values(timed.edges.name, case).astype(float)
     if not counts.sum() or len(edges) != len(counts) + 1:
         return None
-    longest = result.values(f"{kind.stem}_max_ns", order)
-    largest = float(longest[0]) if len(longest) else float(edges[-1])
-    found = clock_step.of(result.counts, result.run, kind.metric, order)
-    if found is None or not found.operations:
-        return Distribution(counts, edges, largest)
-    if found.hides(largest):
+    found = figures.of(result.counts, result.run, timed.sample.name, case)
+    known, hidden = found.distribution, found.hidden
+    largest = float(edges[-1]) if known.known_largest is None else float(known.known_largest)
+    if hidden is None or not hidden.operations:
+        return Distribution(counts, edges, largest, known)
+    if hidden.hides(largest):
         return None
-    return Distribution(counts, edges, largest, found.operations, float(found.step_ns or 0))
+    step_ns = float(hidden.step_ns or 0)
+    return Distribution(counts, edges, largest, known, hidden.operations, step_ns)
 
 
-def all_of(results: Sequence[Result], kind: Kind, order: int) -> list[Distribution]:
+def all_of(results: Sequence[Result], timed: Timed, case: Case) -> list[Distribution]:
     """Return the distributions of those runs that timed anything."""
-    found = (of(result, kind, order) for result in results)
+    found = (of(result, timed, case) for result in results)
     return [distribution for distribution in found if distribution is not None]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the memory went that the child got when idle, and did not get beside the antagonist."""
+"""Where an amount went that was there without something, and is less beside it."""
 
 from __future__ import annotations
 
@@ -7,82 +7,86 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Loss, declared
 
-PHASES = ("idle", "antagonized")
+TOTAL, HELD, REST = "total", "held", "rest"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A run's mean available bytes in both phases, and what the difference is made of.
+    """A run's mean amounts without and beside, and what the difference is made of.
 
-    held: what the antagonist held. free, pcp: how much more the kernel left free in its zones and
-    on its CPUs' lists when it killed; None where its log did not say.
+    parts: by key of run.iterations, how much more of it there was beside; None where the kernel's
+    log did not say.
     """
 
-    idle: float
-    antagonized: float
+    without: float
+    beside: float
     held: float
-    free: float | None
-    pcp: float | None
+    parts: dict[str, float | None]
 
     @property
     def total(self) -> float:
-        """Return what the child did not get."""
-        return self.idle - self.antagonized
+        """Return how much less there is."""
+        return self.without - self.beside
 
     @property
     def rest(self) -> float:
-        """Return what nothing of the above explains."""
-        return self.total - self.held - (self.free or 0.0) - (self.pcp or 0.0)
+        """Return what nothing explains."""
+        return self.total - self.held - sum(value or 0.0 for value in self.parts.values())
+
+    def part(self, name: str) -> float | None:
+        """Return one of what rows() names; None where it is not known."""
+        if name in self.parts:
+            return self.parts[name]
+        known: float = getattr(self, name)
+        return known
 
 
-# What a difference is made of, as people read it.
-PARTS = (
-    ("held", "held by the antagonist"),
-    ("free", "left free in the zones"),
-    ("pcp", "left free on per-CPU lists"),
-    ("rest", "elsewhere"),
-)
+def rows(loss: Loss) -> list[tuple[str, str]]:
+    """Return what a difference is made of, the whole first: its part's name, and what it is."""
+    _, _, total, held, rest = loss.labels
+    return [(TOTAL, total), (HELD, held), *loss.parts, (REST, rest)]
 
 
-def available(results: Sequence[Result], phase: str, order: int) -> list[NDArray[np.int64]]:
-    """Return each run's available bytes, one per iteration."""
-    found = (result.values(f"{phase}_available_bytes", order) for result in results)
-    return [values for values in found if len(values)]
-
-
-def difference(result: Result, order: int) -> Difference | None:
-    """Return how a run's phases differ; None if it has not measured both."""
-    amounts = [result.values(f"{phase}_available_bytes", order) for phase in PHASES]
-    held = result.values("antagonist_held_bytes", order)
-    if not all(map(len, amounts)) or not len(held):
+def difference(result: Result, loss: Loss, case: Case) -> Difference | None:
+    """Return how a run's amounts differ; None if it has not measured all of them."""
+    names = (loss.without, loss.beside, loss.held)
+    without, beside, held = (result.values(name, case) for name in names)
+    if not len(without) or not len(beside) or not len(held):
         return None
     return Difference(
-        idle=float(amounts[0].mean()),
-        antagonized=float(amounts[1].mean()),
+        without=float(without.mean()),
+        beside=float(beside.mean()),
         held=float(held.mean()),
-        free=_more_left(result, "oom_free_bytes", order),
-        pcp=_more_left(result, "oom_free_pcp_bytes", order),
+        parts={key: _more(result, loss, key, case) for key, _ in loss.parts},
     )
 
 
-def median(differences: Sequence[Difference], part: str) -> float | None:
+def differences(results: Sequence[Result], loss: Loss, case: Case) -> list[Difference]:
+    """Return the differences of those runs that have one."""
+    found = (difference(result, loss, case) for result in results)
+    return [item for item in found if item is not None]
+
+
+def median(found: Sequence[Difference], part: str) -> float | None:
     """Return the median over runs of a part; None where not every run knows it."""
-    values = [getattr(item, part) for item in differences]
-    return None if not values or None in values else float(np.median(values))
+    values = [item.part(part) for item in found]
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if values and len(known) == len(values) else None
 
 
-def _more_left(result: Result, key: str, order: int) -> float | None:
-    """Return the mean of the antagonized iterations less that of the idle ones."""
+def _more(result: Result, loss: Loss, key: str, case: Case) -> float | None:
+    """Return the mean of the iterations beside it less that of those without."""
     means = []
-    for phase in PHASES:
+    for name in (loss.without, loss.beside):
         values = [
             item.get(key)
             for item in result.run["iterations"]
-            if item.get("phase") == phase and item.get("order") == order
+            if item.get("phase") == declared(name).phase and item.get("order") == case.order
         ]
         if not values or not all(isinstance(value, int) for value in values):
             return None

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from page_alloc_bench.analysis import compare, facts_difference, results
+from page_alloc_bench.analysis import compare, facts_difference
 from page_alloc_bench.analysis.facts_difference import Difference
+from page_alloc_bench.runner.result import metrics
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Kind, Rank
 
 from . import axes as ax
 from . import figures, memory, sides
 from .sides import Side
-
-_LATENCIES = "kernel_page_alloc_latencies_ns"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def conclude(shown: Sequence[Side], threshold_percent: float, allow: Iterable[st
     Two sides that must not be compared are shown all the same, with that as the verdict. Raises
     CompareError where nothing can be compared.
     """
-    told = [sentence for order in sides.orders(shown) for sentence in _describe(shown, order)]
+    told = [sentence for case in sides.cases(shown) for sentence in _describe(shown, case)]
     base = shown[0].results
     if len(shown) == 1:
         return Outcome(told, facts_difference.differences(base, base))
@@ -50,34 +51,40 @@ def conclude(shown: Sequence[Side], threshold_percent: float, allow: Iterable[st
     return Outcome([made.sentence, *told], made.differences, made.warnings, made)
 
 
-def _describe(shown: Sequence[Side], order: int) -> list[str]:
-    """Return what an order's figures are, in a sentence."""
-    words = []
-    rates = _arrow(shown, "kernel_page_allocs_per_second", "value", order)
-    if rates:
-        words.append(f"allocations at {rates}")
-    parts = [
-        f"{name} {text}"
-        for name in ("median", "p99", "p99.9", "max")
-        if (text := _arrow(shown, _LATENCIES, name, order))
+def _describe(shown: Sequence[Side], case: Case) -> list[str]:
+    """Return what a case's figures are, in a sentence."""
+    words = [
+        f"{metrics.declared(metric.counts).label} at {text}"
+        for metric in metrics.every().values()
+        if metric.kind is Kind.RATE and (text := _arrow(shown, metric.name, "value", case))
     ]
-    if parts:
-        words.append(f"time of one: {', '.join(parts)}")
-    lost = [
-        [d.total for result in side.results if (d := memory.difference(result, order)) is not None]
-        for side in shown
-    ]
-    if all(lost):
-        less = " → ".join(ax.size(float(np.median(values))) for values in lost)
-        words.append(f"{less} less memory is available beside the antagonist")
-    return [f"Order {order}: {'; '.join(words)}."] if words else []
+    words += _first_latency(shown, case)
+    for loss in metrics.losses():
+        lost = [[d.total for d in memory.differences(side.results, loss, case)] for side in shown]
+        if all(lost):
+            less = " → ".join(ax.size(float(np.median(values))) for values in lost)
+            words.append(loss.sentence.format(total=less))
+    return [f"{sides.name_of(case)}: {'; '.join(words)}."] if words else []
 
 
-def _arrow(shown: Sequence[Side], metric: str, statistic: str, order: int) -> str:
+def _first_latency(shown: Sequence[Side], case: Case) -> list[str]:
+    """Return how long the first of the operations took that are tested by default."""
+    for timed in metrics.operations().values():
+        parts = [
+            f"{name} {text}"
+            for name in figures.LATENCY
+            if (text := _arrow(shown, timed.sample.name, name, case))
+        ]
+        if parts and timed.sample.rank is Rank.PRIMARY:
+            return [f"time of one: {', '.join(parts)}"]
+    return []
+
+
+def _arrow(shown: Sequence[Side], metric: str, statistic: str, case: Case) -> str:
     """Return the median of each side, base → new; nothing where a side has none."""
-    values = [figures.middle(side, metric, statistic, order) for side in shown]
+    values = [figures.middle(side, metric, statistic, case) for side in shown]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return ""
-    unit, _ = results.describe(metric)
+    unit = metrics.declared(metric).unit
     return " → ".join(figures.write(value, unit) for value in known)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 import page_alloc_bench
 from page_alloc_bench import resources
 from page_alloc_bench.analysis.compare import Comparison
+from page_alloc_bench.runner.result.case import Case
 
 from . import axes as ax
 from . import embed, facts, palette, pictures, sides, svg, tables
@@ -22,12 +23,8 @@ from .tables import Row, Table
 
 _SHOWN_VALUES = 3  # of a fact that differs within a side
 
+# Parts of the kernel's own counters; others are titled by the metrics that are in them.
 _PARTS = {
-    "latency-alloc": "Allocation latency",
-    "latency-free": "Free latency",
-    "latency-failure": "Latency of failed allocations",
-    "memory": "Available memory",
-    "throughput": "Throughput",
     "buddyinfo": "Free blocks: /proc/buddyinfo",
     "vmstat": "Events: /proc/vmstat",
 }
@@ -66,11 +63,10 @@ class Section:
 
 def render(shown: Sequence[Side], outcome: Outcome) -> str:
     """Return the page about one side, or two of which outcome says how they compare."""
-    orders = sides.orders(shown)
     sections = [
         _warnings(shown, outcome),
         _figures(shown, outcome),
-        *(_order(shown, order) for order in orders),
+        *(_case(shown, case) for case in sides.cases(shown)),
         _facts(shown),
         _runs(shown),
     ]
@@ -199,24 +195,25 @@ def _how_compared(comparison: Comparison) -> list[str]:
     ]
 
 
-def _order(shown: Sequence[Side], order: int) -> Section:
-    """Return all pictures of one order."""
+def _case(shown: Sequence[Side], case: Case) -> Section:
+    """Return all pictures of one case."""
     groups: dict[str, list[pictures.Picture]] = {}
-    for picture in pictures.every(shown, [order]):
+    for picture in pictures.every(shown, [case]):
         groups.setdefault(picture.section, []).append(picture)
     parts = []
     for name, group in groups.items():
-        made = tables.OF_SECTION.get(name)
         parts.append(
             Part(
-                _PARTS[name],
+                _PARTS.get(name) or group[0].part,
                 [_draw(picture) for picture in group],
-                made(shown, order) if made else [],
+                tables.of_section(name, shown, case),
             )
         )
     page = next(sides.runs(shown)).run["kernel"].get("page_size_bytes", 4096)
     return Section(
-        f"order{order}", f"Order {order} ({ax.size(page << order)} a block)", parts=parts
+        sides.id_of(case),
+        f"{sides.name_of(case)} ({ax.size(page << case.order)} a block)",
+        parts=parts,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.runner.result.case import Case
 
 _LONGEST = 42  # of a label's detail; a command line may differ in much more than fits a legend
 
@@ -49,9 +50,19 @@ def make(base: Sequence[Result], new: Sequence[Result] = ()) -> list[Side]:
     ]
 
 
-def orders(sides: Sequence[Side]) -> list[int]:
-    """Return every order that any run measured, ascending."""
-    return sorted({order for result in runs(sides) for order in result.orders})
+def cases(sides: Sequence[Side]) -> list[Case]:
+    """Return every case that any run measured, ascending."""
+    return sorted({case for result in runs(sides) for case in result.cases})
+
+
+def name_of(case: Case) -> str:
+    """Return a case as a title begins with it, such as "Order 4"."""
+    return str(case).capitalize()
+
+
+def id_of(case: Case) -> str:
+    """Return a case as part of the names of files and ids, such as "order4"."""
+    return case.suffix().strip("_").replace("_", "-")
 
 
 def runs(sides: Sequence[Side]) -> Iterator[Result]:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from page_alloc_bench.analysis import compare, notation
+from page_alloc_bench.runner.result import metrics
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Loss, Metric
 
 from . import axes as ax
 from . import counters, figures, memory
@@ -107,23 +110,26 @@ def _percent(middle: float | None, low: float | None, high: float | None) -> str
     return f"{text} [{inside}]" if inside else text
 
 
-def difference(sides: Sequence[Side], order: int) -> list[Table]:
-    """Return where the memory went that was not available beside the antagonist."""
-    found = [
-        [d for r in side.results if (d := memory.difference(r, order)) is not None]
-        for side in sides
-    ]
-    if not any(found):
-        return []
-    parts = (
-        ("idle", "available when idle"),
-        ("antagonized", "available beside the antagonist"),
-        ("total", "difference"),
-        *memory.PARTS,
-    )
+def difference(section: str, sides: Sequence[Side], case: Case) -> list[Table]:
+    """Return where amounts of a section went that are less beside something."""
+    made = []
+    for loss in metrics.losses():
+        if metrics.declared(loss.without).section != section:
+            continue
+        found = [memory.differences(side.results, loss, case) for side in sides]
+        if any(found):
+            made.append(_difference(loss, found, sides, case))
+    return made
+
+
+def _difference(
+    loss: Loss, found: Sequence[Sequence[memory.Difference]], sides: Sequence[Side], case: Case
+) -> Table:
+    without, beside, *_ = loss.labels
+    parts = [("without", without), ("beside", beside), *memory.rows(loss)]
     rows = [(text, *(_median(differences, part) for differences in found)) for part, text in parts]
     head = ("means of a run's iterations", *(side.legend for side in sides))
-    return [Table(f"Available memory, order {order}", head, rows)]
+    return Table(f"{metrics.declared(loss.without).family.capitalize()}, {case}", head, rows)
 
 
 def _median(differences: Sequence[memory.Difference], part: str) -> str:
@@ -131,11 +137,21 @@ def _median(differences: Sequence[memory.Difference], part: str) -> str:
     return "not recorded" if value is None else ax.size(value)
 
 
-def throughput(sides: Sequence[Side], order: int) -> list[Table]:
-    """Return allocations per second by node and by CPU."""
-    rates = [counters.cpu_rates(side.results, order) for side in sides]
-    if not any(rates):
-        return []
+def throughput(section: str, sides: Sequence[Side], case: Case) -> list[Table]:
+    """Return the rates of a section by node and by CPU."""
+    made = []
+    for rate in counters.rates_by_cpu():
+        if rate.section != section:
+            continue
+        rates = [counters.cpu_rates(side.results, rate, case) for side in sides]
+        if any(rates):
+            made.append(_by_cpu(rate, rates, sides, case))
+    return made
+
+
+def _by_cpu(
+    rate: Metric, rates: Sequence[dict[int, counters.Floats]], sides: Sequence[Side], case: Case
+) -> Table:
     nodes = counters.node_of_cpu([result for side in sides for result in side.results])
     cpus = sorted({cpu for found in rates for cpu in found}, key=lambda c: (nodes.get(c, 0), c))
     middles = [{cpu: float(np.median(v)) for cpu, v in found.items()} for found in rates]
@@ -149,16 +165,19 @@ def throughput(sides: Sequence[Side], order: int) -> list[Table]:
         for cpu in inside:
             cells = (f"{found[cpu]:,.0f}" if cpu in found else _UNKNOWN for found in middles)
             rows.append((f"CPU {cpu}", *cells))
-    head = ("allocations per second", *(side.legend for side in sides))
-    return [Table(f"Throughput by node and CPU, order {order}", head, rows)]
+    what = metrics.declared(rate.counts).label
+    head = (f"{what} per second", *(side.legend for side in sides))
+    return Table(f"{rate.label.capitalize()} by node and CPU, {case}", head, rows)
 
 
-def free_memory(sides: Sequence[Side], order: int) -> list[Table]:
+def free_memory(sides: Sequence[Side], case: Case) -> list[Table]:
     """Return free memory by the order of its blocks, before and after both phases."""
-    moments = [(p, w, s) for p in counters.PHASES for s in sides for w in ("before", "after")]
+    moments = [
+        (p, w, s) for p in metrics.measured_phases() for s in sides for w in ("before", "after")
+    ]
     columns = []
     for phase, when, side in moments:
-        noted = [counters.free_bytes(result, phase, order, when) for result in side.results]
+        noted = [counters.free_bytes(result, phase, case, when) for result in side.results]
         known = [row for row in noted if row is not None]
         columns.append(_middle(known))
     depth = max(map(len, columns), default=0)
@@ -172,7 +191,7 @@ def free_memory(sides: Sequence[Side], order: int) -> list[Table]:
     head = ["free memory"]
     for phase, when, side in moments:
         head.append(f"{when} {phase}" + (f", {side.key}" if len(sides) > 1 else ""))
-    return [Table(f"/proc/buddyinfo, all zones, order {order}", head, rows)]
+    return [Table(f"/proc/buddyinfo, all zones, {case}", head, rows)]
 
 
 def _middle(rows: Sequence[counters.Floats]) -> list[float]:
@@ -183,20 +202,20 @@ def _middle(rows: Sequence[counters.Floats]) -> list[float]:
     return [float(value) for value in np.median(padded, axis=0)]
 
 
-def vmstat(sides: Sequence[Side], order: int) -> list[Table]:
+def vmstat(sides: Sequence[Side], case: Case) -> list[Table]:
     """Return every counter of /proc/vmstat that changed in a phase."""
     columns = []
     head = ["counter"]
-    for phase in counters.PHASES:
+    for phase in metrics.measured_phases():
         for side in sides:
-            deltas = [counters.vmstat(result, phase, order) for result in side.results]
+            deltas = [counters.vmstat(result, phase, case) for result in side.results]
             columns.append([delta for delta in deltas if delta])
             head.append(phase + (f", {side.key}" if len(sides) > 1 else ""))
     names = sorted({name for deltas in columns for delta in deltas for name in delta})
     if not names:
         return []
     rows = [(name, *(_change(deltas, name) for deltas in columns)) for name in names]
-    return [Table(f"/proc/vmstat, change in each phase, order {order}", head, rows)]
+    return [Table(f"/proc/vmstat, change in each phase, {case}", head, rows)]
 
 
 def _change(deltas: Sequence[dict[str, int]], name: str) -> str:
@@ -205,10 +224,9 @@ def _change(deltas: Sequence[dict[str, int]], name: str) -> str:
     return f"{np.median([delta.get(name, 0) for delta in deltas]):,.10g}"
 
 
-# The tables that belong to a section's pictures.
-OF_SECTION: dict[str, Callable[[Sequence[Side], int], list[Table]]] = {
-    "memory": difference,
-    "throughput": throughput,
-    "buddyinfo": free_memory,
-    "vmstat": vmstat,
-}
+def of_section(section: str, sides: Sequence[Side], case: Case) -> list[Table]:
+    """Return the tables that belong to a section's pictures."""
+    kernels = {"buddyinfo": free_memory, "vmstat": vmstat}
+    if section in kernels:
+        return kernels[section](sides, case)
+    return [*difference(section, sides, case), *throughput(section, sides, case)]

@@ -8,13 +8,15 @@ there are enough of them, but no quantile of such readings is one of the latenci
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import quantile
+from .case import Case, case_of
 from .histogram import bucket_floor
+from .metrics import Timed
 
-_SUFFIX = "_latencies_ns"
 _LARGE_SHARE = 0.5  # of a latency that is the reading of its clock
 _ENOUGH = 100  # readings of a step and more, for a mean that is right within 10 %
 
@@ -39,17 +41,9 @@ class Hidden:
         """Return whether of a latency that was read is known only that it is below the step."""
         return self.operations > 0 and latency_ns < max(self.step_ns or 0, 1)
 
-    def text(self, latency_ns: float) -> str:
-        """Return a latency in ns, or what it is known to be less than, such as "<4000000"."""
-        if not self.hides(latency_ns):
-            return f"{latency_ns:.12g}"
-        return "<?" if self.step_ns is None else f"<{self.step_ns}"
-
-    def hides_mean(self, readings_ns: Sequence[int]) -> bool:
-        """Return whether the mean of these readings tells nothing, there being so few steps."""
-        if not self.operations:
-            return False
-        return sum(1 for reading in readings_ns if not self.hides(reading)) < _ENOUGH
+    def hides_mean(self, readings: int) -> bool:
+        """Return whether the mean of so many readings tells nothing, there being so few steps."""
+        return self.operations > 0 and readings - self.operations < _ENOUGH
 
 
 def below_step(histogram: Sequence[int], step_ns: int) -> int:
@@ -62,28 +56,18 @@ def below_step(histogram: Sequence[int], step_ns: int) -> int:
     return count
 
 
-def metric(latencies: str) -> str:
-    """Return the name of the count for a metric of latencies, such as NAME_latencies_ns."""
-    return f"{latencies[: -len(_SUFFIX)]}s_below_clock_step"
+def of(get: quantile.Get, run: dict[str, Any], timed: Timed, case: Case | int) -> Hidden:
+    """Return what is hidden of a timed operation of a result.
 
-
-def of(
-    values: Callable[[str, int], Sequence[int]], run: dict[str, Any], latencies: str, order: int
-) -> Hidden | None:
-    """Return what is hidden in a metric of a result; None if it is none of latencies.
-
-    values: returns a metric's values, none if it was not measured. Results of the first versions
-    do not have the count: nothing is known to be hidden in them.
+    get: returns a metric's values, none if it was not measured. Results of the first versions do
+    not have the count: nothing is known to be hidden in them.
     """
-    if not latencies.endswith(_SUFFIX):
-        return None
-    count = values(metric(latencies), order)
-    timed = values(f"{latencies[: -len(_SUFFIX)]}s_timed", order)
+    count, all_timed = get(timed.below_step.name, case), get(timed.timed.name, case)
     steps = [clock.get("step_ns") for clock in run.get("clocks", ())]
     known = [step for step in steps if step is not None]
     return Hidden(
         operations=int(count[0]) if len(count) else 0,
-        timed=int(timed[0]) if len(timed) else 0,
+        timed=int(all_timed[0]) if len(all_timed) else 0,
         step_ns=max(known, default=None),
     )
 
@@ -95,31 +79,25 @@ def clock_costs_ns(run: dict[str, Any]) -> list[float]:
 
 
 def costly_clock(
-    get: Callable[[str, int], Sequence[int]], run: dict[str, Any], names: Sequence[str], order: int
+    get: quantile.Get, run: dict[str, Any], judged: Sequence[Timed], case: Case | int
 ) -> str | None:
     """Return what to say of a clock whose reading is half of a typical latency or more; None: less.
 
-    names: of the latencies to judge it by, as *_latencies_ns. By what it costs in the kernel: the
+    judged: the operations whose medians it is held against. By what it costs in the kernel: the
     module's calibration.
     """
     costs = clock_costs_ns(run)
     medians = [
-        sorted(sample)[len(sample) // 2]
-        for name in names
-        if (sample := get(name, order)) and not _median_hidden(get, run, name, order)
+        found.quantile(0.5)
+        for timed in judged
+        if (found := quantile.timed(get, timed, case)).size
+        and not of(get, run, timed, case).hides_part(0.5)
     ]
     if not costs or not medians or max(costs) < _LARGE_SHARE * min(medians):
         return None
     cost, median = max(costs), min(medians)
     return (
-        f"order {order}: a clock read costs up to {cost:,.0f} ns, and half of the latencies that "
-        f"contain one are {median:,} ns or less: much of each is the clock's; rates are not "
+        f"{case_of(case)}: a clock read costs up to {cost:,.0f} ns, and half of the latencies that "
+        f"contain one are {median:,.0f} ns or less: much of each is the clock's; rates are not "
         "affected, and a faster clocksource would tell more"
     )
-
-
-def _median_hidden(
-    get: Callable[[str, int], Sequence[int]], run: dict[str, Any], name: str, order: int
-) -> bool:
-    hidden = of(get, run, name, order)
-    return hidden is not None and hidden.hides_part(0.5)

@@ -1,40 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The result document: measurements at the top level, everything else under "run".
 
-schema.json beside this file describes it, with the unit of each metric and the direction
-that is good.
+schema.json beside this file describes it. Its part about metrics is made from their declarations by
+scripts/schema.
 """
 
 from __future__ import annotations
 
 import json
 import pkgutil
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+from .case import Case, key
+from .metrics import declared, every
 
 SCHEMA_VERSION = 1
 SCHEMA = "schema.json"
 
 Values = Sequence[int]
-# Programs that were written for the first page_alloc_bench find these names in every result.
-CONTRACTED = (
-    "idle_available_bytes",
-    "antagonized_available_bytes",
-    "kernel_page_allocs",
-    "kernel_alloc_failures",
-    "kernel_page_allocs_remote",
-    "kernel_page_alloc_latencies_ns",
-    "kernel_page_free_latencies_ns",
-)
 _AT_ONCE = 4096  # values that become text together: as Python's integers they take much memory
 
 
 class Document:
     """A result that grows while it is measured.
 
-    run: the object under "run". metrics: an array of integers for each NAME_order$n.
+    run: the object under "run". metrics: an array of integers for each name of a metric with the
+    suffix of its case. Where a case is to be given, an order stands for its default case.
     """
 
     def __init__(self, run: dict[str, Any]) -> None:
@@ -44,17 +37,17 @@ class Document:
         self.run.setdefault("iterations", [])
         self.metrics: dict[str, array[int]] = {}
 
-    def put(self, name: str, order: int, values: Values) -> None:
-        """Set a metric that is measured once in an order."""
-        self.metrics[key(name, order)] = array("Q", values)
+    def put(self, name: str, case: Case | int, values: Values) -> None:
+        """Set a metric that is measured once in a case. Raises UndeclaredError."""
+        self.metrics[key(declared(name).name, case)] = array("Q", values)
 
-    def append(self, name: str, order: int, value: int) -> None:
-        """Add a value to a metric that is measured in each iteration."""
-        self.metrics.setdefault(key(name, order), array("Q")).append(value)
+    def append(self, name: str, case: Case | int, value: int) -> None:
+        """Add a value to a metric that is measured in each iteration. Raises UndeclaredError."""
+        self.metrics.setdefault(key(declared(name).name, case), array("Q")).append(value)
 
-    def get(self, name: str, order: int) -> Values:
+    def get(self, name: str, case: Case | int) -> Values:
         """Return a metric's values; empty if it has not been measured."""
-        return self.metrics.get(key(name, order), ())
+        return self.metrics.get(key(name, case), ())
 
     def warn(self, text: str) -> None:
         """Record what makes the result less than it should be."""
@@ -77,9 +70,9 @@ class Document:
                 yield ("," if start else "") + ",".join(map(str, values[start : start + _AT_ONCE]))
             yield "]"
         for order in self.run.get("parameters", {}).get("alloc_orders", ()):
-            for name in (key(each, order) for each in CONTRACTED):
-                if name not in self.metrics:
-                    yield f",\n{json.dumps(name)}: []"
+            for metric in every().values():
+                if metric.contracted and key(metric.name, order) not in self.metrics:
+                    yield f",\n{json.dumps(key(metric.name, order))}: []"
         yield "\n}\n"
 
 
@@ -93,30 +86,9 @@ def _long_last(run: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "bundle": {**bundle, **long}}
 
 
-def key(name: str, order: int) -> str:
-    """Return the name of a metric of one order."""
-    return f"{name}_order{order}"
-
-
-def split_key(name: str) -> tuple[str, int]:
-    """Return the metric and the order of a top-level name. Raises ValueError for another name."""
-    match = re.fullmatch(r"(.+)_order([0-9]+)", name)
-    if match is None:
-        raise ValueError(f"{name} names no order")
-    return match[1], int(match[2])
-
-
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the document."""
     data = pkgutil.get_data(__package__, SCHEMA)
     assert data is not None, "the schema ships beside this file"
     document: dict[str, Any] = json.loads(data)
     return document
-
-
-def metrics(of: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return each metric of a schema by its name without the order: unit, better, description."""
-    return {
-        pattern[len("^") : -len("_order[0-9]+$")]: description
-        for pattern, description in of["patternProperties"].items()
-    }

@@ -23,38 +23,13 @@ from page_alloc_bench.runner.errors import (
     TimedOut,
     describe,
 )
-from page_alloc_bench.runner.result.document import Document, key
+from page_alloc_bench.runner.result import figures, metrics
+from page_alloc_bench.runner.result.case import key
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.result.metrics import Kind, Metric, Subtest
 
 VERSION_LINE = "KTAP version 1"
-
-# Subtests of an order, and the phase of the run whose end decides each.
-_SUBTESTS = {
-    "configured": "configure",
-    "idle": "idle",
-    "steady": "steady_wait",
-    "antagonized": "antagonized",
-    "stopped": "stop",
-    "latencies": "results",
-    "reconciled": "results",
-}
-
-# Metrics whose values are told before the result of a subtest, all of them in one line.
-_VALUES = {
-    "idle": ("idle_available_bytes",),
-    "antagonized": ("antagonized_available_bytes", "antagonist_held_bytes"),
-    "reconciled": (
-        "kernel_page_allocs",
-        "kernel_page_frees",
-        "kernel_page_allocs_remote",
-        "kernel_alloc_failures",
-        "kernel_page_allocs_per_second",
-    ),
-}
-_LATENCIES = (
-    "kernel_page_alloc_latencies_ns",
-    "kernel_page_free_latencies_ns",
-    "kernel_alloc_failure_latencies_ns",
-)
+_FIGURES = ("min", "median", "p99", "p99.9", "max")  # that are told of latencies
 
 
 class _Level:
@@ -120,7 +95,10 @@ class Ktap:
         self._warnings_told = 0
         self._order: int | None = None
         self._level: _Level | None = None  # of the order that is being measured
-        self._pending: list[str] = []  # its subtests to come
+        # The subtests of an order, and the phase of the run whose end decides each.
+        self._subtests = {of: phase.name for phase in metrics.phases() for of in phase.subtests}
+        self._last_phase = metrics.phases()[-1].name
+        self._pending: list[Subtest] = []  # of the order that is being measured
         self._early: dict[tuple[int, str], BaseException | None] = {}  # measured before their order
 
     def bail_out(self, reason: str) -> None:
@@ -141,18 +119,21 @@ class Ktap:
         level, order, phase = self._level, record["order"], record["name"]
         if level is not None and order != self._order:
             self._early[order, phase] = error
-            for name in [name for name, of in _SUBTESTS.items() if of == phase]:
+            for subtest in self._decided_by(phase):
                 self._tell_warnings(level)
-                self._tell_values(level, name, order)
+                self._tell(level, subtest, order)
             return
         if level is None:
             level = self._begin_order(order)
-        for name in [name for name in self._pending if _SUBTESTS[name] == phase]:
-            self._skip_until(level, name)
-            self._decide(level, name, error)
+        for subtest in [one for one in self._decided_by(phase) if one in self._pending]:
+            self._skip_until(level, subtest)
+            self._decide(level, subtest, error)
         self._decide_early(level)
-        if phase == "results":
+        if phase == self._last_phase:
             self._end_order(level)
+
+    def _decided_by(self, phase: str) -> list[Subtest]:
+        return [subtest for subtest, of in self._subtests.items() if of == phase]
 
     def end(
         self, ending: BaseException | None, *, unloaded: bool | None, written: bool | None
@@ -193,8 +174,8 @@ class Ktap:
     def _begin_order(self, order: int) -> _Level:
         self._order = order
         self._orders.remove(order)
-        self._pending = list(_SUBTESTS)
-        self._level = _Level(self._write, "  ", len(_SUBTESTS))
+        self._pending = list(self._subtests)
+        self._level = _Level(self._write, "  ", len(self._subtests))
         return self._level
 
     def _end_order(self, level: _Level) -> None:
@@ -203,74 +184,62 @@ class Ktap:
         self._top.report(_name(self._order), level.passed)
         self._level = None
 
-    def _skip_until(self, level: _Level, name: str | None) -> None:
-        """Report what was not reached; name: the subtest before which to stop, if any."""
-        while self._pending and self._pending[0] != name:
+    def _skip_until(self, level: _Level, subtest: Subtest | None) -> None:
+        """Report what was not reached; subtest: the one before which to stop, if any."""
+        while self._pending and self._pending[0] != subtest:
             if not self._decide_early(level):
-                level.skip(self._pending.pop(0), "not reached")
+                level.skip(self._pending.pop(0).name, "not reached")
 
     def _decide_early(self, level: _Level) -> bool:
         """Report the next subtest if it was measured before its order; return whether it was."""
         assert self._order is not None
         if not self._pending:
             return False
-        name = self._pending[0]
-        phase = self._order, _SUBTESTS[name]
+        subtest = self._pending[0]
+        phase = self._order, self._subtests[subtest]
         if phase not in self._early:
             return False
-        self._decide(level, name, self._early[phase])
+        self._decide(level, subtest, self._early[phase])
         return True
 
-    def _decide(self, level: _Level, name: str, error: BaseException | None) -> None:
+    def _decide(self, level: _Level, subtest: Subtest, error: BaseException | None) -> None:
         """Report one subtest, and before it what was measured."""
-        self._pending.remove(name)
+        self._pending.remove(subtest)
         self._tell_warnings(level)
         assert self._order is not None
-        self._tell_values(level, name, self._order)
-        timed = name != "latencies" or self._tell_latencies(level)
+        measured = self._tell(level, subtest, self._order)
         if error is not None:
-            level.not_ok(name, _directive(error))
-        elif not timed:
-            level.skip(name, "no operation was timed")
-        elif name == "reconciled" and (lost := self._lost()):
-            level.not_ok(name, f"{lost} blocks were allocated and not freed")
+            level.not_ok(subtest.name, _directive(error))
+        elif not measured:
+            level.skip(subtest.name, "no operation was timed")
+        elif lost := self._lost(subtest, self._order):
+            level.not_ok(subtest.name, subtest.loss.format(lost=lost))
         else:
-            level.ok(name)
+            level.ok(subtest.name)
 
-    def _tell_values(self, level: _Level, name: str, order: int) -> None:
-        """Tell every value that a subtest of an order is about."""
-        for metric in _VALUES.get(name, ()):
-            values = self._document.get(metric, order)
+    def _tell(self, level: _Level, subtest: Subtest, order: int) -> bool:
+        """Tell what was measured that a subtest of an order is about.
+
+        Return whether that is something, where it is about nothing but timed operations.
+        """
+        about = [m for m in metrics.every().values() if m.subtest == subtest.name]
+        told = [self._tell_metric(level, metric, order) for metric in about]
+        latencies = bool(about) and all(metric.kind is Kind.SAMPLE for metric in about)
+        return not latencies or any(told)
+
+    def _tell_metric(self, level: _Level, metric: Metric, order: int) -> bool:
+        """Tell every value of a metric, or its figures if it is of latencies; return if any."""
+        name = key(metric.name, order)
+        if metric.kind is not Kind.SAMPLE:
+            values = self._document.get(metric.name, order)
             if values:
-                level.diagnostic(f"{key(metric, order)}: {' '.join(map(str, values))}")
-
-    def _tell_latencies(self, level: _Level) -> bool:
-        """Tell the statistics of each class of latencies; return whether there were any."""
-        from page_alloc_bench.runner.result import clock_step, summary
-
-        assert self._order is not None
-        told = False
-        for name in _LATENCIES:
-            stats = summary.of_metric(self._document, name, self._order)
-            if stats is not None:
-                told = True
-                hidden = clock_step.of(self._document.get, self._document.run, name, self._order)
-                figures = {
-                    "min": stats.least,
-                    "median": stats.median,
-                    "p99": stats.p99,
-                    "p99.9": stats.p999,
-                    "max": stats.largest,
-                }
-                texts = [
-                    f"{figure} {value:.12g}" if hidden is None else f"{figure} {hidden.text(value)}"
-                    for figure, value in figures.items()
-                    if summary.holds(figure, stats.samples)
-                ]
-                level.diagnostic(
-                    f"{key(name, self._order)}: {stats.samples} samples, {', '.join(texts)}"
-                )
-        return told
+                level.diagnostic(f"{name}: {' '.join(map(str, values))}")
+            return bool(values)
+        known = figures.of(self._document.get, self._document.run, metric.name, order)
+        texts = [f"{figure} {value.text}" for figure, value in known.all(_FIGURES).items()]
+        if texts:
+            level.diagnostic(f"{name}: {known.size} samples, {', '.join(texts)}")
+        return bool(texts)
 
     def _tell_warnings(self, level: _Level) -> None:
         """Tell the warnings that have come since this was called last."""
@@ -279,14 +248,12 @@ class Ktap:
             level.diagnostic(f"warning: {text}")
         self._warnings_told = len(warnings)
 
-    def _lost(self) -> int:
-        """Return how many blocks of the order were allocated and not freed, over all CPUs."""
-        assert self._order is not None
-        allocs, frees = (
-            self._document.get(f"kernel_page_{what}_per_cpu", self._order)
-            for what in ("allocs", "frees")
-        )
-        return sum(abs(a - f) for a, f in zip(allocs, frees))
+    def _lost(self, subtest: Subtest, order: int) -> int:
+        """Return by how much two sums differ that a subtest wants to be equal."""
+        if not subtest.balance:
+            return 0
+        one, other = (self._document.get(name, order) for name in subtest.balance)
+        return abs(sum(one) - sum(other)) if one and other else 0
 
 
 def _name(order: int) -> str:

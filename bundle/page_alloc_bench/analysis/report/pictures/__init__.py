@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from page_alloc_bench.analysis.report.sides import Side
+from page_alloc_bench.runner.result.case import Case
 
 from .available import available
 from .distributions import latencies
@@ -20,7 +21,7 @@ from .throughput import throughput
 __all__ = ["Picture", "available", "every", "free_memory", "latencies", "throughput", "vmstat"]
 
 
-def every(sides: Sequence[Side], orders: Sequence[int]) -> list[Picture]:
-    """Return all pictures of a report, order by order."""
+def every(sides: Sequence[Side], cases: Sequence[Case]) -> list[Picture]:
+    """Return all pictures of a report, case by case."""
     parts = (latencies, available, throughput, free_memory, vmstat)
-    return [picture for order in orders for part in parts for picture in part(sides, order)]
+    return [picture for case in cases for part in parts for picture in part(sides, case)]

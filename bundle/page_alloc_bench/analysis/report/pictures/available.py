@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What user space got, and what the antagonist made it lose."""
+"""What was had in each iteration, and what something else made it lose."""
 
 from __future__ import annotations
 
@@ -8,103 +8,119 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report import memory
 from page_alloc_bench.analysis.report.palette import Palette
-from page_alloc_bench.analysis.report.sides import Side
+from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
+from page_alloc_bench.runner.result import metrics, units
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Kind, Loss, Metric
 
 from .picture import LINES, MARKERS, Picture
 
+_MOST_TICKS = 10
+# Series: a side, a metric, and its values in each of the side's runs.
+Series = list[tuple[Side, Metric, list[NDArray[np.int64]]]]
 
-def available(sides: Sequence[Side], order: int) -> list[Picture]:
-    """Return what the child got in each iteration, and what the two phases' difference is."""
-    amounts = {
-        (side.key, phase): memory.available(side.results, phase, order)
-        for side in sides
-        for phase in memory.PHASES
-    }
+
+def available(sides: Sequence[Side], case: Case) -> list[Picture]:
+    """Return what was had in each iteration, and what the difference of two amounts is."""
     made = []
-    if any(amounts.values()):
-        made.append(_iterations(sides, amounts, order))
-    differences = [
-        (side, [d for r in side.results if (d := memory.difference(r, order)) is not None])
-        for side in sides
-    ]
-    differences = [(side, found) for side, found in differences if found]
-    if differences:
-        made.append(_difference(differences, order))
+    pictured = [
+        m for m in metrics.every().values()
+        if m.section and m.per == "iteration" and m.kind is Kind.AMOUNT
+    ]  # fmt: skip
+    for section in dict.fromkeys(metric.section for metric in pictured):
+        series: Series = []
+        for side in sides:
+            for metric in (m for m in pictured if m.section == section):
+                found = [result.values(metric.name, case) for result in side.results]
+                series.append((side, metric, [values for values in found if len(values)]))
+        if any(runs for _, _, runs in series):
+            made.append(_iterations(series, case))
+    for loss in metrics.losses():
+        pairs = [(side, memory.differences(side.results, loss, case)) for side in sides]
+        pairs = [(side, differences) for side, differences in pairs if differences]
+        if pairs:
+            made.append(_difference(pairs, loss, case))
     return made
 
 
-def _iterations(
-    sides: Sequence[Side],
-    amounts: dict[tuple[str, str], list[np.ndarray[tuple[int], np.dtype[np.int64]]]],
-    order: int,
-) -> Picture:
+def _iterations(series: Series, case: Case) -> Picture:
+    first = series[0][1]
+    longest = max(len(run) for _, _, runs in series for run in runs)
+
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(3.3, title)
-        longest = 1
-        series = [(side, phase) for side in sides for phase in memory.PHASES]
-        for number, (side, phase) in enumerate(series):
-            runs = amounts[side.key, phase]
+        for number, (side, metric, runs) in enumerate(series):
             if not runs:
                 continue
             length = max(map(len, runs))
-            longest = max(longest, length)
             columns = [[int(run[i]) for run in runs if i < len(run)] for i in range(length)]
             middle = np.array([np.median(column) for column in columns])
             spread = np.array([(m - min(c), max(c) - m) for m, c in zip(middle, columns)], float).T
             offset = (number - (len(series) - 1) / 2) * 0.09
             colour = getattr(palette, side.key)
-            filled = phase == "idle"
+            filled = metric.phase == first.phase
             axes.errorbar(
                 np.arange(1, length + 1) + offset, middle, yerr=spread if len(runs) > 1 else None,
                 color=colour, ls=LINES[side.key] if filled else (0, (1, 1.5)), lw=1.0,
                 elinewidth=1.2, capsize=2, marker=MARKERS[side.key], ms=5.5,
-                mfc=colour if filled else palette.paper, label=f"{side.label}: {phase}",
+                mfc=colour if filled else palette.paper,
+                label=f"{side.label}: {metric.phase or metric.label}",
             )  # fmt: skip
-        largest = max(int(run.max()) for runs in amounts.values() for run in runs)
+        largest = max(int(run.max()) for _, _, runs in series for run in runs)
         axes.set_xlim(0.5, longest + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(min(longest, 10), integer=True))
+        axes.set_xticks(range(1, longest + 1, -(-longest // _MOST_TICKS)))
         axes.margins(y=0.08)
-        ax.bytes_axis(axes.yaxis, largest)
+        ax.value_axis(axes.yaxis, largest, first.unit)
+        ax.mark_cut(axes, palette)
         axes.set_xlabel("iteration")
-        axes.set_ylabel("memory that the child got")
+        axes.set_ylabel(first.family)
         ax.head(figure, title)
         return figure
 
-    words = []
-    for phase in memory.PHASES:
-        middles = [
-            ax.size(float(np.median([np.median(run) for run in amounts[side.key, phase]])))
-            for side in sides
-            if amounts[side.key, phase]
-        ]
-        if middles:
-            words.append(f"{' → '.join(middles)} {phase}")
-    several = any(len(runs) > 1 for runs in amounts.values())
+    several = any(len(runs) > 1 for _, _, runs in series)
     return Picture(
-        f"available-order{order}",
-        "memory",
-        order,
-        f"Order {order}: available memory {', '.join(words)}",
-        "Available memory per iteration. "
+        f"{first.section}-{id_of(case)}",
+        first.section,
+        case,
+        f"{name_of(case)}: {first.family} {', '.join(_middles(series))}",
+        f"{first.family.capitalize()} per iteration. "
         + ("Points are the median of the runs, bars their range. " if several else "")
-        + "The axis does not begin at zero.",
+        + "The axis does not begin at zero where two strokes cut it.",
         draw,
+        part=first.family.capitalize(),
     )
 
 
-def _difference(differences: Sequence[tuple[Side, list[memory.Difference]]], order: int) -> Picture:
+def _middles(series: Series) -> list[str]:
+    """Return the median of each metric, base → new."""
+    words = []
+    for metric in dict.fromkeys(metric for _, metric, _ in series):
+        middles = [
+            ax.quantity(float(np.median([np.median(run) for run in runs])), metric.unit)
+            for _, of, runs in series
+            if of is metric and runs
+        ]
+        if middles:
+            words.append(f"{' → '.join(middles)} {metric.phase or metric.label}")
+    return words
+
+
+def _difference(
+    differences: Sequence[tuple[Side, list[memory.Difference]]], loss: Loss, case: Case
+) -> Picture:
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(1.5 + 0.62 * len(differences) + 0.5, title)
-        rows = [("total", "less than idle, in all"), *memory.PARTS]
+        rows = memory.rows(loss)
         most = max(
-            abs(getattr(d, part) or 0.0) for _, found in differences for d in found
+            abs(d.part(part) or 0.0) for _, found in differences for d in found
             for part, _ in rows
         )  # fmt: skip
-        name, factor = ax.unit_of_bytes(most)
+        name, factor = units.best(most, units.BYTES)
         height = 0.8 / len(differences)
         for number, (side, found) in enumerate(differences):
             colour = getattr(palette, side.key)
@@ -114,10 +130,10 @@ def _difference(differences: Sequence[tuple[Side, list[memory.Difference]]], ord
                 if middle is None:
                     axes.text(0, place, " not recorded", va="center", fontsize=8.5)
                     continue
-                values = [getattr(d, part) / factor for d in found]
+                values = [(d.part(part) or 0.0) / factor for d in found]
                 axes.barh(
                     place, middle / factor, height * 0.86, color=colour,
-                    alpha=1.0 if part == "total" else 0.6,
+                    alpha=1.0 if part == memory.TOTAL else 0.6,
                     hatch="" if side.key == "base" else "////", edgecolor=palette.paper, lw=0,
                     label=side.legend if row == 0 else None,
                 )  # fmt: skip
@@ -139,17 +155,20 @@ def _difference(differences: Sequence[tuple[Side, list[memory.Difference]]], ord
         ax.head(figure, title)
         return figure
 
-    totals = [float(np.median([d.total for d in found])) for _, found in differences]
+    total = [float(np.median([d.total for d in found])) for _, found in differences]
     held = [float(np.median([d.held for d in found])) for _, found in differences]
+    first = metrics.declared(loss.without)
     return Picture(
-        f"difference-order{order}",
-        "memory",
-        order,
-        f"Order {order}: beside the antagonist the child gets"
-        f" {' → '.join(map(ax.size, totals))} less, of which the antagonist holds"
-        f" {' → '.join(map(ax.size, held))}",
-        "What the child got less than when idle, and where that was when the kernel called the OOM"
-        " killer, by its own report. Bars are medians of the runs"
+        f"difference-{id_of(case)}",
+        first.section,
+        case,
+        f"{name_of(case)}: {loss.title.format(total=_arrow(total), held=_arrow(held))}",
+        f"{loss.explanation} Bars are medians of the runs"
         + (", lines their range." if any(len(found) > 1 for _, found in differences) else "."),
         draw,
+        part=first.family.capitalize(),
     )
+
+
+def _arrow(values: Sequence[float]) -> str:
+    return " → ".join(map(ax.size, values))

@@ -12,26 +12,28 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report import figures, latency
 from page_alloc_bench.analysis.report.palette import Palette
-from page_alloc_bench.analysis.report.sides import Side
+from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Timed, operations
 
 from .picture import LINES, MARKERS, Picture
 
 
-def latencies(sides: Sequence[Side], order: int) -> list[Picture]:
+def latencies(sides: Sequence[Side], case: Case) -> list[Picture]:
     """Return the tail and the histogram of each kind of operation that was timed."""
     made = []
-    for kind in latency.KINDS:
-        runs = [(side, latency.all_of(side.results, kind, order)) for side in sides]
+    for of in operations().values():
+        runs = [(side, latency.all_of(side.results, of, case)) for side in sides]
         runs = [(side, timed) for side, timed in runs if timed]
         if runs and sum(run.total for _, timed in runs for run in timed) >= 10:
-            made += [_tail(runs, kind, order), _histogram(runs, kind, order)]
+            made += [_tail(runs, of, case), _histogram(runs, of, case)]
     return made
 
 
-Timed = list[tuple[Side, list[latency.Distribution]]]
+Runs = list[tuple[Side, list[latency.Distribution]]]
 
 
-def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
+def _tail(runs: Runs, of: Timed, case: Case) -> Picture:
     bands = [(side, timed, latency.tail(timed)) for side, timed in runs]
 
     def draw(palette: Palette, title: str | None) -> Figure:
@@ -56,16 +58,16 @@ def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: _percentile(share)))
-        axes.set_xlabel(f"time of one {kind.label} (log)")
+        axes.set_xlabel(f"time of one {of.sample.label} (log)")
         axes.set_ylabel("percentile of operations\n(log tail)")
         ax.head(figure, title)
         return figure
 
     return Picture(
-        f"{kind.name}-tail-order{order}",
-        f"latency-{kind.name}",
-        order,
-        _tail_title(runs, kind, order),
+        f"{of.key}-tail-{id_of(case)}",
+        f"latency-{of.key}",
+        case,
+        _tail_title(runs, of, case),
         "Cumulative distribution of all timed operations, its tail on a logarithmic axis: up to"
         f" one operation in so many.{_not_drawn(runs)} Markers are the longest operation of each"
         " run"
@@ -75,14 +77,15 @@ def _tail(runs: Timed, kind: latency.Kind, order: int) -> Picture:
             else "."
         ),
         draw,
+        part=of.sample.family.capitalize(),
     )
 
 
-def _tail_title(runs: Timed, kind: latency.Kind, order: int) -> str:
+def _tail_title(runs: Runs, of: Timed, case: Case) -> str:
     """Return the message: the middle, the deepest tail that every side has, and the longest."""
     known = [
-        (name, [figures.middle(side, kind.metric, name, order) for side, _ in runs])
-        for name in ("median", "p99", "p99.9", "max")
+        (name, [figures.middle(side, of.sample.name, name, case) for side, _ in runs])
+        for name in figures.LATENCY
     ]
     told = {name: values for name, values in known if None not in values}
     if "p99.9" in told:
@@ -91,14 +94,14 @@ def _tail_title(runs: Timed, kind: latency.Kind, order: int) -> str:
         f"{name} {' → '.join(figures.write(value, 'ns') for value in values if value is not None)}"
         for name, values in told.items()
     ]
-    return f"Order {order} {kind.label}: {', '.join(words)}"
+    return f"{name_of(case)} {of.sample.label}: {', '.join(words)}"
 
 
 def _percentile(share: float) -> str:
     return f"p{100 * (1 - share):.10g}"
 
 
-def _histogram(runs: Timed, kind: latency.Kind, order: int) -> Picture:
+def _histogram(runs: Runs, of: Timed, case: Case) -> Picture:
     views = [latency.view(timed) for _, timed in runs]
     between = min(low for low, _ in views), max(high for _, high in views)
     bands = [(side, timed, latency.histogram(timed, between)) for side, timed in runs]
@@ -124,19 +127,20 @@ def _histogram(runs: Timed, kind: latency.Kind, order: int) -> Picture:
         axes.set_ylim(0)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-        axes.set_xlabel(f"time of one {kind.label} (log)")
+        axes.set_xlabel(f"time of one {of.sample.label} (log)")
         axes.set_ylabel("share of operations per\n5 % step of time")
         ax.head(figure, title)
         return figure
 
     return Picture(
-        f"{kind.name}-histogram-order{order}",
-        f"latency-{kind.name}",
-        order,
-        f"Order {order} {kind.label}: most operations take {_modes(bands)}",
+        f"{of.key}-histogram-{id_of(case)}",
+        f"latency-{of.key}",
+        case,
+        f"{name_of(case)} {of.sample.label}: most operations take {_modes(bands)}",
         "Histogram of all timed operations but the slowest 1 %, which the picture of the tail"
         f" shows.{_not_drawn(runs)}",
         draw,
+        part=of.sample.family.capitalize(),
     )
 
 
@@ -153,7 +157,7 @@ def _mode(band: latency.Band) -> float:
     return float(np.sqrt(band.at[place] * band.at[place + 1]))
 
 
-def _not_drawn(runs: Timed) -> str:
+def _not_drawn(runs: Runs) -> str:
     """Return a sentence about operations that the clock was too coarse for."""
     coarse = [run for _, timed in runs for run in timed if run.hidden]
     if not coarse:

@@ -12,29 +12,32 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report import counters
 from page_alloc_bench.analysis.report.palette import Palette
-from page_alloc_bench.analysis.report.sides import Side
+from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
+from page_alloc_bench.runner.result import metrics, units
+from page_alloc_bench.runner.result.case import Case
 
 from .picture import MARKERS, Picture
 
 
-def free_memory(sides: Sequence[Side], order: int) -> list[Picture]:
+def free_memory(sides: Sequence[Side], case: Case) -> list[Picture]:
     """Return how /proc/buddyinfo changed in each phase."""
     made = []
-    for phase in counters.PHASES:
-        found = [(side, counters.changes(side.results, phase, order)) for side in sides]
+    for phase in metrics.measured_phases():
+        found = [(side, counters.changes(side.results, phase, case)) for side in sides]
         found = [(side, changes) for side, changes in found if changes.size]
         if found:
-            made.append(_buddy(found, phase, order))
+            made.append(_buddy(found, phase, case))
     return made
 
 
 Changes = Sequence[tuple[Side, counters.Floats]]
 
 
-def _buddy(found: Changes, phase: str, order: int) -> Picture:
+def _buddy(found: Changes, phase: str, case: Case) -> Picture:
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(2.9, title)
-        name, factor = ax.unit_of_bytes(max(float(np.abs(c).max()) for _, c in found))
+        most = max(float(np.abs(c).max()) for _, c in found)
+        name, factor = units.best(most, units.BYTES)
         width = 0.8 / len(found)
         for number, (side, changes) in enumerate(found):
             middle = np.median(changes, axis=0) / factor
@@ -64,10 +67,10 @@ def _buddy(found: Changes, phase: str, order: int) -> Picture:
     sums = [float(np.median(changes.sum(axis=1))) for _, changes in found]
     words = " → ".join(_signed(value) for value in sums)
     return Picture(
-        f"buddyinfo-{phase}-order{order}",
+        f"buddyinfo-{phase}-{id_of(case)}",
         "buddyinfo",
-        order,
-        f"Order {order}, {phase} phase: free memory changed by {words}",
+        case,
+        f"{name_of(case)}, {phase} phase: free memory changed by {words}",
         "What /proc/buddyinfo said after the phase less what it said before, all zones together,"
         " by the order of the free blocks."
         + (
@@ -83,9 +86,18 @@ def _signed(value: float) -> str:
     return f"{'-' if value < 0 else '+'}{ax.size(abs(value))}"
 
 
-def vmstat(sides: Sequence[Side], order: int) -> list[Picture]:
+def vmstat(sides: Sequence[Side], case: Case) -> list[Picture]:
     """Return how often the events of /proc/vmstat happened that patches are argued with."""
-    found = [(side, counters.rates(side.results, "antagonized", order)) for side in sides]
+    return [
+        picture
+        for phase in metrics.phases()
+        if phase.pressed
+        for picture in _vmstat(sides, phase.name, case)
+    ]
+
+
+def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
+    found = [(side, counters.rates(side.results, phase, case)) for side in sides]
     found = [(side, rates) for side, rates in found if rates]
     names = sorted({name for _, rates in found for name in rates})
     if not names:
@@ -118,12 +130,12 @@ def vmstat(sides: Sequence[Side], order: int) -> list[Picture]:
 
     return [
         Picture(
-            f"vmstat-order{order}",
+            f"vmstat-{id_of(case)}",
             "vmstat",
-            order,
-            _vmstat_title(found, names, order),
-            "Events of /proc/vmstat in the antagonized phase. A hollow marker at the left edge is"
-            " none at all"
+            case,
+            f"{name_of(case)}, {phase} phase: {_events(found, names)}",
+            f"Events of /proc/vmstat in the {phase} phase. A hollow marker at the left edge is none"
+            " at all"
             + (
                 "; markers are medians of the runs, lines their range."
                 if any(len(side.results) > 1 for side, _ in found)
@@ -134,9 +146,7 @@ def vmstat(sides: Sequence[Side], order: int) -> list[Picture]:
     ]
 
 
-def _vmstat_title(
-    found: Sequence[tuple[Side, dict[str, counters.Floats]]], names: Sequence[str], order: int
-) -> str:
+def _events(found: Sequence[tuple[Side, dict[str, counters.Floats]]], names: Sequence[str]) -> str:
     words = []
     for name in ("allocstall", "compact_stall", "oom_kill"):
         if name in names:
@@ -144,4 +154,4 @@ def _vmstat_title(
                 ax.count(float(np.median(rates.get(name, np.zeros(1))))) for _, rates in found
             ]
             words.append(f"{name} {' → '.join(figures)}/s")
-    return f"Order {order}, antagonized phase: {', '.join(words) or 'events of /proc/vmstat'}"
+    return ", ".join(words) or "events of /proc/vmstat"

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report.palette import Palette
+from page_alloc_bench.runner.result.case import Case
 
 LINES = {"base": "solid", "new": (0, (5, 1.5))}
 MARKERS = {"base": "o", "new": "D"}
@@ -19,16 +20,17 @@ MARKERS = {"base": "o", "new": "D"}
 class Picture:
     """One picture. name: of its file and ids; title: what it says; text: what is to be seen.
 
-    section: which part of a report it belongs to. draw: makes it, in some colours, with the title
-    in it or without.
+    section: which part of a report it belongs to; part: what that is called. draw: makes it, in
+    some colours, with the title in it or without.
     """
 
     name: str
     section: str
-    order: int
+    case: Case
     title: str
     text: str
     draw: Callable[[Palette, str | None], Figure]
+    part: str = ""
 
     def figure(self, palette: Palette, titled: bool) -> Figure:
         """Return the picture, drawn in palette; titled: with its title in it."""

@@ -13,7 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report import counters
 from page_alloc_bench.analysis.report.palette import Palette
-from page_alloc_bench.analysis.report.sides import Side
+from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
+from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Metric, declared
 
 from .picture import Picture
 
@@ -22,31 +24,46 @@ _ROW = 64  # CPUs in a row of a heat map
 _HEAT = mpl.colormaps["cividis"].resampled(32)
 
 
-def throughput(sides: Sequence[Side], order: int) -> list[Picture]:
-    """Return allocations per second by CPU: bars, or a heat map of a big machine."""
-    found = [(side, counters.cpu_rates(side.results, order)) for side in sides]
-    found = [(side, rates) for side, rates in found if rates]
-    if not found:
-        return []
-    nodes = counters.node_of_cpu([result for side in sides for result in side.results])
-    cpus = sorted({cpu for _, rates in found for cpu in rates}, key=lambda c: (nodes.get(c, 0), c))
-    middles = [
-        {cpu: float(np.median(values)) for cpu, values in rates.items()} for _, rates in found
-    ]
-    title = f"Order {order}: {' → '.join(ax.count(sum(m.values())) for m in middles)} allocations/s"
-    least, most = min(min(m.values()) for m in middles), max(max(m.values()) for m in middles)
-    title += f"; a CPU makes {ax.count(least)} to {ax.count(most)}"
-    draw = _heat_map(found, cpus, nodes) if len(cpus) > _MANY_CPUS else _bars(found, cpus, nodes)
-    text = "Allocations per second of each CPU: its share of all, times the rate of all. "
-    text += "Medians of the runs." if any(len(s.results) > 1 for s, _ in found) else ""
-    return [Picture(f"throughput-order{order}", "throughput", order, title, text.strip(), draw)]
+def throughput(sides: Sequence[Side], case: Case) -> list[Picture]:
+    """Return what each CPU does in a second: bars, or a heat map of a big machine."""
+    made = []
+    for rate in counters.rates_by_cpu():
+        found = [(side, counters.cpu_rates(side.results, rate, case)) for side in sides]
+        found = [(side, rates) for side, rates in found if rates]
+        if found:
+            made.append(_picture(found, rate, case))
+    return made
 
 
 Rates = Sequence[tuple[Side, "dict[int, counters.Floats]"]]
 
 
+def _picture(found: Rates, rate: Metric, case: Case) -> Picture:
+    what = declared(rate.counts).label
+    nodes = counters.node_of_cpu([result for side, _ in found for result in side.results])
+    cpus = sorted({cpu for _, rates in found for cpu in rates}, key=lambda c: (nodes.get(c, 0), c))
+    middles = [
+        {cpu: float(np.median(values)) for cpu, values in rates.items()} for _, rates in found
+    ]
+    title = f"{name_of(case)}: {' → '.join(ax.count(sum(m.values())) for m in middles)} {what}/s"
+    least, most = min(min(m.values()) for m in middles), max(max(m.values()) for m in middles)
+    title += f"; a CPU makes {ax.count(least)} to {ax.count(most)}"
+    drawn = _heat_map if len(cpus) > _MANY_CPUS else _bars
+    text = f"{what.capitalize()} per second of each CPU: its share of all, times the rate of all. "
+    text += "Medians of the runs." if any(len(s.results) > 1 for s, _ in found) else ""
+    return Picture(
+        f"{rate.section}-{id_of(case)}",
+        rate.section,
+        case,
+        title,
+        text.strip(),
+        drawn(found, cpus, nodes, what),
+        part=rate.section.capitalize(),
+    )
+
+
 def _bars(
-    found: Rates, cpus: Sequence[int], nodes: dict[int, int]
+    found: Rates, cpus: Sequence[int], nodes: dict[int, int], what: str
 ) -> Callable[[Palette, str | None], Figure]:
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(2.9, title)
@@ -77,7 +94,7 @@ def _bars(
         axes.margins(x=0.03, y=0.08)
         axes.set_xlabel("CPU", labelpad=14)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
-        axes.set_ylabel("allocations per second")
+        axes.set_ylabel(f"{what} per second")
         ax.head(figure, title)
         return figure
 
@@ -85,7 +102,7 @@ def _bars(
 
 
 def _heat_map(
-    found: Rates, cpus: Sequence[int], nodes: dict[int, int]
+    found: Rates, cpus: Sequence[int], nodes: dict[int, int], what: str
 ) -> Callable[[Palette, str | None], Figure]:
     rows = _rows(cpus, nodes)
 
@@ -114,7 +131,7 @@ def _heat_map(
         bar.ax.grid(visible=False)
         if bar.solids is not None:
             bar.solids.set_rasterized(False)  # an image would not scale, nor be as small
-        bar.set_label("allocations/s of a CPU")
+        bar.set_label(f"{what}/s of a CPU")
         return figure
 
     return draw

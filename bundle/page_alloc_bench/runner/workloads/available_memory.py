@@ -5,22 +5,27 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
+from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.measuring import agreement, plan, stall
 from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
-from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
-from page_alloc_bench.runner.result import clock_step
+from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.result import clock_step, metrics
+from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.histogram import bucket_floor
+from page_alloc_bench.runner.telling.progress import Reporter
 
 _POLL_S = 0.05
-PATTERN = "antagonist"
+TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
 
 _NAMES = {
     "alloc": "kernel_page_alloc",
@@ -35,23 +40,37 @@ _PLURALS = {
 }
 
 
-class AvailableMemory:
-    """One run of the workload."""
+class Workload:
+    """One run on a loaded module: fills document, and says on reporter how it goes."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._options = bench.options
-        self._cpus = bench.cpus
-        self._device = bench.device
-        self._document = bench.document
-        self._reporter = bench.reporter
-        self._signals = bench.signals
-        self._warn = bench.warn
-        self._pattern = pattern.every()[PATTERN]
-        self._sample_capacity = sampling.capacity_per_cpu(
-            self._options.sample_size, len(self._cpus)
-        )
-        self._accounts = Accounts(self._document, self._warn, agreement.scene(len(self._cpus)))
+    def __init__(
+        self,
+        *,
+        options: Options,
+        cpus: Sequence[int],
+        device: Device,
+        document: Document,
+        reporter: Reporter,
+        signals: Signals,
+        on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
+        on_order_end: Callable[[], object] | None = None,
+    ) -> None:
+        """Take what a run needs.
+
+        on_phase_end: called with the record of each phase, and what cut it short if it was.
+        on_order_end: called when all that an order gives is in the document.
+        """
+        self._options = options
+        self._cpus = cpus
+        self._device = device
+        self._document = document
+        self._reporter = reporter
+        self._signals = signals
+        self._on_phase_end = on_phase_end
+        self._on_order_end = on_order_end
+        self._sample_capacity = sampling.capacity_per_cpu(options.sample_size, len(cpus))
+        self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
+        self._start = time.monotonic()
         self._order = 0
         self._steady: Progress | None = None
         self._clock_told = False
@@ -68,20 +87,21 @@ class AvailableMemory:
             self._order = order
             if name in steps:
                 steps[name]()
-            if name == "results":
-                self._bench.case_ended()
+            if name == "results" and self._on_order_end is not None:
+                with self._signals.deferred():
+                    self._on_order_end()
 
     def _configure(self) -> None:
-        with self._bench.phase("configure", self._order):
+        with self._phase("configure"):
             self._prepare()
 
     def _prepare(self) -> None:
         options = self._options
-        one_in = sampling.TIME_ONE_IN[options.latencies]
+        one_in = TIME_ONE_IN[options.latencies]
         try:
             self._device.configure(
-                pattern=self._pattern.name,
-                parameters=self._pattern.parameters(options),
+                pattern="antagonist",
+                parameters={"held": options.held, "spread": options.spread},
                 order=self._order,
                 seed=options.seed,
                 cpus=self._cpus,
@@ -101,7 +121,7 @@ class AvailableMemory:
 
     def _findlimit(self, phase: str) -> None:
         """Measure available memory --iterations times; only whole iterations are recorded."""
-        with self._bench.phase(phase, self._order) as record:
+        with self._phase(phase) as record:
             for number in range(1, self._options.iterations + 1):
                 self._iterate(phase, number)
         kills = record["vmstat_delta"].get("oom_kill", 0)
@@ -127,7 +147,7 @@ class AvailableMemory:
             no_swap=self._options.no_swap,
             stall_s=self._options.stall_s,
         )
-        start_s = self._bench.elapsed_s()
+        start_s = self._elapsed()
         try:
             limit = measure.measure(settings, on_progress=on_progress)
         except stall.StalledError as error:
@@ -151,7 +171,7 @@ class AvailableMemory:
             "phase": phase,
             "order": self._order,
             "iteration": number,
-            "at_s": self._bench.elapsed_s(),
+            "at_s": self._elapsed(),
             **error.record,
         }
         return RunnerError(f"order {self._order}, {phase.replace('_', ' ')}{where}: {error}")
@@ -201,7 +221,7 @@ class AvailableMemory:
         """Measure beside the running antagonist; what it did is recorded even if cut short."""
         self._steady = None
         try:
-            with self._bench.phase("steady_wait", self._order):
+            with self._phase("steady_wait"):
                 self._before_start = procfs.vmstat()
                 self._device.start()
                 self._wait_until_steady()
@@ -246,10 +266,10 @@ class AvailableMemory:
         """Stop the workers and record what they did, uninterrupted."""
         with self._signals.deferred():
             last = self._device.progress()
-            with self._bench.phase("stop", self._order):
+            with self._phase("stop"):
                 self._device.stop()
             after_stop = procfs.vmstat()
-            with self._bench.phase("results", self._order):
+            with self._phase("results"):
                 self._collect(last)
                 delta = difference(self._before_start, after_stop)
                 self._accounts.pages(self._order, delta, self._options.iterations)
@@ -297,7 +317,7 @@ class AvailableMemory:
 
     def _collect_latencies(self, operation: str, stats: Sequence[CpuStats]) -> None:
         """Record one kind of operation of all CPUs: sample, histogram, maximum and counts."""
-        order, put, name = self._order, self._document.put, _NAMES[operation]
+        order, put, timed = self._order, self._document.put, metrics.operations()[_NAMES[operation]]
         if self._options.latencies == "none":
             return
         found = merged.Timed(self._sample_capacity)
@@ -311,35 +331,36 @@ class AvailableMemory:
             self._options.sample_size,
             self._options.seed,
         )
-        put(f"{name}_latencies_ns", order, sample)
-        put(f"{name}s_timed", order, [sum(found.timed)])
-        put(f"{name}s_below_clock_step", order, [found.below_step])
-        put(f"{name}_latency_sum_ns", order, [found.total_ns])
+        put(timed.sample.name, order, sample)
+        put(timed.timed.name, order, [sum(found.timed)])
+        put(timed.below_step.name, order, [found.below_step])
+        put(timed.total.name, order, [found.total_ns])
         if any(found.timed):
-            put(f"{name}_latency_max_ns", order, [found.max_ns])
+            put(timed.largest.name, order, [found.max_ns])
         counts, bounds = trim_histogram(found.histogram)
-        put(f"{name}_latency_histogram", order, counts)
-        put(f"{name}_latency_histogram_bounds_ns", order, bounds)
-        self._check_resolution(name)
+        put(timed.histogram.name, order, counts)
+        put(timed.edges.name, order, bounds)
+        self._check_resolution(timed)
 
     def _check_clock(self) -> None:
         """Warn, once in a run, of a clock whose reading is much of what it times."""
-        names = [f"{_NAMES[each]}_latencies_ns" for each in ("alloc", "free")]
+        judged = [metrics.operations()[_NAMES[each]] for each in ("alloc", "free")]
         document = self._document
-        text = clock_step.costly_clock(document.get, document.run, names, self._order)
+        text = clock_step.costly_clock(document.get, document.run, judged, self._order)
         if text is not None and not self._clock_told:
             self._clock_told = True
             self._warn(text)
 
-    def _check_resolution(self, name: str) -> None:
+    def _check_resolution(self, timed: metrics.Timed) -> None:
         """Warn where the clock is too coarse for the median of one class of latencies."""
         document, order = self._document, self._order
-        hidden = clock_step.of(document.get, document.run, f"{name}_latencies_ns", order)
-        if hidden is None or not hidden.hides_part(0.5):
+        hidden = clock_step.of(document.get, document.run, timed, order)
+        if not hidden.hides_part(0.5):
             return
         step = "one step" if hidden.step_ns is None else f"{hidden.step_ns:,} ns, one step"
+        plural = _PLURALS[timed.operation]
         self._warn(
-            f"order {order}: {hidden.operations:,} of {hidden.timed:,} timed {_PLURALS[name]} were "
+            f"order {order}: {hidden.operations:,} of {hidden.timed:,} timed {plural} were "
             f"shorter than {step} of the clock: no more is known of them, nor of their median; "
             "a finer clocksource would tell more"
         )
@@ -359,8 +380,46 @@ class AvailableMemory:
             elif s.last_cpu != s.cpu:
                 self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
 
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[dict[str, Any]]:
+        """Record a phase: its time, and what the kernel's own counters say happened in it.
+
+        Yields the record, which is whole once the phase is over.
+        """
+        record: dict[str, Any] = {
+            "name": name,
+            "order": self._order,
+            "start_s": self._elapsed(),
+            "complete": False,
+            "buddyinfo_before": procfs.buddyinfo(),
+        }
+        before = procfs.vmstat()
+        error: BaseException | None = None
+        try:
+            text = f"order {self._order}, {name.replace('_', ' ')}"
+            self._reporter.phase(text, name, self._order)
+            yield record
+            record["complete"] = True
+        except BaseException as cut_short:
+            error = cut_short
+            raise
+        finally:
+            record["duration_s"] = round(self._elapsed() - record["start_s"], 6)
+            record["vmstat_delta"] = difference(before, procfs.vmstat())
+            record["buddyinfo_after"] = procfs.buddyinfo()
+            self._document.run["phases"].append(record)
+            if self._on_phase_end is not None:
+                self._on_phase_end(record, error)
+
+    def _elapsed(self) -> float:
+        return round(time.monotonic() - self._start, 6)
+
     def _bytes(self, blocks: int) -> int:
         return blocks * (procfs.page_size() << self._order)
+
+    def _warn(self, text: str) -> None:
+        self._document.warn(text)
+        self._reporter.warning(text)
 
 
 def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
