@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from advised import BENCH, SMALL, STATES, State
 
 import lab
+from faults.advised import BENCH, SMALL, STATES, State
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.guest import Guest

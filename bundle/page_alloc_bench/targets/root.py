@@ -41,11 +41,12 @@ MaxSessions 64
 # short. None of these runs until a test starts it, nor does anything that works by the clock.
 _SYSTEMD_PACKAGES = (
     *("systemd-sysv", "libpam-systemd", "dbus", "udev", "systemd-oomd", "earlyoom", "nohang"),
-    "psmisc",
+    *("dbus-user-session", "psmisc"),
 )
 _SYSTEMD_HOOK = f"""\
 chroot "$1" systemd-machine-id-setup
-chroot "$1" systemctl disable systemd-oomd.service systemd-oomd.socket earlyoom nohang
+chroot "$1" systemctl disable systemd-oomd.service systemd-oomd.socket earlyoom \
+nohang nohang-desktop
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
 e2scrub_all.timer fstrim.timer getty@tty1.service serial-getty@ttyS0.service
 install -d "$1"/etc/systemd/system/ssh.service.d
