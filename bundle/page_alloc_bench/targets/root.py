@@ -45,8 +45,10 @@ _SYSTEMD_PACKAGES = (
 )
 _SYSTEMD_HOOK = f"""\
 chroot "$1" systemd-machine-id-setup
-chroot "$1" systemctl disable systemd-oomd.service systemd-oomd.socket earlyoom \
-nohang nohang-desktop
+for unit in systemd-oomd.service systemd-oomd.socket earlyoom.service nohang.service \
+nohang-desktop.service; do
+[ ! -e "$1"/lib/systemd/system/$unit ] || chroot "$1" systemctl disable $unit
+done
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
 e2scrub_all.timer fstrim.timer getty@tty1.service serial-getty@ttyS0.service
 install -d "$1"/etc/systemd/system/ssh.service.d
