@@ -108,9 +108,10 @@ STATES = {
     ),
     "systemd-oomd": State(
         "oom-daemon",
+        "systemctl unmask systemd-oomd.socket systemd-oomd.service; "
         "systemctl start systemd-oomd.socket systemd-oomd.service",
         "systemctl unmask --runtime systemd-oomd.socket systemd-oomd.service; "
-        "systemctl stop systemd-oomd.socket systemd-oomd.service",
+        "systemctl mask --now systemd-oomd.socket systemd-oomd.service",
     ),
     "earlyoom": State(
         "oom-daemon",

@@ -39,18 +39,19 @@ MaxSessions 64
 """
 # A host with systemd: login sessions, devices named by udev, and daemons that kill when memory is
 # short. None of these runs until a test starts it, nor does anything that works by the clock.
+# systemd-oomd is masked: to be disabled is not enough, for it is wanted by every user@.service.
 _SYSTEMD_PACKAGES = (
     *("systemd-sysv", "libpam-systemd", "dbus", "udev", "systemd-oomd", "earlyoom", "nohang"),
     *("dbus-user-session", "psmisc"),
 )
 _SYSTEMD_HOOK = f"""\
 chroot "$1" systemd-machine-id-setup
-for unit in systemd-oomd.service systemd-oomd.socket earlyoom.service nohang.service \
-nohang-desktop.service; do
-[ ! -e "$1"/lib/systemd/system/$unit ] || chroot "$1" systemctl disable $unit
+for unit in earlyoom nohang nohang-desktop; do
+[ ! -e "$1"/lib/systemd/system/$unit.service ] || chroot "$1" systemctl disable $unit
 done
 chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
-e2scrub_all.timer fstrim.timer getty@tty1.service serial-getty@ttyS0.service
+e2scrub_all.timer fstrim.timer getty@tty1.service serial-getty@ttyS0.service \
+systemd-oomd.service systemd-oomd.socket
 install -d "$1"/etc/systemd/system/ssh.service.d
 printf '[Service]\\nExecStartPost=/bin/sh -c "echo {READY} >/dev/console"\\n' \
 >"$1"/etc/systemd/system/ssh.service.d/guest.conf

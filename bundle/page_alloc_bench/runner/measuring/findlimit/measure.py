@@ -146,7 +146,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
 def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
     """Adapt the child's steps to the memory there is to be had."""
     sizes = procfs.meminfo()
-    machine = sizes["MemTotal"] + (0 if settings.no_swap else sizes.get("SwapTotal", 0))
+    swap = 0 if settings.no_swap else sizes.get("SwapTotal", 0)
+    machine = sizes["MemTotal"] + swap
     limit = own.limit_bytes() if own else None
     return populate.plan(
         settings.cpus,
@@ -155,6 +156,7 @@ def _plan(settings: Settings, own: cgroup.MemoryCgroup | None) -> populate.Plan:
         huge_bytes=memory.huge_page_bytes(),
         thp=settings.thp,
         no_swap=settings.no_swap,
+        marks=swap > 0,
     )
 
 

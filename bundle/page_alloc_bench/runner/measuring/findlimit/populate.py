@@ -67,6 +67,8 @@ class Plan:
 
     thp: inherit, always or never. mapping_bytes: a multiple of block_bytes. no_swap: lock what is
     populated. ends: whether the child ends when it has all of one mapping, rather than map more.
+    marks: whether each page gets a byte that is not zero. Since 6.12 (b1f202060afe) the kernel
+    frees pages of zeros when it splits a huge page, as it does to swap it out.
     """
 
     cpus: tuple[int, ...]
@@ -77,6 +79,7 @@ class Plan:
     thp: str = "inherit"
     no_swap: bool = False
     ends: bool = False
+    marks: bool = False
 
 
 def plan(
@@ -87,6 +90,7 @@ def plan(
     thp: str,
     *,
     no_swap: bool = False,
+    marks: bool = False,
 ) -> Plan:
     """Return a plan whose pieces on all CPUs together are about 0.1 % of the memory."""
     share = max(1, memory_bytes // 1000 // len(cpus))
@@ -94,7 +98,7 @@ def plan(
     piece = max(min(power, _MAX_PIECE), _MIN_PIECE, page_size())
     block = max(piece, huge_bytes)
     blocks = max(1, -(-mapping_bytes // block))
-    return Plan(cpus, blocks * block, block, piece, huge_bytes, thp, no_swap)
+    return Plan(cpus, blocks * block, block, piece, huge_bytes, thp, no_swap, marks=marks)
 
 
 def run(work: Plan, board: Board, parent: int) -> NoReturn:
@@ -293,11 +297,14 @@ class _Populator:
         claim, populate = self._ground.claim, self._populate
         block, piece = self._plan.block_bytes, self._piece
         words, index = self._board.counter(number)
+        marks = b"\1" * (piece // page_size()) if self._plan.marks else None
         have = 0
         while start := claim():
             for address in range(start, start + block, piece):
                 if populate(address, piece, _MADV_POPULATE_WRITE):
                     self._insist(address, words, index, have)
+                if marks is not None:
+                    self._mark(address, marks)
                 have += piece
                 words[index] = have
 
@@ -317,6 +324,11 @@ class _Populator:
                 raise _CannotGoOnError(_populate_error(error))
             if not self._populate(address, piece, _MADV_POPULATE_WRITE):
                 return
+
+    def _mark(self, address: int, marks: bytes) -> None:
+        """Write the first byte of each page of a piece."""
+        piece = (ctypes.c_ubyte * self._piece).from_address(address)
+        memoryview(piece).cast("B")[:: page_size()] = marks
 
     def _present(self, address: int) -> bytes:
         """Return for each page of a piece whether it is in memory: 1 or 0."""
