@@ -124,7 +124,9 @@ def test_the_scene_is_this_machine() -> None:
     assert dataclasses.replace(scene, threads=4).threads == 4
 
 
-def available(*mib: int, pcp: tuple[int, ...] = (), total: int = 1024 * MIB) -> list[str]:
+def available(
+    *mib: int, pcp: tuple[int, ...] = (), swapped: tuple[int, ...] = (), total: int = 1024 * MIB
+) -> list[str]:
     """Return the warnings of idle iterations before which so much was available."""
     document = Document({})
     made = accounts.Accounts(document, document.warn, SCENE)
@@ -136,6 +138,7 @@ def available(*mib: int, pcp: tuple[int, ...] = (), total: int = 1024 * MIB) -> 
             release_s=0.1, constraint="CONSTRAINT_NONE", oom_free_bytes=0, oom_free_pcp_bytes=0,
             mem_available_bytes=size * MIB, before=before, at_kill=None,
             child_page_tables_bytes=0, warnings=(),
+            swapped_before_bytes=swapped[number - 1] * MIB if swapped else 0,
         )  # fmt: skip
         made.iteration("idle", 0, number, limit, 0)
     warnings: list[str] = document.run["warnings"]
@@ -155,3 +158,8 @@ def test_memory_that_others_take_between_iterations_is_told_once() -> None:
 def test_what_lies_on_the_lists_of_the_cpus_is_available_too() -> None:
     assert available(900, 780, pcp=(10, 120)) == []
     assert len(available(900, 780, pcp=(10, 10))) == 1
+
+
+def test_what_others_have_in_swap_is_not_taken_for_memory_that_they_gave_back() -> None:
+    assert available(900, 990, swapped=(0, 80)) == []
+    assert len(available(900, 990)) == 1

@@ -77,9 +77,10 @@ class Accounts:
     def _check_available(self, where: str, limit: measure.Limit) -> None:
         """Hold what was available before an iteration against what was before earlier ones.
 
-        With the CPUs' lists, which MemAvailable leaves out.
+        With the CPUs' lists, which MemAvailable leaves out, and without what went to swap: an
+        iteration moves there what others have.
         """
-        available = limit.mem_available_bytes + limit.before.pcp
+        available = limit.mem_available_bytes + limit.before.pcp - limit.swapped_before_bytes
         before, scene = self._available, self._scene
         if before is None:
             self._available = available

@@ -62,7 +62,7 @@ class Limit:
     just before the child began, and at its kill; None if the log has no report of that.
     child_page_tables_bytes: what it took to map what the child had; None if the log does not say.
     swapped_bytes: what of available_bytes was in swap, 0 where the log does not say.
-    swap_used_bytes: what all processes had there.
+    swap_used_bytes: what all processes had there. swapped_before_bytes: and just before.
     warnings: what casts doubt on the figures, a line each.
     """
 
@@ -81,6 +81,7 @@ class Limit:
     warnings: tuple[str, ...]
     swapped_bytes: int = 0
     swap_used_bytes: int = 0
+    swapped_before_bytes: int = 0
 
 
 def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit:
@@ -101,7 +102,7 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         ) from error
     with log, child.HeldSignals() as signals:
         charged = (own.usage_bytes() if own else None) or 0
-        available, before = procfs.meminfo()["MemAvailable"], memory_breakdown.now()
+        sizes, before = procfs.meminfo(), memory_breakdown.now()
         with memory.resident():
             watch = child.Watch(board, log, settings.stall_s, on_progress)
             end = child.live(work, board, signals, watch)
@@ -130,7 +131,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         constraint=kill.constraint,
         oom_free_bytes=kill.free_bytes,
         oom_free_pcp_bytes=kill.free_pcp_bytes,
-        mem_available_bytes=available,
+        mem_available_bytes=sizes["MemAvailable"],
+        swapped_before_bytes=sizes.get("SwapTotal", 0) - sizes.get("SwapFree", 0),
         before=before,
         at_kill=memory_breakdown.at_kill(kill.report),
         child_page_tables_bytes=kill.sizes.get("pgtables"),
