@@ -82,7 +82,7 @@ def clean(host: Guest) -> Iterator[Guest]:
     assert left == before
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 300) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -115,13 +115,13 @@ def status(host: Guest) -> dict[str, Any]:
 
 def reach(host: Guest, phase: str) -> int:
     """Wait until the run is in that phase; return its PID."""
-    text = host.run(f"until grep {phase} {KEPT}/state; do sleep 0.2; done", timeout=120).stdout
+    text = host.run(f"until grep {phase} {KEPT}/state; do sleep 0.2; done", timeout=300).stdout
     return int(json.loads(text.splitlines()[0])["pid"])
 
 
 def detach(host: Guest, *options: str, before: str = "") -> None:
-    """Start a run; it must have begun within a minute."""
-    done = host.run(f"{before} {BUNDLE} --detach {' '.join(options)}", check=False, timeout=60)
+    """Start a run; it must begin."""
+    done = host.run(f"{before} {BUNDLE} --detach {' '.join(options)}", check=False, timeout=300)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "--status looks at it" in done.stderr
 
@@ -142,7 +142,7 @@ def document(text: str) -> dict[str, Any]:
 def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     """Started by an ordinary user through sudo; --attach is cut off, and comes back."""
     starter = connect(clean, "sudo", BUNDLE, "--detach", *LONG, user="bench", tty=tty)
-    out, err = starter.communicate(timeout=60)
+    out, err = starter.communicate(timeout=300)
     assert starter.returncode == 0, err
     said = re.search(r"the run goes on as PID (\d+): --status looks at it", out + err)
     assert said, out + err
@@ -155,7 +155,9 @@ def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     attached.kill()
     attached.communicate()
     attaching = "ps -eo args | grep -q '[b]ench.run --attach'"
-    told = clean.run(f"while {attaching}; do sleep 0.2; done; {BUNDLE} --status", timeout=60).stdout
+    told = clean.run(
+        f"while {attaching}; do sleep 0.2; done; {BUNDLE} --status", timeout=300
+    ).stdout
     assert (json.loads(told)["state"], json.loads(told)["pid"]) == ("running", int(said[1]))
 
     done = clean.run([BUNDLE, "--attach"], check=False)
@@ -172,7 +174,7 @@ def test_what_is_measured_is_what_an_ordinary_run_measures(clean: Guest) -> None
     """It takes no more memory, nor does what it was started by."""
     ordinary = json.loads(clean.run([BUNDLE, "--quiet", *OPTIONS]).stdout)
     detach(clean, *OPTIONS)
-    clean.run(f"until [ -s {KEPT}/result ]; do sleep 0.5; done", timeout=120)
+    clean.run(f"until [ -s {KEPT}/result ]; do sleep 0.5; done", timeout=300)
     detached = json.loads(clean.run([BUNDLE, "--attach", "--quiet"]).stdout)
     name = "idle_available_bytes_order4"
     assert detached[name][0] == pytest.approx(ordinary[name][0], rel=0.03)
@@ -229,7 +231,7 @@ def test_stop_leaves_a_clean_host_and_a_truthful_partial_result(clean: Guest, ph
 )
 def test_stop_ends_an_ordinary_run_whose_connection_hangs(clean: Guest) -> None:
     ordinary = connect(clean, BUNDLE, "--output-path", "/run/result.json", *ENDLESS)
-    clean.run("until grep -q page_alloc_bench /proc/modules; do sleep 0.2; done", timeout=60)
+    clean.run("until grep -q page_alloc_bench /proc/modules; do sleep 0.2; done", timeout=300)
     assert (status(clean)["state"], status(clean)["detached"]) == ("running", False)
     ordinary.send_signal(signal.SIGSTOP)
     assert clean.run([BUNDLE, "--stop"], check=False).returncode == 0
