@@ -341,3 +341,15 @@ def test_closed_descriptors_are_not_taken_by_files(
         finished = start(["sh", "-c", f"ulimit -c 0; {command}"], env=env)
         assert (finished.returncode, finished.stdout) == (0, ""), how
         shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("python", ["host", "embedded"])
+def test_a_limit_on_the_size_of_files_does_not_keep_it_from_unpacking(
+    python: str, bench: Path
+) -> None:
+    env = EMBEDDED if python == "embedded" else {}
+    limited = ["prlimit", "--fsize=1000:unlimited", "sh", str(bench)]
+    for options in (["--help"], ["--preflight", "--iterations=0"]):
+        finished = start([*limited, *options], env=env)
+        assert finished.returncode in (0, 2), finished.stderr
+        assert "unpack" not in finished.stderr

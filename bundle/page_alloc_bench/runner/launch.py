@@ -56,6 +56,7 @@ NOT_FIT = 3
 HOME_OPTION = "page_alloc_bench_home"
 ALIVE_OPTION = "page_alloc_bench_alive"
 SITE_OPTION = "page_alloc_bench_site"
+FILE_SIZE_OPTION = "page_alloc_bench_file_size"
 
 
 def _fail(status: int, message: str) -> "NoReturn":
@@ -338,7 +339,15 @@ def _guarded(scratch: "Scratch") -> None:
 
 def _unpack(scratch: "Scratch") -> None:
     """Let shiv unpack the runner into a scratch directory, and go on in a fresh Python."""
+    import resource
+
     _guarded(scratch)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sys._xoptions[FILE_SIZE_OPTION] = f"{limit[0]}:{limit[1]}"  # unpacked.py sets it back
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    except ValueError:  # an ordinary user may go as far as the hard limit
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit[1], limit[1]))
     try:
         if not scratch.path:
             scratch.make()

@@ -8,6 +8,7 @@ whole run: memory that the benchmark is about to count. The new Python is the sa
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 
@@ -16,6 +17,7 @@ import page_alloc_bench
 # An option and no environment variable, so that nobody but the caller of Python can set it.
 SITE_OPTION = "page_alloc_bench_site"
 HOME_OPTION = "page_alloc_bench_home"
+FILE_SIZE_OPTION = "page_alloc_bench_file_size"
 # Kept waiting meanwhile, for nobody would remove the scratch directory; launch.py lets them in.
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -24,6 +26,8 @@ def main() -> None:
     """Replace this process's program by a fresh launch.py that finds everything unpacked."""
     site = os.path.dirname(os.path.dirname(page_alloc_bench.__file__))
     bundle = os.environ["PAGE_ALLOC_BENCH_BUNDLE"]
+    soft, hard = map(int, str(sys._xoptions.pop(FILE_SIZE_OPTION)).split(":"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))  # it was lifted to unpack
     options = ["-I", "-S", "-B", "-X", f"{SITE_OPTION}={site}"]
     for name, value in sys._xoptions.items():
         options += ["-X", f"{name}={value}"]
