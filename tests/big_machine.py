@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from fake_device import FakeDevice
-from page_alloc_bench.runner import options
+from page_alloc_bench.runner import options, workload
+from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.kernel import host_facts, memory, memory_breakdown, procfs
+from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.result import summary
 from page_alloc_bench.runner.result.document import Document
-from page_alloc_bench.runner.workloads import available_memory
 
 CPUS, NODES = 1024, 64
 MEMORY_KB = 12 << 30  # 12 TiB
@@ -173,7 +174,7 @@ def run(
     timed: int = 200_000,
     *,
     device_of: Callable[..., FakeDevice] = FakeDevice,
-    on_order_end: Callable[[Document], object] = lambda _document: None,
+    on_case_end: Callable[[Document], object] = lambda _document: None,
 ) -> Document:
     """Measure as a run with default options does, and write the result.
 
@@ -191,24 +192,19 @@ def run(
             "machine": host_facts.machine(cpus),
             "cpus": cpus,
             "seed": asked.seed,
-            "parameters": {
-                **{name: getattr(asked, name) for name in (
-                    "iterations", "alloc_orders", "timeout_s", "latencies", "held", "spread",
-                    "findlimit_mmap_size_gib", "seed", "sample_size", "thp", "no_swap", "stall_s",
-                    "accept",
-                )},
-                "time_one_in": available_memory.TIME_ONE_IN[asked.latencies],
-            },
+            "parameters": parameters.of_run(asked),
         }
     )  # fmt: skip
     measure.measure = lambda *_arguments, **_named: _measure(tree)
     anything: Any = _Quiet()
     signals: Any = _Signals()
     device: Any = device_of({cpu: node_of(cpu) for cpu in cpus}, timed=timed)
-    available_memory.Workload(
+    bench = Bench(
         options=asked, cpus=cpus, device=device, document=document, reporter=anything,
-        signals=signals, on_order_end=lambda: on_order_end(document),
-    ).run()  # fmt: skip
+        signals=signals, on_case_end=lambda: on_case_end(document),
+    )  # fmt: skip
+    for each in workload.chosen(asked):
+        each.run(bench)
     document.end(complete=True, reason=None, exit_code=0)
     with output.open("w", encoding="utf-8") as file:
         file.writelines(document.chunks())

@@ -14,7 +14,7 @@ RUN = """
 import json, os, time
 from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.module.device import Device
-from page_alloc_bench.runner.workloads.available_memory import TIME_ONE_IN
+from page_alloc_bench.runner.module.sampling import TIME_ONE_IN
 
 cpus = sorted(os.sched_getaffinity(0))
 with Device() as session:

@@ -132,6 +132,7 @@ def test_as_many_reservoirs_as_cpus_are_never_in_memory_at_once() -> None:
 THREADS = """
 import os, resource, sys, threading, time
 from page_alloc_bench.runner.measuring.findlimit import populate
+from page_alloc_bench.runner.measuring.findlimit.board import Board
 
 class Idle(populate._Populator):
     def _work(self, number):

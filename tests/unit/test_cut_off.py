@@ -35,7 +35,7 @@ out = output.open_output(path, lambda _temporary: None)
 with big_machine.readings_from(tree):
     big_machine.run(
         tree, Path("/dev/null"), cpu_count=2, timed=100, device_of=Hanging,
-        on_order_end=lambda document: keep_so_far(document, out),
+        on_case_end=lambda document: keep_so_far(document, out),
     )
 """
 

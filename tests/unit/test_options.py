@@ -23,6 +23,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "output_path": None,
         "iterations": 5,
         "alloc_orders": [0, 4],
+        "workload": ["available-memory"],
         "timeout_s": 0,
         "latencies": "sampled",
         "findlimit_mmap_size_gib": 0,

@@ -22,13 +22,14 @@ from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
+from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.result import clock_step, metrics, summary
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result.case import SUFFIX
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
 from page_alloc_bench.runner.telling import ktap
-from page_alloc_bench.runner.workloads import available_memory
+from page_alloc_bench.runner.workloads.available_memory.measured import AvailableMemory
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
 ALLOC, FREE = "kernel_page_alloc_latencies_ns", "kernel_page_free_latencies_ns"
@@ -50,10 +51,11 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
     unused: Any = None
     reporter: Any = Silent()
     fake: Any = device
-    run = available_memory.Workload(
+    bench = Bench(
         options=options.parse([]), cpus=cpus, device=fake, document=document,
         reporter=reporter, signals=unused,
     )  # fmt: skip
+    run = AvailableMemory(bench)
     device.configure(parameters={"held": 1000}, cpus=cpus, sample_capacity=1000)
     run._steady = device.progress()
     for run._order in orders:

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import json
+import uuid
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
 from page_alloc_bench.runner.kernel import host_facts
+from page_alloc_bench.runner.measuring.accounts import difference
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
-from page_alloc_bench.runner.workloads import available_memory
+from page_alloc_bench.runner.workloads.available_memory.measured import trim_histogram
 
 # Programs that were written for the first page_alloc_bench find these in every result.
 CONTRACTED = (
@@ -43,6 +46,7 @@ def document() -> result.Document:
         {
             "tool_version": "0",
             "started_at": "2026-01-01T00:00:00Z",
+            "boot_id": host_facts.boot_id(),
             "bundle": {},
             "kernel": host_facts.kernel(),
             "machine": host_facts.machine([0]),
@@ -72,6 +76,14 @@ def document() -> result.Document:
 def errors(text: str) -> list[str]:
     validator = jsonschema.Draft202012Validator(result.schema())
     return [error.message for error in validator.iter_errors(json.loads(text))]
+
+
+def test_a_result_says_of_which_boot_it_is() -> None:
+    """So that compare can count boots, not runs; uuidgen's form, as the kernel writes it."""
+    boot = host_facts.boot_id()
+    assert boot is not None
+    assert uuid.UUID(boot).version == 4
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def test_the_schema_is_one() -> None:
@@ -150,7 +162,7 @@ def test_names_of_metrics_lead_to_their_order_and_back() -> None:
 def test_a_histogram_keeps_all_counts_between_edges_that_fit_them() -> None:
     counts = [0] * HIST_BUCKETS
     counts[3], counts[20], counts[21] = 5, 6, 7
-    trimmed, edges = available_memory.trim_histogram(counts)
+    trimmed, edges = trim_histogram(counts)
     assert sum(trimmed) == 18
     assert (trimmed[0], trimmed[-1]) == (5, 7)
     assert len(edges) == len(trimmed) + 1
@@ -159,19 +171,17 @@ def test_a_histogram_keeps_all_counts_between_edges_that_fit_them() -> None:
 
 
 def test_a_histogram_of_nothing_is_empty() -> None:
-    assert available_memory.trim_histogram([0] * HIST_BUCKETS) == ([], [])
+    assert trim_histogram([0] * HIST_BUCKETS) == ([], [])
 
 
 def test_the_last_bucket_has_an_edge_too() -> None:
     counts = [0] * HIST_BUCKETS
     counts[-1] = 1
-    assert available_memory.trim_histogram(counts)[1][-1] == 1 << 40
+    assert trim_histogram(counts)[1][-1] == 1 << 40
 
 
 def test_only_what_changed_of_vmstat_is_kept() -> None:
-    assert available_memory.difference({"a": 1, "b": 5, "gone": 1}, {"a": 1, "b": 3, "new": 1}) == {
-        "b": -2
-    }
+    assert difference({"a": 1, "b": 5, "gone": 1}, {"a": 1, "b": 3, "new": 1}) == {"b": -2}
 
 
 def test_contracted_names_are_there_whatever_was_measured() -> None:

@@ -53,7 +53,7 @@ def test_latencies_agree_with_the_floor(counted: Guest, order: int) -> None:
 
 FINISH = """
 import json, time
-from page_alloc_bench.runner.device import Device
+from page_alloc_bench.runner.module.device import Device
 
 with Device() as session:
     session.configure(pattern={pattern!r}, parameters={parameters}, order={order}, seed=1, cpus=[0],

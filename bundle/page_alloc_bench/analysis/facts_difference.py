@@ -8,6 +8,7 @@ meant: other parameters, another machine, a debug option. The *other* ones may, 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any, Literal
 
-from page_alloc_bench.runner.result import constraint, inherited, names
+from page_alloc_bench.runner.result import constraint, document, inherited, names
 
 from .results import Result
 
@@ -43,10 +44,6 @@ _DEBUG_OPTIONS = (
     "SLUB_DEBUG_ON",
     "UBSAN",
 )
-
-# Each run has its own seed, and when to give up is of no matter to a run that did not.
-_IDLE_PARAMETERS = ("seed", "stall_s", "timeout_s")
-_OTHER_PARAMETERS = ("accept", "sample_size")
 
 # Words of the command line that name the kernel or the disk, not a setting.
 _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
@@ -214,10 +211,19 @@ def _available_mib(result: Result) -> int | None:
 
 
 def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
+    kinds = _kinds_of_parameters()
     for name, value in run["parameters"].items():
-        if name not in _IDLE_PARAMETERS:
-            kind: Kind = "other" if name in _OTHER_PARAMETERS else "invalidating"
+        kind = kinds.get(name, "invalidating")
+        # Each run has its own seed, and when to give up is of no matter to a run that did not.
+        if kind != "idle":
             yield f"parameters.{name}", _Fact(kind, value)
+
+
+@functools.cache
+def _kinds_of_parameters() -> dict[str, Any]:
+    """Return which kind of fact each parameter is, as the option's declaration has it, or idle."""
+    parameters = document.schema()["properties"]["run"]["properties"]["parameters"]["properties"]
+    return {name: about["comparison"] for name, about in parameters.items()}
 
 
 def _inherited(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:

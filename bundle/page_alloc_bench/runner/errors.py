@@ -31,7 +31,7 @@ EXIT_CODES = (
     ),
     ("124", "the time of `--timeout-s` is over; what was measured so far is written"),
     ("128+n", "stopped by signal n (130 is Ctrl-C); what was measured so far is written"),
-    ("137", "by `--attach`: the detached run was killed or crashed; nothing is written"),
+    ("137", "by `--attach`: the detached run was killed or crashed; nothing more is written"),
     ("10", "by `--status`: the detached run has ended, and `--attach` can fetch its result"),
     ("11", "by `--status`: the detached run was killed, and `--attach` can fetch what it said"),
     ("12", "by `--status`, `--attach` and `--stop`: there is no run, and no result to fetch"),

@@ -9,9 +9,12 @@ import sys
 
 from page_alloc_bench import __version__
 
+from . import workload
+from .command_line import common, texts
+from .command_line.option import Group, Option, Part
 from .errors import EXIT_USAGE, UsageError
 from .kernel import procfs
-from .result import columns
+from .result import columns, names
 from .telling import streams
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
@@ -36,70 +39,14 @@ _GO_OPTIONS = (
 )
 _GO_FORM = re.compile(r"-(?:{})(?:=.*)?".format("|".join(_GO_OPTIONS)), re.DOTALL)
 
-# Go's strconv.ParseBool.
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
-
-_MAX_ORDER = 63
-_MAX_HELD = 1 << 24  # half of PAB_MAX_BLOCKS in kmod/page_alloc_bench.h
-_DEFAULT_HELD = 1000
-_MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE
-
-_DESCRIPTION = """\
-Measure the page allocator of the running kernel: how much memory a process can get, how fast \
-pages are allocated and freed, and how much memory is lost while an antagonist does so.
-
-For each order, the run does this, idle for all orders first:
-  idle         a child process takes memory until the OOM killer ends it, --iterations times
-  antagonized  the same while a kernel thread on each CPU allocates and frees blocks of that order
-Latencies and counts come from the antagonist."""
-
-_EPILOG = """\
-what it does to the host:
-  It loads a kernel module, which taints the kernel, drives the host out of memory on purpose \
-again and again, and keeps every chosen CPU busy. The OOM killer is steered at the benchmark's \
-own child, but caches are dropped and other programs will stall. Do not run it on a host \
-that others need. At the end, however it comes (Ctrl-C, kill -9 and a dropped connection too), the \
-workers stop, their pages go back, the module is unloaded and nothing stays on disk.
-
-a connection that may drop:
-  --detach does all that can be refused, starts the run in a session of its own, says how to come \
-back, and returns. --attach shows what the run has said and says, delivers its result as the run \
-itself would have, and ends with its exit code; ending --attach does not end the run. Output and \
-result are kept in memory, in /run/page-alloc-bench, which is root's alone and goes when they \
-have been fetched. --stop also ends a run that is not detached.
-
-output:
-  The result is one JSON object, described by runner/result/schema.json. It goes to \
---output-path, or to stdout, or into a file in the current directory where stdout is a terminal. \
-Progress and the summary go to stderr. With --ktap, stdout has KTAP version 1 instead: a test for \
-each phase of each order.
-
-exit codes:
-  0      complete
-  1      failed; what was measured so far is written, marked "complete": false; also where stdout
-         does not take what was asked for, such as the pipe of a reader that has gone
-  2      usage: wrong options, an order or a CPU that this host does not have, no place for output
-  3      the host is not fit: no root, no module for its kernel, another copy runs, ...
-  124    --timeout-s is over; what was measured so far is written
-  128+n  stopped by signal n, so 130 by Ctrl-C; what was measured so far is written
-  137    by --attach: the run was killed; nothing more is written
-  --status has its own: 0 running, 10 ended and 11 killed, both not fetched yet; 12, by --attach \
-and --stop too, there is nothing.
-
-examples:
-  sudo ./bench.run --output-path result.json
-  ssh root@host ./bench.run --iterations 10 --alloc-orders 0,9 > result.json
-  ssh root@host ./bench.run --detach; ssh root@host ./bench.run --attach > result.json
-"""
-
 
 class Options(argparse.Namespace):
     """What the command line asks for.
 
     timeout_s: seconds, 0 for none. findlimit_mmap_size_gib: 0 for automatic. cpus: None for all
     that this process may use. stall_s: seconds, 0 for never. accept: names of findings.
-    held, spread: blocks. sample_size: latencies per metric and order.
+    sample_size: latencies per metric and order. workload: names, in the order of time. What
+    patterns and workloads have as options of their own is here too, by the names they declare.
     verb: what is to be done instead of a run, without the dashes, or None for a run. extract: the
     directory to extract to.
     """
@@ -111,8 +58,7 @@ class Options(argparse.Namespace):
     latencies: str
     findlimit_mmap_size_gib: int
     cpus: list[int] | None
-    held: int
-    spread: int
+    workload: list[str]
     seed: int
     sample_size: int
     thp: str
@@ -187,16 +133,33 @@ def parse(arguments: list[str]) -> Options:
         if re.match(r"-[^-].", word) and not _GO_FORM.fullmatch(word):
             parser.error(f"unknown option {word}")  # argparse would take -held=3 for -h
     options = parser.parse_args([_modern(word) for word in arguments], namespace=Options())
-    if options.spread is None:
-        options.spread = min(options.held, _DEFAULT_HELD)
-    if options.spread > options.held:
-        parser.error(f"--spread={options.spread} must not exceed --held={options.held}")
+    _complete_parts(parser, options)
     if options.quiet and options.verbose:
         parser.error("--quiet and --verbose exclude each other")
     _check_verbs(parser, options)
     if options.detach and options.ktap:
         parser.error("--ktap tells a run as it goes on, and nobody listens to one with --detach")
     return options
+
+
+def _complete_parts(parser: _Parser, options: Options) -> None:
+    """Let what is chosen complete its options; complain of one that is given for what is not."""
+    known = workload.every()
+    for name in options.workload:
+        if name not in known:
+            parser.error(f"no workload is called {name}. {names.instead_of(name, known)}")
+    used = {part.name for each in workload.chosen(options) for part in each.parts()}
+    for part in _parts().values():
+        for option in part.options:
+            given = hasattr(options, option.name)
+            if given and part.name not in used:
+                of = [w.name for w in known.values() if part.name in (p.name for p in w.parts())]
+                parser.error(f"{option.flag} is for --workload {' or '.join(of)} only")
+            if not given:
+                setattr(options, option.name, option.default)
+        wrong = part.check(options) if part.name in used else None
+        if wrong:
+            parser.error(wrong)
 
 
 def _check_verbs(parser: _Parser, options: Options) -> None:
@@ -213,6 +176,29 @@ def _modern(word: str) -> str:
     return f"-{word}" if _GO_FORM.fullmatch(word) else word
 
 
+def _groups() -> dict[str, list[Option]]:
+    """Return the options of each group by its title, in the order of the help."""
+    own = [Group(part.title, part.options) for part in _parts().values()]
+    groups: dict[str, list[Option]] = {}
+    for group in (
+        common.RUN,
+        common.SAFETY,
+        *own,
+        common.WORKERS,
+        common.OUTPUT,
+        common.DETACHED,
+        common.BUNDLE,
+    ):
+        if group.options:
+            groups.setdefault(group.title, []).extend(group.options)
+    return groups
+
+
+def _parts() -> dict[str, Part]:
+    """Return what has options of its own, by its name."""
+    return {part.name: part for each in workload.every().values() for part in each.parts()}
+
+
 def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of all options, which knows each one's default and help."""
     return _parser()
@@ -222,263 +208,25 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog=PROGRAM,
         usage="bench.run [OPTION]...",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
+        description=texts.DESCRIPTION,
+        epilog=texts.EPILOG,
         formatter_class=_Formatter,
         allow_abbrev=False,
         add_help=False,
     )
-    _add_run_options(parser.add_argument_group("the run"))
-    _add_safety_options(parser.add_argument_group("the host"))
-    _add_antagonist_options(parser.add_argument_group("the antagonist"))
-    _add_output_options(parser.add_argument_group("output"))
-    coming_back = parser.add_argument_group("a run that outlives its connection")
-    bundle = parser.add_argument_group("the bundle itself (no root needed)")
-    _add_detached_options(coming_back)
-    _add_verbs(bundle)
+    own = [option for part in _parts().values() for option in part.options]
+    for title, options in _groups().items():
+        group = parser.add_argument_group(title)
+        one_of = group.add_mutually_exclusive_group()
+        for option in options:
+            option.add_to(one_of if option.exclusive else group, own=option in own)
+        if title == common.OUTPUT.title:
+            group.add_argument(
+                "--version", action=_Version, nargs=0, default=argparse.SUPPRESS,
+                help="print it and exit",
+            )  # fmt: skip
+            group.add_argument("--help", "-h", action="help", help="print this and exit")
     return parser
-
-
-def _add_run_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--iterations",
-        type=_integer(1, 1_000_000),
-        default=5,
-        metavar="N",
-        help="how often available memory is measured in each phase (default: 5)",
-    )
-    group.add_argument(
-        "--alloc-orders",
-        type=_orders,
-        default=[0, 4],
-        metavar="LIST",
-        help="orders to measure one after the other; a block is 2^order pages (default: 0,4)",
-    )
-    group.add_argument(
-        "--timeout-s",
-        type=_seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="give up after this time; 0 never does (default: 0)",
-    )
-    group.add_argument(
-        "--cpus",
-        type=_cpus,
-        metavar="LIST",
-        help="CPUs to use, like 0-3,8 (default: all that this process may use)",
-    )
-    group.add_argument(
-        "--findlimit-mmap-size-gib",
-        type=_integer(0, 1 << 20),
-        default=0,
-        metavar="GIB",
-        help="size of the mappings that the child fills, in GiB; 0 adapts it to the machine "
-        "(default: 0)",
-    )
-    group.add_argument(
-        "--thp",
-        choices=("inherit", "always", "never"),
-        default="inherit",
-        help="transparent huge pages for the child's memory; inherit leaves it to the host "
-        "(default: inherit)",
-    )
-    group.add_argument(
-        "--build-on-target",
-        action="store_true",
-        help="if the bundle holds no module for this kernel, compile it here: needs the kernel's "
-        "headers, make and a compiler",
-    )
-
-
-def _add_safety_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--accept",
-        type=_names,
-        default=[],
-        metavar="NAME[,NAME...]",
-        help="run in spite of these findings of --preflight, at your own risk",
-    )
-    group.add_argument(
-        "--no-swap",
-        action="store_true",
-        help="keep the child's memory out of swap (by locking it), whatever swap the host has",
-    )
-    group.add_argument(
-        "--stall-s",
-        type=_seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="when nothing has moved for this time, neither memory nor the OOM killer, record what "
-        "the kernel says about it and give up; 0 never does (default: 120)",
-    )
-
-
-def _add_antagonist_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--held",
-        type=_integer(1, _MAX_HELD),
-        default=_DEFAULT_HELD,
-        metavar="BLOCKS",
-        help="blocks that a worker holds on average (default: 1000)",
-    )
-    group.add_argument(
-        "--spread",
-        type=_integer(1, _MAX_HELD),
-        metavar="BLOCKS",
-        help="how far it strays from that, 1 to --held: its targets are uniform in "
-        "held-spread..held+spread (default: 1000, or --held where that is less)",
-    )
-    group.add_argument(
-        "--seed",
-        type=_integer(0, 2**64 - 1),
-        default=1,
-        metavar="N",
-        help="of every random choice; the same seed repeats a run's sequence (default: 1)",
-    )
-    group.add_argument(
-        "--latencies",
-        type=_latencies,
-        nargs="?",
-        const="sampled",
-        default="sampled",
-        metavar="{sampled,all,none}",
-        help="operations to time: sampled is one in 64, chosen at random in advance, so that the "
-        "clock does not swamp what it measures; all gives exact tails and costs throughput; true "
-        "and false mean sampled and none (default: sampled)",
-    )
-    group.add_argument(
-        "--sample-size",
-        type=_integer(1, _MAX_SAMPLE),
-        default=50_000,
-        metavar="N",
-        help="latencies kept per metric and order, over all CPUs together (default: 50000)",
-    )
-
-
-def _add_output_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--output-path",
-        metavar="FILE",
-        help="where the JSON goes; none keeps none (default: stdout, or where that is a terminal, "
-        "page-alloc-bench-RELEASE-TIME.json in the current directory)",
-    )
-    group.add_argument(
-        "--ktap",
-        action="store_true",
-        help="KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
-    )
-    group.add_argument(
-        "--quiet", action="store_true", help="only warnings and errors on stderr: no summary"
-    )
-    group.add_argument("--verbose", action="store_true", help="say what is done and found")
-    group.add_argument(
-        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print it and exit"
-    )
-    group.add_argument("--help", "-h", action="help", help="print this and exit")
-
-
-def _add_verbs(group: argparse._ArgumentGroup) -> None:
-    verbs = group.add_mutually_exclusive_group()
-    verbs.add_argument("--list", action="store_true", help="list the files in the bundle")
-    verbs.add_argument("--check", action="store_true", help="verify every byte of the bundle")
-    verbs.add_argument("--info", action="store_true", help="tell which kernels it has modules for")
-    verbs.add_argument(
-        "--preflight",
-        action="store_true",
-        help="look at the host, print what is found (JSON unless stdout is a terminal), and exit; "
-        "with 3 if a run would be refused",
-    )
-    verbs.add_argument(
-        "--extract", metavar="DIR", help="lay out its content in DIR; DIR/run.sh runs it"
-    )
-    group.add_argument(
-        "--keep", action="store_true", help="do not remove the scratch directory, and name it"
-    )
-
-
-def _add_detached_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--detach",
-        action="store_true",
-        help="start the run so that it goes on by itself, and return once it has begun",
-    )
-    verbs = group.add_mutually_exclusive_group()
-    verbs.add_argument(
-        "--attach",
-        action="store_true",
-        help="follow such a run, and fetch its result when it is over",
-    )
-    verbs.add_argument(
-        "--status",
-        action="store_true",
-        help="tell how far the run on this host is (JSON unless stdout is a terminal)",
-    )
-    verbs.add_argument(
-        "--stop",
-        action="store_true",
-        help="end the run on this host as SIGTERM does, and wait until the host is clean",
-    )
-
-
-class _integer:  # noqa: N801 - a converter of argparse, named as int is
-    """Convert to an int between low and high."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
-
-    def __call__(self, text: str) -> int:
-        if not re.fullmatch(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number from {self._low} to {self._high}"
-            )
-        return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
-    return float(text)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    if not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names like swap,load")
-    return names
-
-
-def _orders(text: str) -> list[int]:
-    orders = text.split(",")
-    if not all(re.fullmatch(r"[0-9]{1,2}", order) for order in orders):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of orders like 0,4")
-    numbers = [int(order) for order in orders]
-    if len(set(numbers)) != len(numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} names an order twice")
-    if max(numbers) > _MAX_ORDER:
-        raise argparse.ArgumentTypeError(f"order {max(numbers)} exceeds what any kernel has")
-    return numbers
-
-
-def _cpus(text: str) -> list[int]:
-    if re.search(r"[0-9]{6}", text):  # no machine has as many; do not build such a list
-        raise argparse.ArgumentTypeError(f"{text!r} names CPUs that no kernel supports")
-    try:
-        cpus = procfs.parse_list(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}; CPUs are given like 0-3,8") from error
-    if not cpus:
-        raise argparse.ArgumentTypeError("names no CPU; CPUs are given like 0-3,8")
-    return cpus
-
-
-def _latencies(text: str) -> str:
-    if text in _TRUE:
-        return "sampled"
-    if text in _FALSE:
-        return "none"
-    if text in ("sampled", "all", "none"):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is none of sampled, all, none, true, false")
 
 
 def check_orders(orders: list[int], max_order: int) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from page_alloc_bench import __version__
 
+from . import workload
+from .command_line import parameters
 from .errors import (
     EXIT_COMPLETE,
     EXIT_FAILED,
@@ -122,7 +124,7 @@ class Run:
         return ending
 
     def _measure(self, host: ExitStack) -> None:
-        from .workloads import available_memory
+        from .measuring.bench import Bench
 
         if self._options.build_on_target:
             self._build_module()
@@ -135,7 +137,7 @@ class Run:
             self._attendant.begun()
         self._reporter.expect(estimate.Forecast(self._options, self._expected))
         start = time.monotonic()
-        available_memory.Workload(
+        bench = Bench(
             options=self._options,
             cpus=self._cpus,
             device=device,
@@ -143,8 +145,10 @@ class Run:
             reporter=self._reporter,
             signals=self._signals,
             on_phase_end=self._ktap.phase_ended if self._ktap is not None else None,
-            on_order_end=self._keep_so_far,
-        ).run()
+            on_case_end=self._keep_so_far,
+        )
+        for each in workload.chosen(self._options):
+            each.run(bench)
         self._expected["actual_s"] = round(time.monotonic() - start, 1)
 
     def _build_module(self) -> None:
@@ -225,7 +229,7 @@ class Run:
                 "inherited": {"in_force": facts["inherited"], "reset": self._inherited},
                 "cpus": self._cpus,
                 "seed": self._options.seed,
-                "parameters": _parameters(self._options),
+                "parameters": parameters.of_run(self._options),
                 "preflight": [
                     {name: finding[name] for name in finding if name != "line"}
                     for finding in self._findings
@@ -322,28 +326,3 @@ def _look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any
     from .bundle_file import contents
 
     return contents.look_around(cpus, built)
-
-
-def _parameters(options: Options) -> dict[str, Any]:
-    """Return the options that shape the measurement."""
-    names = (
-        "iterations",
-        "alloc_orders",
-        "timeout_s",
-        "latencies",
-        "findlimit_mmap_size_gib",
-        "held",
-        "spread",
-        "seed",
-        "sample_size",
-        "thp",
-        "no_swap",
-        "stall_s",
-        "accept",
-    )
-    from .workloads.available_memory import TIME_ONE_IN
-
-    return {
-        **{name: getattr(options, name) for name in names},
-        "time_one_in": TIME_ONE_IN[options.latencies],
-    }

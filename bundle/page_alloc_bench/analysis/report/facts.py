@@ -25,6 +25,7 @@ _ELSEWHERE = (
 # What differs between any two runs and tells nothing by that.
 _ALWAYS_DIFFER = (
     "started_at",
+    "boot_id",
     "clocks",
     "machine.load_average",
     "machine.memory_available_bytes",

@@ -321,3 +321,8 @@ def uptime_s() -> float | None:
     """Return the seconds since boot."""
     text = procfs.read_or_none("/proc/uptime")
     return None if text is None else float(text.split()[0])
+
+
+def boot_id() -> str | None:
+    """Return what the kernel draws at random when it boots: runs of one boot have the same."""
+    return procfs.read_or_none("/proc/sys/kernel/random/boot_id")

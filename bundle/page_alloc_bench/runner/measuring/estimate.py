@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from page_alloc_bench.runner import workload
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.options import Options
@@ -22,7 +23,6 @@ from .findlimit import probe
 _BESIDE = 1.7  # how much longer a fill takes beside the antagonist
 _END = 1.1  # the last of the memory comes slower: reclaim, and the OOM killer
 _AROUND_S = 0.15  # of a fill: the child's start, the kernel's log, two looks at free memory
-_OTHERS_S = {"configure": 0.05, "steady_wait": 0.2, "stop": 0.05, "results": 0.3}
 _MOST_COLD = 3.0  # more is noise
 _LIVE = 0.15  # of a fill: from here on its own speed tells something
 _WEIGHT = 0.5  # of the last fill among those before it
@@ -59,9 +59,10 @@ def steps(options: Options, record: dict[str, Any]) -> list[Step]:
         first_s = min(first_s, (_MOST_COLD - 1) * fill_s) if record["cold"] else 0.0
         around_s = _AROUND_S
     found = []
-    for phase, order in plan.phases(options.alloc_orders):
+    others_s = {p: s for each in workload.chosen(options) for p, s in each.seconds.items()}
+    for phase, order in workload.plan(options):
         if phase not in plan.MEASURED:
-            found.append(Step(phase, order, 0, _OTHERS_S[phase]))
+            found.append(Step(phase, order, 0, others_s.get(phase, 0.0)))
             continue
         each_s = fill_s * (1.0 if phase == "idle" else _BESIDE) + around_s
         found.append(Step(phase, order, options.iterations, each_s, first_s))
@@ -76,7 +77,7 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "estimated_s": None,
         "actual_s": None,
-        "fills": 2 * options.iterations * len(options.alloc_orders),
+        "fills": options.iterations * sum(p in plan.MEASURED for p, _ in workload.plan(options)),
         "fill_bytes": size,
         "swap_bytes": swap,
         # Whoever was out of memory has touched all of it.

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 
 ONE_IN = 64  # two clock reads cost up to half an allocation: 1/64 keeps it below 1 %
+TIME_ONE_IN = {"sampled": ONE_IN, "all": 1, "none": 0}  # by --latencies
 
 _LEAST_CAPACITY = 1024
 _HEADROOM = 4  # how far above its share of the operations a CPU may be before the sample shrinks

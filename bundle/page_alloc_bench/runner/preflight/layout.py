@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from page_alloc_bench.runner import pattern, workload
 from page_alloc_bench.runner.kernel import memory, procfs
 from page_alloc_bench.runner.module import sampling
 
@@ -145,7 +146,9 @@ class AntagonistSize(Check):
 def _antagonist_bytes(host: Host, order: int) -> int:
     """Return the most that the workers hold, with what the module needs to know which blocks."""
     block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
-    blocks = host.options.held + host.options.spread
+    used = {name for each in workload.chosen(host.options) for name in each.patterns}
+    known = pattern.every()
+    blocks = max(known[each].blocks(known[each].parameters(host.options)) for each in used)
     return len(host.cpus) * (blocks * block + _WORKER_BYTES)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from page_alloc_bench.runner import workload
 from page_alloc_bench.runner.bundle_file import archive, target_build
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, UsageError
 from page_alloc_bench.runner.kernel import build_identity
@@ -68,7 +69,13 @@ def examine(options: Options, host: Host | None = None) -> list[dict[str, Any]]:
     """
     _check_accepted(options.accept)
     host = host or this_host(options)
-    return [_record(finding, host) for finding in look(host)]
+    return [_record(finding, host) for finding in look(host, checks_for(options))]
+
+
+def checks_for(options: Options) -> list[Check]:
+    """Return the checks that matter to a run."""
+    wanted = [each.checks for each in workload.chosen(options)]
+    return [check for check in CHECKS if any(only is None or check.name in only for only in wanted)]
 
 
 def _check_accepted(accepted: Iterable[str]) -> None:

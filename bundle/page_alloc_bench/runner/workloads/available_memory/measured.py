@@ -5,27 +5,22 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
-from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.measuring import agreement, plan, stall
 from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
+from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
-from page_alloc_bench.runner.module.device import Device
-from page_alloc_bench.runner.options import Options
 from page_alloc_bench.runner.result import clock_step, metrics
-from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.histogram import bucket_floor
-from page_alloc_bench.runner.telling.progress import Reporter
 
 _POLL_S = 0.05
-TIME_ONE_IN = {"sampled": sampling.ONE_IN, "all": 1, "none": 0}
+PATTERN = "antagonist"
 
 _NAMES = {
     "alloc": "kernel_page_alloc",
@@ -40,37 +35,23 @@ _PLURALS = {
 }
 
 
-class Workload:
-    """One run on a loaded module: fills document, and says on reporter how it goes."""
+class AvailableMemory:
+    """One run of the workload."""
 
-    def __init__(
-        self,
-        *,
-        options: Options,
-        cpus: Sequence[int],
-        device: Device,
-        document: Document,
-        reporter: Reporter,
-        signals: Signals,
-        on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
-        on_order_end: Callable[[], object] | None = None,
-    ) -> None:
-        """Take what a run needs.
-
-        on_phase_end: called with the record of each phase, and what cut it short if it was.
-        on_order_end: called when all that an order gives is in the document.
-        """
-        self._options = options
-        self._cpus = cpus
-        self._device = device
-        self._document = document
-        self._reporter = reporter
-        self._signals = signals
-        self._on_phase_end = on_phase_end
-        self._on_order_end = on_order_end
-        self._sample_capacity = sampling.capacity_per_cpu(options.sample_size, len(cpus))
-        self._accounts = Accounts(document, self._warn, agreement.scene(len(cpus)))
-        self._start = time.monotonic()
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._options = bench.options
+        self._cpus = bench.cpus
+        self._device = bench.device
+        self._document = bench.document
+        self._reporter = bench.reporter
+        self._signals = bench.signals
+        self._warn = bench.warn
+        self._pattern = pattern.every()[PATTERN]
+        self._sample_capacity = sampling.capacity_per_cpu(
+            self._options.sample_size, len(self._cpus)
+        )
+        self._accounts = Accounts(self._document, self._warn, agreement.scene(len(self._cpus)))
         self._order = 0
         self._steady: Progress | None = None
         self._clock_told = False
@@ -87,21 +68,20 @@ class Workload:
             self._order = order
             if name in steps:
                 steps[name]()
-            if name == "results" and self._on_order_end is not None:
-                with self._signals.deferred():
-                    self._on_order_end()
+            if name == "results":
+                self._bench.case_ended()
 
     def _configure(self) -> None:
-        with self._phase("configure"):
+        with self._bench.phase("configure", self._order):
             self._prepare()
 
     def _prepare(self) -> None:
         options = self._options
-        one_in = TIME_ONE_IN[options.latencies]
+        one_in = sampling.TIME_ONE_IN[options.latencies]
         try:
             self._device.configure(
-                pattern="antagonist",
-                parameters={"held": options.held, "spread": options.spread},
+                pattern=self._pattern.name,
+                parameters=self._pattern.parameters(options),
                 order=self._order,
                 seed=options.seed,
                 cpus=self._cpus,
@@ -121,7 +101,7 @@ class Workload:
 
     def _findlimit(self, phase: str) -> None:
         """Measure available memory --iterations times; only whole iterations are recorded."""
-        with self._phase(phase) as record:
+        with self._bench.phase(phase, self._order) as record:
             for number in range(1, self._options.iterations + 1):
                 self._iterate(phase, number)
         kills = record["vmstat_delta"].get("oom_kill", 0)
@@ -147,7 +127,7 @@ class Workload:
             no_swap=self._options.no_swap,
             stall_s=self._options.stall_s,
         )
-        start_s = self._elapsed()
+        start_s = self._bench.elapsed_s()
         try:
             limit = measure.measure(settings, on_progress=on_progress)
         except stall.StalledError as error:
@@ -171,7 +151,7 @@ class Workload:
             "phase": phase,
             "order": self._order,
             "iteration": number,
-            "at_s": self._elapsed(),
+            "at_s": self._bench.elapsed_s(),
             **error.record,
         }
         return RunnerError(f"order {self._order}, {phase.replace('_', ' ')}{where}: {error}")
@@ -221,7 +201,7 @@ class Workload:
         """Measure beside the running antagonist; what it did is recorded even if cut short."""
         self._steady = None
         try:
-            with self._phase("steady_wait"):
+            with self._bench.phase("steady_wait", self._order):
                 self._before_start = procfs.vmstat()
                 self._device.start()
                 self._wait_until_steady()
@@ -266,10 +246,10 @@ class Workload:
         """Stop the workers and record what they did, uninterrupted."""
         with self._signals.deferred():
             last = self._device.progress()
-            with self._phase("stop"):
+            with self._bench.phase("stop", self._order):
                 self._device.stop()
             after_stop = procfs.vmstat()
-            with self._phase("results"):
+            with self._bench.phase("results", self._order):
                 self._collect(last)
                 delta = difference(self._before_start, after_stop)
                 self._accounts.pages(self._order, delta, self._options.iterations)
@@ -380,46 +360,8 @@ class Workload:
             elif s.last_cpu != s.cpu:
                 self._warn(f"{where} ran on CPU {s.last_cpu}; its figures are not those of its CPU")
 
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[dict[str, Any]]:
-        """Record a phase: its time, and what the kernel's own counters say happened in it.
-
-        Yields the record, which is whole once the phase is over.
-        """
-        record: dict[str, Any] = {
-            "name": name,
-            "order": self._order,
-            "start_s": self._elapsed(),
-            "complete": False,
-            "buddyinfo_before": procfs.buddyinfo(),
-        }
-        before = procfs.vmstat()
-        error: BaseException | None = None
-        try:
-            text = f"order {self._order}, {name.replace('_', ' ')}"
-            self._reporter.phase(text, name, self._order)
-            yield record
-            record["complete"] = True
-        except BaseException as cut_short:
-            error = cut_short
-            raise
-        finally:
-            record["duration_s"] = round(self._elapsed() - record["start_s"], 6)
-            record["vmstat_delta"] = difference(before, procfs.vmstat())
-            record["buddyinfo_after"] = procfs.buddyinfo()
-            self._document.run["phases"].append(record)
-            if self._on_phase_end is not None:
-                self._on_phase_end(record, error)
-
-    def _elapsed(self) -> float:
-        return round(time.monotonic() - self._start, 6)
-
     def _bytes(self, blocks: int) -> int:
         return blocks * (procfs.page_size() << self._order)
-
-    def _warn(self, text: str) -> None:
-        self._document.warn(text)
-        self._reporter.warning(text)
 
 
 def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:

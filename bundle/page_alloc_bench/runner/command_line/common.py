@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The options that every run takes, whatever it measures."""
+
+from __future__ import annotations
+
+from page_alloc_bench.runner.workload import DEFAULT
+
+from .option import (
+    Cpus,
+    Flag,
+    Group,
+    Integer,
+    Latencies,
+    Names,
+    Option,
+    Orders,
+    Seconds,
+    Text,
+    Word,
+)
+
+_MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE in kmod/page_alloc_bench.h
+
+RUN = Group(
+    "the run",
+    (
+        Option(
+            "iterations",
+            Integer(1, 1_000_000),
+            5,
+            "how often available memory is measured in each phase",
+            metavar="N",
+            kind="invalidating",
+        ),
+        Option(
+            "alloc_orders",
+            Orders(),
+            [0, 4],
+            "orders to measure one after the other; a block is 2^order pages",
+            metavar="LIST",
+            kind="invalidating",
+        ),
+        Option(
+            "workload",
+            Names(),
+            [DEFAULT],
+            "what to measure, one after the other",
+            metavar="NAME[,NAME...]",
+        ),
+        Option(
+            "timeout_s",
+            Seconds(),
+            0.0,
+            "give up after this time; 0 never does",
+            metavar="SECONDS",
+            unit="seconds",
+            kind="idle",
+        ),
+        Option(
+            "cpus",
+            Cpus(),
+            None,
+            "CPUs to use, like 0-3,8",
+            metavar="LIST",
+            default_text="all that this process may use",
+        ),
+        Option(
+            "findlimit_mmap_size_gib",
+            Integer(0, 1 << 20),
+            0,
+            "size of the mappings that the child fills, in GiB; 0 adapts it to the machine",
+            metavar="GIB",
+            unit="GiB",
+            kind="invalidating",
+        ),
+        Option(
+            "thp",
+            Word("inherit", "always", "never"),
+            "inherit",
+            "transparent huge pages for the child's memory; inherit leaves it to the host",
+            kind="invalidating",
+        ),
+        Option(
+            "build_on_target",
+            Flag(),
+            False,
+            "if the bundle holds no module for this kernel, compile it here: needs the kernel's "
+            "headers, make and a compiler",
+        ),
+    ),
+)
+
+SAFETY = Group(
+    "the host",
+    (
+        Option(
+            "accept",
+            Names(),
+            [],
+            "run in spite of these findings of --preflight, at your own risk",
+            metavar="NAME[,NAME...]",
+            kind="other",
+            described="Findings that the user accepted.",
+            always=False,
+        ),
+        Option(
+            "no_swap",
+            Flag(),
+            False,
+            "keep the child's memory out of swap (by locking it), whatever swap the host has",
+            kind="invalidating",
+            described="The child's memory was locked, and so kept out of swap.",
+            always=False,
+        ),
+        Option(
+            "stall_s",
+            Seconds(),
+            120.0,
+            "when nothing has moved for this time, neither memory nor the OOM killer, record what "
+            "the kernel says about it and give up; 0 never does",
+            metavar="SECONDS",
+            unit="seconds",
+            kind="idle",
+            described="How long nothing may move before the run gives up; 0: for ever.",
+            always=False,
+        ),
+    ),
+)
+
+# What the module's workers do besides their pattern; the help tells it after the antagonist's.
+WORKERS = Group(
+    "the antagonist",
+    (
+        Option(
+            "seed",
+            Integer(0, 2**64 - 1),
+            1,
+            "of every random choice; the same seed repeats a run's sequence",
+            metavar="N",
+            kind="idle",
+        ),
+        Option(
+            "latencies",
+            Latencies(),
+            "sampled",
+            "operations to time: sampled is one in 64, chosen at random in advance, so that the "
+            "clock does not swamp what it measures; all gives exact tails and costs throughput; "
+            "true and false mean sampled and none",
+            metavar="{sampled,all,none}",
+            kind="invalidating",
+        ),
+        Option(
+            "sample_size",
+            Integer(1, _MAX_SAMPLE),
+            50_000,
+            "latencies kept per metric and order, over all CPUs together",
+            metavar="N",
+            unit="latencies",
+            kind="other",
+        ),
+    ),
+)
+
+OUTPUT = Group(
+    "output",
+    (
+        Option(
+            "output_path",
+            Text(),
+            None,
+            "where the JSON goes; none keeps none",
+            metavar="FILE",
+            default_text="stdout, or where that is a terminal, "
+            "page-alloc-bench-RELEASE-TIME.json in the current directory",
+        ),
+        Option(
+            "ktap",
+            Flag(),
+            False,
+            "KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
+        ),
+        Option("quiet", Flag(), False, "only warnings and errors on stderr: no summary"),
+        Option("verbose", Flag(), False, "say what is done and found"),
+    ),
+)
+
+DETACHED = Group(
+    "a run that outlives its connection",
+    (
+        Option(
+            "detach",
+            Flag(),
+            False,
+            "start the run so that it goes on by itself, and return once it has begun",
+        ),
+        Option(
+            "attach",
+            Flag(),
+            False,
+            "follow such a run, and fetch its result when it is over",
+            exclusive=True,
+        ),
+        Option(
+            "status",
+            Flag(),
+            False,
+            "tell how far the run on this host is (JSON unless stdout is a terminal)",
+            exclusive=True,
+        ),
+        Option(
+            "stop",
+            Flag(),
+            False,
+            "end the run on this host as SIGTERM does, and wait until the host is clean",
+            exclusive=True,
+        ),
+    ),
+)
+
+BUNDLE = Group(
+    "the bundle itself (no root needed)",
+    (
+        Option("list", Flag(), False, "list the files in the bundle", exclusive=True),
+        Option("check", Flag(), False, "verify every byte of the bundle", exclusive=True),
+        Option("info", Flag(), False, "tell which kernels it has modules for", exclusive=True),
+        Option(
+            "preflight",
+            Flag(),
+            False,
+            "look at the host, print what is found (JSON unless stdout is a terminal), and exit; "
+            "with 3 if a run would be refused",
+            exclusive=True,
+        ),
+        Option(
+            "extract",
+            Text(),
+            None,
+            "lay out its content in DIR; DIR/run.sh runs it",
+            metavar="DIR",
+            exclusive=True,
+        ),
+        Option("keep", Flag(), False, "do not remove the scratch directory, and name it"),
+    ),
+)

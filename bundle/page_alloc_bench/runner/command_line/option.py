@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an option is.
+
+From the declarations come the parser, --help, run.parameters of a result, its part of the JSON
+Schema, how the values weigh when runs are compared, and the manual's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from page_alloc_bench.runner.kernel import procfs
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import, and dataclasses more
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, Optional
+
+    # How a difference weighs when runs are compared: it refuses the comparison, it is listed, or it
+    # is nothing to be told. None: the option is not a parameter of what is measured.
+    Kind = Optional[Literal["invalidating", "other", "idle"]]
+
+_MAX_ORDER = 63
+# Go's strconv.ParseBool.
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+class Type:
+    """The type of an option's value.
+
+    Called with the text that was given, it returns the value, or raises ArgumentTypeError.
+    """
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        raise NotImplementedError
+
+    def __call__(self, text: str) -> Any:
+        """Return the value."""
+        raise NotImplementedError
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what argparse is to know of it."""
+        return {"type": self}
+
+
+class Flag(Type):
+    """Given or not."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "boolean"}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what argparse is to know of it."""
+        return {"action": "store_true"}
+
+
+class Text(Type):
+    """Any text."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "string"}
+
+    def __call__(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+
+class Integer(Type):
+    """A whole number from low to high."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "integer"}
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        """Return the number."""
+        if not re.fullmatch(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no whole number from {self._low} to {self._high}"
+            )
+        return int(text)
+
+
+class Seconds(Type):
+    """A time, 0 or more."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "number"}
+
+    def __call__(self, text: str) -> float:
+        """Return the number of seconds."""
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+        return float(text)
+
+
+class Word(Type):
+    """One of some words."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"enum": list(self._words)}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what argparse is to know of it."""
+        return {"choices": self._words}
+
+
+class Names(Type):
+    """A list of names."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "string"}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the names."""
+        names = text.split(",")
+        if not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of names like swap,load")
+        return names
+
+
+class Orders(Type):
+    """A list of orders, none of them twice."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "integer"}}
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the orders."""
+        orders = text.split(",")
+        if not all(re.fullmatch(r"[0-9]{1,2}", order) for order in orders):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of orders like 0,4")
+        numbers = [int(order) for order in orders]
+        if len(set(numbers)) != len(numbers):
+            raise argparse.ArgumentTypeError(f"{text!r} names an order twice")
+        if max(numbers) > _MAX_ORDER:
+            raise argparse.ArgumentTypeError(f"order {max(numbers)} exceeds what any kernel has")
+        return numbers
+
+
+class Cpus(Type):
+    """A list of CPUs as the kernel writes it."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "integer"}}
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the numbers of the CPUs."""
+        if re.search(r"[0-9]{6}", text):  # no machine has as many; do not build such a list
+            raise argparse.ArgumentTypeError(f"{text!r} names CPUs that no kernel supports")
+        try:
+            cpus = procfs.parse_list(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}; CPUs are given like 0-3,8") from error
+        if not cpus:
+            raise argparse.ArgumentTypeError("names no CPU; CPUs are given like 0-3,8")
+        return cpus
+
+
+class Latencies(Type):
+    """Which operations to time; also true and false, as Go reads them."""
+
+    words = ("sampled", "all", "none")
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"enum": list(self.words)}
+
+    def __call__(self, text: str) -> str:
+        """Return one of words."""
+        if text in _TRUE:
+            return "sampled"
+        if text in _FALSE:
+            return "none"
+        if text in self.words:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is none of sampled, all, none, true, false")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what argparse is to know of it: without a value it is sampled."""
+        return {"type": self, "nargs": "?", "const": "sampled"}
+
+
+class Option:
+    """An option.
+
+    name: in a result; on the command line with dashes for underscores. type: of its value. default:
+    the value where it is not given. help: what it does. metavar: what stands for the value in the
+    help. unit: of the value, "" if it has none. default_text: what the help says of the default;
+    None: the value. kind: how a difference weighs when runs are compared. described: for the JSON
+    Schema; "": the help is enough. always: whether every result of this version's schema has it.
+    exclusive: of the options of one group that have this, one at most may be given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: Type,  # noqa: A002 - as argparse calls it
+        default: Any,
+        help: str,  # noqa: A002
+        *,
+        metavar: str = "",
+        unit: str = "",
+        default_text: str | None = None,
+        kind: Kind = None,
+        described: str = "",
+        always: bool = True,
+        exclusive: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.default = default
+        self.help = help
+        self.metavar = metavar
+        self.unit = unit
+        self.default_text = default_text
+        self.kind = kind
+        self.described = described
+        self.always = always
+        self.exclusive = exclusive
+
+    @property
+    def flag(self) -> str:
+        """Return how it is given, such as --sample-size."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def help_text(self) -> str:
+        """Return what the help says, with the default."""
+        text = self.default_text
+        if text is None and self.default is not None and self.default is not False:
+            text = _text(self.default)
+        return f"{self.help} (default: {text})" if text else self.help
+
+    def add_to(self, parser: argparse._ActionsContainer, *, own: bool = False) -> None:
+        """Let a parser, or a group of one, take it; own: without a value where it is not given."""
+        default = argparse.SUPPRESS if own else self.default
+        arguments = {**self.type.arguments(), "help": self.help_text, "default": default}
+        if self.metavar:
+            arguments["metavar"] = self.metavar
+        parser.add_argument(self.flag, **arguments)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its value in a result, and what else is to be known of it."""
+        more = {"unit": self.unit} if self.unit else {}
+        text = self.described or self.help[:1].upper() + self.help[1:] + "."
+        return {**self.type.schema(), **more, "comparison": self.kind, "description": text}
+
+
+class Group:
+    """Options that stand together in the help."""
+
+    def __init__(self, title: str, options: tuple[Option, ...]) -> None:
+        self.title = title
+        self.options = options
+
+
+def all_fits(_options: argparse.Namespace) -> str | None:
+    """Return that nothing is wrong with the options."""
+    return None
+
+
+class Part:
+    """Something that has options of its own: a pattern or a workload.
+
+    name: of it. title: of its options' group in the help. check: completes the options once all
+    are parsed, and returns what does not fit together, None if all does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        options: tuple[Option, ...],
+        check: Callable[[argparse.Namespace], str | None] = all_fits,
+    ) -> None:
+        self.name = name
+        self.title = title
+        self.options = options
+        self.check = check
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a workload measures with: it records phases, and what the kernel counts around each."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.result.document import Document
+
+from .accounts import difference
+
+
+class Reporter(Protocol):
+    """Tells people how far the run is."""
+
+    def phase(self, text: str, phase: str, order: int) -> None:
+        """Tell that a phase begins; text: what people call it."""
+
+    def tick(self, text: str, size_bytes: int | None = None) -> None:
+        """Tell how far a phase is, now and then."""
+
+    def finished(self, text: str, *, last: bool) -> None:
+        """Tell the outcome of one iteration; last: of the phase."""
+
+    def warning(self, text: str) -> None:
+        """Tell what makes the result less than it should be."""
+
+
+class Signals(Protocol):
+    """Raises what ends the run early where that does no harm."""
+
+    def deferred(self) -> AbstractContextManager[Any]:
+        """Hold that back while the body runs."""
+
+
+class Bench:
+    """One run on a loaded module: fills document, and says on reporter how it goes.
+
+    options: of the run. cpus: those to use. device: the session with the module.
+    """
+
+    def __init__(
+        self,
+        *,
+        options: argparse.Namespace,
+        cpus: Sequence[int],
+        device: Device,
+        document: Document,
+        reporter: Reporter,
+        signals: Signals,
+        on_phase_end: Callable[[dict[str, Any], BaseException | None], object] | None = None,
+        on_case_end: Callable[[], object] | None = None,
+    ) -> None:
+        """Take what a run has.
+
+        on_phase_end: called with the record of each phase, and what cut it short if it was.
+        on_case_end: called when all that a case gives is in the document.
+        """
+        self.options = options
+        self.cpus = cpus
+        self.device = device
+        self.document = document
+        self.reporter = reporter
+        self.signals = signals
+        self._on_phase_end = on_phase_end
+        self._on_case_end = on_case_end
+        self._start = time.monotonic()
+
+    @contextmanager
+    def phase(self, name: str, order: int) -> Iterator[dict[str, Any]]:
+        """Record a phase: its time, and what the kernel's own counters say happened in it.
+
+        Yields the record, which is whole once the phase is over.
+        """
+        record: dict[str, Any] = {
+            "name": name,
+            "order": order,
+            "start_s": self.elapsed_s(),
+            "complete": False,
+            "buddyinfo_before": procfs.buddyinfo(),
+        }
+        before = procfs.vmstat()
+        error: BaseException | None = None
+        try:
+            self.reporter.phase(f"order {order}, {name.replace('_', ' ')}", name, order)
+            yield record
+            record["complete"] = True
+        except BaseException as cut_short:
+            error = cut_short
+            raise
+        finally:
+            record["duration_s"] = round(self.elapsed_s() - record["start_s"], 6)
+            record["vmstat_delta"] = difference(before, procfs.vmstat())
+            record["buddyinfo_after"] = procfs.buddyinfo()
+            self.document.run["phases"].append(record)
+            if self._on_phase_end is not None:
+                self._on_phase_end(record, error)
+
+    def case_ended(self) -> None:
+        """Say that all that a case gives is in the document."""
+        if self._on_case_end is not None:
+            with self.signals.deferred():
+                self._on_case_end()
+
+    def elapsed_s(self) -> float:
+        """Return the time since the run began, in s."""
+        return round(time.monotonic() - self._start, 6)
+
+    def warn(self, text: str) -> None:
+        """Tell, and record, what makes the result less than it should be."""
+        self.document.warn(text)
+        self.reporter.warning(text)
