@@ -64,7 +64,6 @@ RESET = {
     "timer_slack_ns": f"{WEAR} timerslack 500000000 --",
     "io_flusher": f"{WEAR} io-flusher 1 --",
     "thp_disabled": f"{WEAR} thp-disable 1 --",
-    "child_subreaper": f"{WEAR} subreaper 1 --",
     "personality": "setarch -R",
     "resource_limits": "prlimit --data=300000000 --fsize=100000 --nofile=60 --cpu=600",
 }
@@ -88,6 +87,7 @@ SAME = {
     "500 descriptors": f"{WEAR} descriptors 500 --",
     "SIGCHLD and SIGALRM ignored": f"{WEAR} ignore SIGCHLD,SIGALRM --",
     "signals held": f"{WEAR} block SIGALRM,SIGCHLD,SIGTERM,SIGINT --",
+    "orphans of others": f"{WEAR} subreaper 1 --",
     "a child of others": f"{WEAR} child --",
     "a directory that is gone": f"{WEAR} gone --",
     "umask 777": f"{WEAR} umask 777 --",

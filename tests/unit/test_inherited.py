@@ -69,7 +69,6 @@ def settled(*starter: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
         ([*WEAR, "policy", "preferred:0", "--"], "memory_policy", "preferred:0"),
         ([*WEAR, "timerslack", "7", "--"], "timer_slack_ns", 7),
         ([*WEAR, "thp-disable", "1", "--"], "thp_disabled", 1),
-        ([*WEAR, "subreaper", "1", "--"], "child_subreaper", 1),
     ],
 )
 def test_what_can_be_set_back_is(starter: list[str], name: str, value: Any) -> None:

@@ -25,7 +25,6 @@ _IO_CLASS_SHIFT = 13
 _IO_WHO_PROCESS = 1
 # include/uapi/linux/prctl.h
 _SET_TIMERSLACK, _GET_TIMERSLACK = 29, 30
-_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37
 _SCHED_CORE, _SCHED_CORE_GET = 62, 0
 _SLACK_NS = 50_000  # init/init_task.c
 _ASK = 0xFFFFFFFF
@@ -106,15 +105,3 @@ def personality() -> Value:
 def reset_personality() -> None:
     """Be a plain Linux process. Raises OSError."""
     set_personality(0)
-
-
-def child_subreaper() -> Value:
-    """Return whether orphans become children of this process, 0 or 1. Raises OSError."""
-    answer = ctypes.c_int()
-    prctl(_GET_CHILD_SUBREAPER, ctypes.byref(answer))
-    return answer.value
-
-
-def reset_child_subreaper() -> None:
-    """Leave orphans to init. Raises OSError."""
-    prctl(_SET_CHILD_SUBREAPER, 0)

@@ -40,7 +40,6 @@ HOW: dict[str, tuple[Read, Reset | None]] = {
     "missing_capabilities": (rights.missing_capabilities, None),
     "seccomp": (rights.seccomp, None),
     "personality": (execution.personality, execution.reset_personality),
-    "child_subreaper": (execution.child_subreaper, execution.reset_child_subreaper),
     "cpu_quota": (surroundings.cpu_quota, None),
     "swap_limit": (surroundings.swap_limit, None),
     "namespaces": (surroundings.namespaces, None),

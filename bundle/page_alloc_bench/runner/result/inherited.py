@@ -142,13 +142,6 @@ TRAITS: tuple[Trait, ...] = (
         "start it without setarch",
     ),
     Trait(
-        "child_subreaper",
-        (0,),
-        OTHER,
-        "processes that others left become its children",
-        "start it from a process that is not a subreaper (prctl PR_SET_CHILD_SUBREAPER)",
-    ),
-    Trait(
         "cpu_quota",
         ("",),
         INVALIDATING,
