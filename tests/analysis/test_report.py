@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.axes import Axes
 
 from page_alloc_bench.analysis import compare, report, results
 from page_alloc_bench.analysis.report import (
@@ -29,6 +31,8 @@ from page_alloc_bench.analysis.report import (
 )
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli import main
+from page_alloc_bench.runner.result import metrics, quantile
+from page_alloc_bench.runner.result.case import Case
 
 DATA = Path(__file__).resolve().parents[1] / "data/results"
 BASE, NEW = DATA / "init_on_alloc-1", DATA / "init_on_alloc-0"
@@ -104,9 +108,9 @@ def changed(result: Result, path: Path, change: Change, *, orders: int = 1) -> R
 
 
 def test_the_slowest_are_those_of_the_histogram_written_out() -> None:
-    run = latency.Distribution(
-        np.array([100.0, 0.0, 40.0, 3.0]), np.array([10.0, 20.0, 30.0, 40.0, 80.0]), 77.0
-    )
+    counts, edges = [100, 0, 40, 3], [10, 20, 30, 40, 80]
+    known = quantile.Distribution(counts, edges, [], known_largest=77)
+    run = latency.Distribution(np.array(counts, float), np.array(edges, float), 77.0, known)
     spread = np.concatenate(
         [np.linspace(10, 20, 100), np.linspace(30, 40, 40), np.linspace(40, 77, 3)]
     )
@@ -117,19 +121,52 @@ def test_the_slowest_are_those_of_the_histogram_written_out() -> None:
 
 
 def test_the_tail_agrees_with_the_figures_of_compare(base: list[Result]) -> None:
-    kind = latency.KINDS[0]
+    timed = next(iter(metrics.operations().values()))
     side = sides.make(base)[0]
-    band = latency.tail(latency.all_of(base, kind, 0))
+    band = latency.tail(latency.all_of(base, timed, Case(0)))
     for share, name in ((0.5, "median"), (0.01, "p99"), (0.001, "p99.9")):
         read = np.interp(-np.log(share), -np.log(band.at), band.middle)
-        told = figures.middle(side, kind.metric, name, 0)
+        told = figures.middle(side, timed.sample.name, name, Case(0))
         assert read == pytest.approx(told, rel=0.07)  # a bucket's width
     assert (band.low <= band.middle).all()
     assert (band.middle <= band.high).all()
 
 
+def iterations(runs: list[Result], tmp_path: Path, length: int) -> Axes:
+    """The axes of the picture of available memory of runs cut to some iterations."""
+
+    def cut(document: dict[str, Any]) -> None:
+        for name in document:
+            if name.endswith("_available_bytes_order0"):
+                document[name] = (document[name] * length)[:length]
+
+    side = sides.make([changed(run, tmp_path / run.path.stem, cut) for run in runs])
+    picture = pictures.available(side, Case(0))[0]
+    return picture.figure(palette.LIGHT, titled=False).axes[0]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 10, 25])
+def test_iterations_are_whole_numbers(base: list[Result], tmp_path: Path, length: int) -> None:
+    ticks = iterations(base[:1], tmp_path, length).get_xticks()
+    assert all(tick == int(tick) and 1 <= tick <= length for tick in ticks)
+    assert 1 <= len(ticks) <= 10
+
+
+def test_an_axis_that_does_not_begin_at_zero_is_marked_as_cut(
+    base: list[Result], tmp_path: Path
+) -> None:
+    drawn = iterations(base[:2], tmp_path, 3)
+    assert drawn.get_ylim()[0] > 0
+    assert len([line for line in drawn.get_lines() if line.get_gid() == "cut"]) == 2
+    from_zero = iterations(base[:1], tmp_path, 3)
+    from_zero.set_ylim(0)
+    before = len(from_zero.get_lines())
+    axes.mark_cut(from_zero, palette.LIGHT)
+    assert len(from_zero.get_lines()) == before
+
+
 def test_a_histogram_leaves_no_operation_out(base: list[Result]) -> None:
-    run = latency.of(base[0], latency.KINDS[0], 0)
+    run = latency.of(base[0], next(iter(metrics.operations().values())), Case(0))
     assert run is not None
     edges = run.edges[run.edges > 0]
     shares = run.density(edges) * np.diff(np.log(edges)) / np.log(latency.STEP)
@@ -138,11 +175,11 @@ def test_a_histogram_leaves_no_operation_out(base: list[Result]) -> None:
 
 def test_the_parts_of_a_difference_add_up(base: list[Result], new: list[Result]) -> None:
     for result in (*base, *new):
-        for order in result.orders:
-            found = memory.difference(result, order)
+        for case, loss in itertools.product(result.cases, metrics.losses()):
+            found = memory.difference(result, loss, case)
             assert found is not None
-            parts = sum(getattr(found, part) for part, _ in memory.PARTS)
-            assert parts == pytest.approx(found.total)
+            (_, total), *parts = [(name, found.part(name)) for name, _ in memory.rows(loss)]
+            assert sum(value for _, value in parts if value is not None) == pytest.approx(total)
             # What nothing explains is within what the manual promises.
             assert abs(found.rest) < 0.01 * result.run["machine"]["memory_bytes"]
 
@@ -458,7 +495,7 @@ def test_a_big_machine_is_a_heat_map_in_vectors(base: list[Result], tmp_path: Pa
     page = Page(report.html([result]))
     assert "image" not in {tag for tag, _ in page.tags}
     assert "node 7, all CPUs (64)" in page.text
-    [drawn] = pictures.throughput(sides.make([result]), 0)
+    [drawn] = pictures.throughput(sides.make([result]), Case(0))
     text = "".join(ET.fromstring(pictures_svg(drawn)).itertext())
     assert all(f"node {node}" in text for node in range(8))
 

@@ -59,6 +59,12 @@ def latencies(
             Kind.MAXIMUM, f"longest of the {plural}", operation=operation,
             family=f"{label} latency", rank=max(rank, Rank.SHOWN),
         ),
+        *_histogram(operation, plural),
+    )  # fmt: skip
+
+
+def _histogram(operation: str, plural: str) -> tuple[Metric, Metric]:
+    return (
         Metric(
             f"{operation}_latency_histogram", "operations", None,
             f"Timed {plural} by how long they took: item i counts those of at least the bounds'"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -110,9 +111,10 @@ def _middles(series: Series) -> list[str]:
     return words
 
 
-def _difference(
-    differences: Sequence[tuple[Side, list[memory.Difference]]], loss: Loss, case: Case
-) -> Picture:
+Differences = Sequence[tuple[Side, list[memory.Difference]]]
+
+
+def _difference(differences: Differences, loss: Loss, case: Case) -> Picture:
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(1.5 + 0.62 * len(differences) + 0.5, title)
         rows = memory.rows(loss)
@@ -123,27 +125,11 @@ def _difference(
         name, factor = units.best(most, units.BYTES)
         height = 0.8 / len(differences)
         for number, (side, found) in enumerate(differences):
-            colour = getattr(palette, side.key)
             for row, (part, _) in enumerate(rows):
                 place = row + (number - (len(differences) - 1) / 2) * height
-                middle = memory.median(found, part)
-                if middle is None:
-                    axes.text(0, place, " not recorded", va="center", fontsize=8.5)
-                    continue
-                values = [(d.part(part) or 0.0) / factor for d in found]
-                axes.barh(
-                    place, middle / factor, height * 0.86, color=colour,
-                    alpha=1.0 if part == memory.TOTAL else 0.6,
-                    hatch="" if side.key == "base" else "////", edgecolor=palette.paper, lw=0,
-                    label=side.legend if row == 0 else None,
-                )  # fmt: skip
-                if len(found) > 1:
-                    axes.plot([min(values), max(values)], [place] * 2, color=palette.ink, lw=1)
-                axes.annotate(
-                    f"{middle / factor:,.1f}", (max(*values, 0.0) if len(values) > 1 else
-                    max(values[0], 0.0), place), (4, 0), textcoords="offset points",
-                    va="center", fontsize=8.5,
-                )  # fmt: skip
+                label = side.legend if row == 0 else ""
+                at = (place, height, factor)
+                _bar(axes, palette, found, part, at, key=side.key, label=label)
         axes.axvline(0, color=palette.ink, lw=0.8)
         axes.set_yticks(range(len(rows)), [label for _, label in rows])
         axes.tick_params(axis="y", length=0)
@@ -168,6 +154,39 @@ def _difference(
         draw,
         part=first.family.capitalize(),
     )
+
+
+def _bar(
+    axes: Axes,
+    palette: Palette,
+    found: Sequence[memory.Difference],
+    part: str,
+    at: tuple[float, float, float],
+    *,
+    key: str,
+    label: str,
+) -> None:
+    """Draw the median of one part of a side's differences, with its range and its number.
+
+    at: the place of the bar, its height, and the size of the axis's unit. key: of the side.
+    """
+    place, height, factor = at
+    middle = memory.median(found, part)
+    if middle is None:
+        axes.text(0, place, " not recorded", va="center", fontsize=8.5)
+        return
+    values = [(d.part(part) or 0.0) / factor for d in found]
+    axes.barh(
+        place, middle / factor, height * 0.86, color=getattr(palette, key),
+        alpha=1.0 if part == memory.TOTAL else 0.6, hatch="" if key == "base" else "////",
+        edgecolor=palette.paper, lw=0, label=label or None,
+    )  # fmt: skip
+    if len(found) > 1:
+        axes.plot([min(values), max(values)], [place] * 2, color=palette.ink, lw=1)
+    axes.annotate(
+        f"{middle / factor:,.1f}", (max(*values, 0.0), place), (4, 0), va="center", fontsize=8.5,
+        textcoords="offset points",
+    )  # fmt: skip
 
 
 def _arrow(values: Sequence[float]) -> str:

@@ -122,6 +122,11 @@ def _available(phase: str, when: str) -> Iterator[Metric]:
         f" {when}; one item per iteration.",
         phase=phase,
     )  # fmt: skip
+    yield from _left(phase, when)
+
+
+def _left(phase: str, when: str) -> Iterator[Metric]:
+    """Yield what lay where when the child was killed."""
     for part, what, compared in _LEFT:
         yield Metric(
             f"{phase}_left_{part}_bytes", "bytes", "lower" if compared else None,
