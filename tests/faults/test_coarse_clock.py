@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A run on a kernel whose clock moves with the timer's ticks only: no latency is made up."""
+"""A run on a kernel whose clock advances with the timer only: no latency is made up."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ import time
 from . import output, session, watchdog
 
 def fake_run(options, signals, scratch, attendant):
-    dog = watchdog.Watchdog([attendant.directory])
-    dog.expect(watchdog.TREE, scratch.path)
+    guard = watchdog.Watchdog([attendant.directory])
+    guard.expect(watchdog.TREE, scratch.path)
     scratch.take_over()
     print("under way", file=sys.stderr, flush=True)
     attendant.begun()
@@ -105,7 +105,7 @@ def fake_run(options, signals, scratch, attendant):
     output.open_output(options.output_path, lambda _: None).write(["measured\\n"], signals.let_in)
     attendant.written()
     scratch.remove()
-    dog.dismiss()
+    guard.dismiss()
     return 0
 
 session.run = fake_run

@@ -193,7 +193,7 @@ def test_info_is_json_for_programs_and_text_for_people(bench: Path) -> None:
 def test_check_confirms_a_whole_bundle(bench: Path) -> None:
     finished = start([str(bench), "--check"])
     assert (finished.returncode, finished.stdout) == (0, "")
-    assert "as they were built" in one_line(finished.stderr)
+    assert "are unchanged" in one_line(finished.stderr)
 
 
 def test_extract_lays_out_files_that_run(bench: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run(options, signals, scratch, attendant=None):
     except HostUnfitError as error:
         reporter.error(str(error))
         return 3
-    dog = watchdog.Watchdog([claim.fileno(), *([attendant.directory] if attendant else [])])
+    guard = watchdog.Watchdog([claim.fileno(), *([attendant.directory] if attendant else [])])
     code, out = 0, output.open_output(options.output_path, lambda _: None)
     if attendant:
         attendant.begun()
@@ -84,7 +84,7 @@ def run(options, signals, scratch, attendant=None):
     out.write(['{{"code": %d, "padding": "%s"}}\\n' % (code, "x" * 300000)], signals.let_in)
     if attendant and out.wanted:
         attendant.written()
-    dog.dismiss()
+    guard.dismiss()
     claim.close()
     return code
 
@@ -363,7 +363,7 @@ def test_a_second_one_is_turned_away_with_the_way_to_the_first(host: Host) -> No
     host.end()
     done = host.run("--detach")
     assert done.returncode == 3
-    assert "--attach fetches it, and --attach >/dev/null throws it away" in done.stderr
+    assert "--attach fetches it, and --attach >/dev/null discards it" in done.stderr
     assert json.loads(host.run("--attach").stdout)["code"] == 0
 
 
@@ -475,9 +475,7 @@ def test_where_there_is_nothing_they_say_so(host: Host) -> None:
 
 
 def test_status_is_text_on_a_terminal(host: Host) -> None:
-    assert host.told_to_a_person() == [
-        "there is no run on this host, nor a result of one to be fetched"
-    ]
+    assert host.told_to_a_person() == ["there is no run on this host, and no result to fetch"]
     pid = host.detach()
     first, second = host.told_to_a_person()
     assert first.startswith(f"running: PID {pid}, began at 20")
@@ -521,7 +519,7 @@ def test_the_directory_and_its_files_are_private_whatever_the_umask(parent: Path
 def test_a_directory_that_others_may_enter_is_not_trusted(parent: Path, mode: int) -> None:
     (parent / kept.NAME).mkdir()
     (parent / kept.NAME).chmod(mode)
-    with pytest.raises(HostUnfitError, match="is not root's alone"):
+    with pytest.raises(HostUnfitError, match="is not only root's"):
         kept.Kept.find()
     with pytest.raises(FileExistsError):
         kept.Kept.make()
@@ -530,11 +528,11 @@ def test_a_directory_that_others_may_enter_is_not_trusted(parent: Path, mode: in
 def test_a_link_or_a_file_in_its_place_is_not_trusted(parent: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (parent / kept.NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(HostUnfitError, match="is no directory"):
+    with pytest.raises(HostUnfitError, match="is not a directory"):
         kept.Kept.find()
     (parent / kept.NAME).unlink()
     (parent / kept.NAME).touch()
-    with pytest.raises(HostUnfitError, match="is no directory"):
+    with pytest.raises(HostUnfitError, match="is not a directory"):
         kept.Kept.find()
 
 
@@ -542,7 +540,7 @@ def test_a_link_or_a_file_in_its_place_is_not_trusted(parent: Path, tmp_path: Pa
 def test_a_strangers_directory_is_not_trusted(parent: Path) -> None:
     (parent / kept.NAME).mkdir(mode=0o700)
     os.chown(parent / kept.NAME, 1, 1)
-    with pytest.raises(HostUnfitError, match="is not root's alone"):
+    with pytest.raises(HostUnfitError, match="is not only root's"):
         kept.Kept.find()
 
 

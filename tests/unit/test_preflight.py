@@ -453,7 +453,7 @@ def test_a_build_that_is_not_known_is_warned_of(tmp_path: Path) -> None:
     host = make(tmp_path, {}, module=Module(build=unknown))
     ((severity, line),) = other_build(host)
     assert severity == WARN
-    assert "perhaps another build of 6.1: nothing tells which build that was" in line
+    assert "perhaps another build of 6.1: it is not known which build that was" in line
 
 
 def test_headers_of_another_build_are_refused_too(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_a_strangers_fifo_gets_nothing(tmp_path: Path) -> None:
     os.mkfifo(fifo)
     os.chown(fifo, STRANGER, STRANGER)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(UsageError, match="a stranger has put it there"):
+    with pytest.raises(UsageError, match="another user has put it there"):
         write(fifo)
     os.chown(fifo, 0, 0)
     write(fifo)

@@ -48,7 +48,7 @@ def no_children() -> bool:
 
 
 def test_a_look_that_never_comes_back_is_ended_and_told() -> None:
-    with within(SOON), pytest.raises(RunnerError, match=r"not come back within 0.2 s.*hangs"):
+    with within(SOON), pytest.raises(RunnerError, match=r"did not end within 0.2 s.*hangs"):
         in_child.call(lambda: time.sleep(600), limit_s=0.2)
     assert no_children()
 
@@ -66,7 +66,7 @@ def test_a_stopped_look_is_ended_too() -> None:
     def stop_itself() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    with within(SOON), pytest.raises(RunnerError, match="not come back"):
+    with within(SOON), pytest.raises(RunnerError, match="did not end within"):
         in_child.call(stop_itself, limit_s=0.2)
     assert no_children()
 
@@ -81,11 +81,11 @@ def test_where_sigchld_is_ignored_a_look_comes_back_all_the_same() -> None:
 
 
 def test_a_stopped_watchdog_is_dismissed() -> None:
-    dog = watchdog.Watchdog()
-    os.kill(dog.pid, signal.SIGSTOP)
+    guard = watchdog.Watchdog()
+    os.kill(guard.pid, signal.SIGSTOP)
     with within(SOON):
-        dog.dismiss()
-    assert not Path(f"/proc/{dog.pid}").exists()
+        guard.dismiss()
+    assert not Path(f"/proc/{guard.pid}").exists()
 
 
 def test_a_stopped_keeper_of_the_scratch_directory_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

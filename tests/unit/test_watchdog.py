@@ -20,12 +20,12 @@ from page_alloc_bench.runner.module import loading
 RUNNER = """
 import os, sys, time
 from page_alloc_bench.runner.lifetime import watchdog
-dog = watchdog.Watchdog()
-dog.expect(watchdog.TREE, sys.argv[1])
-dog.expect(watchdog.FILE, sys.argv[2])
-dog.expect(watchdog.FILE, sys.argv[3])
-dog.forget(watchdog.FILE, sys.argv[3])
-print(dog.pid, flush=True)
+guard = watchdog.Watchdog()
+guard.expect(watchdog.TREE, sys.argv[1])
+guard.expect(watchdog.FILE, sys.argv[2])
+guard.expect(watchdog.FILE, sys.argv[3])
+guard.forget(watchdog.FILE, sys.argv[3])
+print(guard.pid, flush=True)
 {then}
 """
 
@@ -70,29 +70,29 @@ def gone(pid: int) -> bool:
 
 
 def test_a_killed_runner_is_cleaned_up_after(traces: list[Path]) -> None:
-    runner, dog = start(traces, "time.sleep(60)")
+    runner, guard = start(traces, "time.sleep(60)")
     runner.kill()
     runner.wait()
-    assert eventually(lambda: gone(dog))
+    assert eventually(lambda: gone(guard))
     assert [path.exists() for path in traces] == [False, False, True]
 
 
 def test_one_that_says_goodbye_has_cleaned_up_by_itself(traces: list[Path]) -> None:
-    runner, dog = start(traces, "dog.dismiss()")
+    runner, guard = start(traces, "guard.dismiss()")
     assert runner.wait(timeout=10) == 0
-    assert gone(dog), "dismiss() waits for it"
+    assert gone(guard), "dismiss() waits for it"
     assert all(path.exists() for path in traces)
 
 
 def test_it_survives_what_ends_the_runners_session(traces: list[Path]) -> None:
-    runner, dog = start(traces, "time.sleep(60)")
-    assert eventually(lambda: os.getsid(dog) == dog), "setsid"
+    runner, guard = start(traces, "time.sleep(60)")
+    assert eventually(lambda: os.getsid(guard) == guard), "setsid"
     for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        os.kill(dog, signum)
+        os.kill(guard, signum)
     time.sleep(0.1)
-    assert not gone(dog)
+    assert not gone(guard)
     runner.kill()
-    assert eventually(lambda: gone(dog))
+    assert eventually(lambda: gone(guard))
     assert not traces[0].exists()
 
 
@@ -105,32 +105,32 @@ def streams(pid: int) -> set[str]:
 
 def test_it_holds_no_stream_that_somebody_waits_for(traces: list[Path]) -> None:
     """Reading the runner's stdout to its end must not wait for the watchdog."""
-    runner, dog = start(traces, "os.close(1); time.sleep(60)")
+    runner, guard = start(traces, "os.close(1); time.sleep(60)")
     assert runner.stdout is not None
     assert runner.stdout.read() == ""
-    assert eventually(lambda: streams(dog) == {os.devnull})
-    assert os.readlink(f"/proc/{dog}/cwd") == "/"
+    assert eventually(lambda: streams(guard) == {os.devnull})
+    assert os.readlink(f"/proc/{guard}/cwd") == "/"
     runner.kill()
-    assert eventually(lambda: gone(dog))
+    assert eventually(lambda: gone(guard))
 
 
 def test_it_does_nothing_while_it_waits(traces: list[Path]) -> None:
-    runner, dog = start(traces, "time.sleep(60)")
-    assert eventually(lambda: Path(f"/proc/{dog}/comm").read_text() == "pab-watchdog\n")
+    runner, guard = start(traces, "time.sleep(60)")
+    assert eventually(lambda: Path(f"/proc/{guard}/comm").read_text() == "pab-watchdog\n")
     time.sleep(0.2)
-    before = Path(f"/proc/{dog}/status").read_text().partition("ctxt_switches")[2]
+    before = Path(f"/proc/{guard}/status").read_text().partition("ctxt_switches")[2]
     time.sleep(0.5)
-    assert Path(f"/proc/{dog}/status").read_text().partition("ctxt_switches")[2] == before
+    assert Path(f"/proc/{guard}/status").read_text().partition("ctxt_switches")[2] == before
     runner.kill()
-    assert eventually(lambda: gone(dog))
+    assert eventually(lambda: gone(guard))
 
 
 def test_a_killed_watchdog_is_noticed_and_no_obstacle(traces: list[Path]) -> None:
-    runner, dog = start(
+    runner, guard = start(
         traces,
-        "while dog.expect(watchdog.FILE, '/nonexistent'): time.sleep(0.01)\ndog.dismiss()",
+        "while guard.expect(watchdog.FILE, '/nonexistent'): time.sleep(0.01)\ndog.dismiss()",
     )
-    os.kill(dog, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
     assert runner.wait(timeout=10) == 0
 
 
@@ -166,9 +166,9 @@ def test_it_shows_nothing_of_what_the_run_was_started_with(
     words: list[str], traces: list[Path]
 ) -> None:
     """So that `pkill -9 -f bench.run` kills the run, and not what cleans up after it."""
-    runner, dog = start(traces, f"{words}; time.sleep(60)", *words)
-    assert Path(f"/proc/{dog}/cmdline").read_bytes().rstrip(b"\0") == b"pab-watchdog"
-    assert Path(f"/proc/{dog}/comm").read_text() == "pab-watchdog\n"
+    runner, guard = start(traces, f"{words}; time.sleep(60)", *words)
+    assert Path(f"/proc/{guard}/cmdline").read_bytes().rstrip(b"\0") == b"pab-watchdog"
+    assert Path(f"/proc/{guard}/comm").read_text() == "pab-watchdog\n"
     runner.kill()
-    assert eventually(lambda: gone(dog))
+    assert eventually(lambda: gone(guard))
     assert not traces[0].exists()

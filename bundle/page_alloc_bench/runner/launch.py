@@ -90,8 +90,8 @@ def _require_isolation(bundle: str) -> None:
     except OSError as error:
         _fail(
             NOT_FIT,
-            f"cannot start {python} again: {error.strerror}; if it is sudo that forbids it, by "
-            "NOEXEC, have it allowed",
+            f"cannot start {python} again: {error.strerror}; if sudo forbids it (NOEXEC), "
+            "allow it for this command",
         )
 
 
@@ -183,7 +183,7 @@ class Scratch:
             self.remove()
         _fail(
             NOT_FIT,
-            "no directory to unpack to, one with room and not mounted noexec; name one in "
+            "found no directory to unpack to that has room and is not mounted noexec; name one in "
             f"PAGE_ALLOC_BENCH_TMPDIR ({'; '.join(reasons)})",
         )
 
@@ -192,7 +192,7 @@ class Scratch:
         try:
             # Known before it exists, so that whatever comes in between finds what to remove.
             if _others_may_change(parent):
-                return "others could put another in its place"
+                return "other users could replace it"
             self.path = os.path.join(os.path.abspath(parent), f"{NAME}.{os.urandom(8).hex()}")
             os.write(self._keeper, os.fsencode(self.path) + b"\0")
             os.mkdir(self.path, 0o700)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _UNLOAD_S = 30.0
 # Of a result that was written before the run's end, and not again.
-_CUT_OFF = "the run was killed, or the host died: what is there had been written before"
+_CUT_OFF = "the run was killed, or the host crashed: what is here was written before"
 _KILLED = EXIT_SIGNAL_BASE + 9
 
 
@@ -59,7 +59,7 @@ class Run:
         scratch: Scratch,
         signals: Signals,
         reporter: Reporter,
-        dog: watchdog.Watchdog,
+        guard: watchdog.Watchdog,
         out: output.Output,
         cpus: list[int],
         findings: list[dict[str, Any]],
@@ -72,7 +72,7 @@ class Run:
         self._scratch = scratch
         self._signals = signals
         self._reporter = reporter
-        self._dog = dog
+        self._guard = guard
         self._out = out
         self._cpus = cpus
         self._findings = findings
@@ -160,23 +160,23 @@ class Run:
             return
         self._reporter.note("the bundle holds no module for this kernel: compiling it here")
         place = target_build.place(self._scratch.path)
-        self._dog.expect(watchdog.TREE, place)
+        self._guard.expect(watchdog.TREE, place)
         try:
             self._built = target_build.build(sources, place, self._compiling)
         finally:
             with self._signals.deferred():
                 if not self._scratch.keep:
                     remove_tree(place)
-                self._dog.forget(watchdog.TREE, place)
+                self._guard.forget(watchdog.TREE, place)
 
     @contextmanager
     def _compiling(self, group: int) -> Iterator[None]:
         """Have the watchdog end this process group, should we die meanwhile."""
-        self._dog.expect(watchdog.GROUP, str(group))
+        self._guard.expect(watchdog.GROUP, str(group))
         try:
             yield
         finally:
-            self._dog.forget(watchdog.GROUP, str(group))
+            self._guard.forget(watchdog.GROUP, str(group))
 
     def _load(self, host: ExitStack) -> Device:
         """Load the module for this kernel and open its device; host undoes both."""
@@ -185,8 +185,10 @@ class Run:
         image, entry = self._built or in_child.call(_module_and_entry, self._signals.let_in)
         self._built = None
         self._reporter.note(f"loading {entry['name']}, {len(image):,} bytes")
-        if not self._dog.expect(watchdog.MODULE, loading.NAME):
-            self._warn("the watchdog is gone: a kill -9 of this process would leave the module")
+        if not self._guard.expect(watchdog.MODULE, loading.NAME):
+            self._warn(
+                "the watchdog has ended: after a kill -9 of this process the module stays loaded"
+            )
         warnings = loading.load(image)
         host.callback(self._unload)
         for warning in warnings:
@@ -195,7 +197,9 @@ class Run:
         try:
             return host.enter_context(Device())
         except AbiMismatchError as error:
-            raise RunnerError(f"{error}; the bundle is not of one piece: build it again") from error
+            raise RunnerError(
+                f"{error}; the parts of the bundle do not fit together: build it again"
+            ) from error
         except OSError as error:
             raise HostUnfitError(
                 f"cannot open {loading.device_path()}: {error.strerror}"
@@ -213,7 +217,7 @@ class Run:
             self._warn(str(error))
         else:
             self._unloaded = True
-            self._dog.forget(watchdog.MODULE, loading.NAME)
+            self._guard.forget(watchdog.MODULE, loading.NAME)
 
     def _begin_document(self) -> Document:
         """Return a document that holds every fact of the run, and no measurement yet."""

@@ -97,15 +97,15 @@ def _prepare(
         findings, expected = _preflight(options, reporter, signals)
         stack.enter_context(oom_score.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
-        dog = watchdog.Watchdog([claim.fileno(), *locked])
-        stack.callback(dog.dismiss)
+        guard = watchdog.Watchdog([claim.fileno(), *locked])
+        stack.callback(guard.dismiss)
         if scratch.path and not scratch.keep:
-            dog.expect(watchdog.TREE, scratch.path)
+            guard.expect(watchdog.TREE, scratch.path)
             stack.callback(scratch.remove)
             scratch.take_over()
         out = output.open_output(
             options.output_path,
-            lambda path: dog.expect(watchdog.FILE, path),
+            lambda path: guard.expect(watchdog.FILE, path),
             stdout_taken=ktap is not None,
             keep=True,
         )
@@ -119,7 +119,7 @@ def _prepare(
         scratch=scratch,
         signals=signals,
         reporter=reporter,
-        dog=dog,
+        guard=guard,
         out=out,
         cpus=cpus,
         findings=findings,

@@ -121,7 +121,9 @@ class Archive:
         parts = [*manifest["parts"], *interpreters(manifest)]
         promised = {part["name"]: part for part in parts}
         for name in sorted({MANIFEST, *promised}.symmetric_difference(self.names())):
-            found.append(f"{name} is missing" if name in promised else f"{name} does not belong")
+            found.append(
+                f"{name} is missing" if name in promised else f"{name} does not belong to it"
+            )
         return found + [why for part in promised.values() if (why := self._part_problem(part))]
 
     def _part_problem(self, part: dict[str, Any]) -> str:
@@ -130,7 +132,7 @@ class Archive:
         except ArchiveError as error:
             return str(error)
         if hashlib.sha256(data).hexdigest() != part["sha256"]:
-            return f"{part['name']} is altered"
+            return f"{part['name']} has changed"
         return ""
 
     def _outer_problems(self, manifest: dict[str, Any]) -> list[str]:
@@ -142,9 +144,9 @@ class Archive:
         found = []
         fields = dict(re.findall(rb"(?m)^(file_size|payload_sha256)=([0-9a-f]+)$", stub))
         if hashlib.sha256(blank_fields(stub)).hexdigest() != manifest["stub"]["sha256"]:
-            found.append("the stub (the shell script at its start) is altered")
+            found.append("the stub (the shell script at its start) has changed")
         if fields.get(b"file_size") != b"%012d" % len(data):
-            found.append(f"it has {len(data)} bytes, and its stub promises another number")
+            found.append(f"it has {len(data)} bytes, and its stub names another number")
         if fields.get(b"payload_sha256") != hashlib.sha256(payload).hexdigest().encode():
             found.append("the zip differs from the digest in the stub")
         return found

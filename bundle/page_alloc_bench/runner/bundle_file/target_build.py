@@ -72,8 +72,8 @@ def place(scratch: str | None) -> str:
         if parent and kbuild_environment.is_fit(parent) and _is_fit(parent):
             return os.path.join(os.path.abspath(parent), own)
     raise HostUnfitError(
-        "the module cannot be built here: no directory can be written to that nobody else can "
-        "put another in the place of"
+        "the module cannot be built here: no directory can be written to that other users cannot "
+        "replace"
     )
 
 

@@ -68,7 +68,7 @@ def check(archive: Archive) -> int:
     if problems:
         streams.say(f"{archive.path} is damaged: copy it again")
         return FAILED
-    streams.say(f"{archive.path}: all {len(archive.names())} parts are as they were built")
+    streams.say(f"{archive.path}: all {len(archive.names())} parts are unchanged")
     return OK
 
 
@@ -159,7 +159,7 @@ def _open_target(target: Path, undo: ExitStack) -> int:
     status = os.fstat(descriptor)
     undo.callback(os.close, descriptor)
     if not safe_paths.is_ours(status.st_uid) or status.st_mode & 0o022:
-        raise OSError(errno.EPERM, "others can write to it: name a new directory", str(target))
+        raise OSError(errno.EPERM, "other users can write to it: name a new directory", str(target))
     return descriptor
 
 
@@ -171,7 +171,7 @@ def _unless_in_use(directory: Path) -> None:
 def _lay_out(archive: Archive, name: str, directory: int, target: Path, undo: ExitStack) -> None:
     """Write one part below a directory that nobody else can write to; it is called target."""
     if os.path.isabs(name) or ".." in Path(name).parts:
-        raise ArchiveError(f"{archive.path} holds a part outside of itself: {name}")
+        raise ArchiveError(f"{archive.path} has a part whose name leads out of it: {name}")
     for parent in reversed(list(Path(name).parents)[:-1]):
         with suppress(FileExistsError):
             os.mkdir(parent, 0o755, dir_fd=directory)

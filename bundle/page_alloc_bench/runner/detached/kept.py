@@ -64,10 +64,12 @@ class Kept:
         except FileNotFoundError:
             return None
         except NotADirectoryError as error:  # a link, too
-            raise HostUnfitError(f"{path} is no directory: remove it") from error
+            raise HostUnfitError(f"{path} is not a directory: remove it") from error
         if not _is_private(descriptor):
             os.close(descriptor)
-            raise HostUnfitError(f"{path} is not root's alone (mode 0700): look, and remove it")
+            raise HostUnfitError(
+                f"{path} is not only root's (mode 0700): look at it, and remove it"
+            )
         return cls(path, descriptor)
 
     @classmethod
@@ -227,7 +229,7 @@ def _path() -> str:
         safe = status.st_uid in (0, os.geteuid()) and (mode & stat.S_ISVTX or not mode & 0o022)
         if stat.S_ISDIR(mode) and safe:
             return os.path.join(parent, NAME)
-    raise HostUnfitError(f"no place to keep a result in: none of {', '.join(_PARENTS)} serves")
+    raise HostUnfitError(f"no place to keep a result in: none of {', '.join(_PARENTS)} can be used")
 
 
 def _is_private(descriptor: int) -> bool:

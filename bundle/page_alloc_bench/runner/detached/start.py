@@ -190,7 +190,7 @@ def _see_off(pid: int, options: Options, signals: Signals) -> int:
     reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
     directory = Kept.find()
     if directory is None:
-        raise RunnerError("the directory of the run has gone")
+        raise RunnerError("the directory of the run no longer exists")
     watched = _Beginning(pid, directory)
     with signals.deferred():
         verbs.follow(directory, reporter, watched.is_decided, lambda: _pause(pid, signals))

@@ -45,7 +45,7 @@ RUNNING, ENDED, KILLED, NONE = "running", "ended", "killed", "none"
 _EXIT_CODES = {RUNNING: EXIT_COMPLETE, ENDED: EXIT_ENDED, KILLED: EXIT_KILLED, NONE: EXIT_NONE}
 _POLL_S = 0.2
 _BLOCK = 1 << 16
-_NOTHING = "there is no run on this host, nor a result of one to be fetched"
+_NOTHING = "there is no run on this host, and no result to fetch"
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,15 @@ def look(directory: Kept) -> Found | None:
 def in_the_way(found: Found | None) -> str:
     """Return why another run cannot be detached now."""
     if found is None:
-        return "another run is just being detached"
+        return "another run is being detached at this moment"
     if found.state == RUNNING:
-        return f"a detached run (PID {found.values['pid']}) goes on: see --status, --attach, --stop"
+        return (
+            f"a detached run (PID {found.values['pid']}) is running: see --status, --attach, --stop"
+        )
     how = "was killed" if found.state == KILLED else f"ended with {found.exit_code}"
     return (
         f"what a detached run has left (it began at {found.values['started_at']} and {how}) has "
-        "not been fetched: --attach fetches it, and --attach >/dev/null throws it away"
+        "not been fetched: --attach fetches it, and --attach >/dev/null discards it"
     )
 
 

@@ -187,9 +187,9 @@ def _notes(data: bytes, order: str) -> Iterator[tuple[bytes, int, bytes]]:
 def words(verdict: Verdict, built: Identity, running: Identity) -> str:
     """Return what the verdict rests on, as in "its build id is 0123…, and this kernel's abcd…"."""
     if verdict.by is None:
-        return "nothing tells which build that was"
+        return "it is not known which build that was"
     if verdict.same is None and built[verdict.by] == running[verdict.by]:
-        return "no more is known of it than its configuration, which is this kernel's"
+        return "only its configuration is known, and it is that of this kernel"
     shown = slice(None if verdict.by == "version" else _DIGITS_SHOWN)
     ours, its = ((side[verdict.by] or "")[shown] for side in (built, running))
     differs = f"its {WORDS[verdict.by]} is {ours}, and this kernel's {its}"

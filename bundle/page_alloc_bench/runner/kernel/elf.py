@@ -31,7 +31,7 @@ def sections(file: BinaryIO) -> tuple[str, list[Section]]:
     """Return the byte order, as struct writes it, and the sections. Raises NotElfError."""
     head = file.read(_HEADER_BYTES)
     if head[:4] != b"\x7fELF":
-        raise NotElfError("it does not begin as an ELF file")
+        raise NotElfError("it is not an ELF file")
     try:
         start, header, section = _LAYOUTS[head[4]]
         order = "<" if head[5] == 1 else ">"

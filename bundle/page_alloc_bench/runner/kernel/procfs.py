@@ -36,7 +36,7 @@ def parse_list(text: str) -> list[int]:
             raise ValueError(f"not a list of numbers: {text.strip()!r}")
         start, end = int(first), int(last or first)
         if end < start:
-            raise ValueError(f"a range that runs backwards: {part!r}")
+            raise ValueError(f"a range whose end is before its start: {part!r}")
         numbers.update(range(start, end + 1))
     return sorted(numbers)
 

@@ -34,7 +34,7 @@ def claim() -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise
         raise HostUnfitError(
-            f"another copy{holder()} is running; wait for it to end, or end it with --stop"
+            f"another copy{holder()} is running; wait for it to end, or stop it with --stop"
         ) from error
     return claimed
 
@@ -113,9 +113,9 @@ def holder() -> str:
             size = struct.calcsize("3i")  # struct ucred
             credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         except OSError:
-            return ""  # it has just gone, or its backlog is full
+            return ""  # it has just ended, or its backlog is full
     pid, uid, _gid = struct.unpack("3i", credentials)
     alive = procfs.read_or_none(f"/proc/{pid}/comm")
     if alive is None:
-        return f" (PID {pid}, killed, is still being cleaned up after)"
+        return f" (PID {pid}, which was killed; the host is still being cleaned up)"
     return f" (PID {pid}, {alive}, of user {uid})" if uid else f" (PID {pid})"

@@ -61,11 +61,11 @@ def call(
     reap.ended(pid)
     if data is None:
         raise RunnerError(
-            f"a look at this host has not come back within {limit_s:g} s: see if a file system or "
+            f"a look at this host did not end within {limit_s:g} s: check whether a file system or "
             "a service hangs (dmesg, ps -eo pid,stat,wchan:32,args)"
         )
     if not data:
-        raise RunnerError(f"a child process died in {function.__qualname__}")
+        raise RunnerError(f"a child process ended in {function.__qualname__}")
     message, exit_code, value = marshal.loads(data)  # noqa: S302 (our own child's)
     if message is not None:
         error = RunnerError(message)

@@ -19,7 +19,7 @@ _O_NONBLOCK = os.O_NONBLOCK  # delete_module never waits for users since v3.13; 
 _POLL_S = 0.05
 _LOG_LINES = 5
 _SIGN = (
-    "this kernel takes signed modules only (module.sig_enforce); build with --sign-key and "
+    "this kernel loads only signed modules (module.sig_enforce); build with --sign-key and "
     "--sign-cert, and a key that it trusts"
 )
 

@@ -14,7 +14,7 @@ from .check import REFUSE, WARN, Check, Finding
 from .host import Host
 
 _ADVICE = "run outside of any container, in the host's own namespaces"
-_MOVE = "start it outside of that cgroup"
+_MOVE = "start the run outside of that cgroup"
 
 
 def leaving(
@@ -37,7 +37,7 @@ class MemoryCgroup(Check):
 
     name = "memory-cgroup"
     severity = REFUSE
-    meaning = "findlimit would measure that limit, not the machine"
+    meaning = "the benchmark would measure that limit, not the machine"
     advice = _MOVE
 
     def look(self, host: Host) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ class MemoryCgroup(Check):
             yield self.finding(
                 f"{host.name(throttle.path)} slows this process down from "
                 f"{throttle.size >> 20} MiB on",
-                meaning="the child would crawl there, and no OOM kill come",
+                meaning="the kernel slows the child down there, and never calls the OOM killer",
                 commands=leaving(host, own, throttle.path),
             )
 
@@ -66,7 +66,7 @@ class Cpuset(Check):
 
     name = "cpuset"
     severity = REFUSE
-    meaning = "findlimit would measure the memory of some nodes, not the machine's"
+    meaning = "the benchmark would measure the memory of some nodes, not of the machine"
     advice = _MOVE
 
     def look(self, host: Host) -> Iterator[Finding]:
@@ -91,7 +91,7 @@ class Affinity(Check):
     name = "cpu-affinity"
     severity = WARN
     meaning = "the other CPUs get neither a worker nor a thread of findlimit"
-    advice = "say which CPUs are meant with --cpus, or start it on all of them"
+    advice = "name the CPUs with --cpus, or start the run on all of them"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Compare the affinity with the CPUs online; isolated ones have a check of their own."""
@@ -116,7 +116,7 @@ class Container(Check):
 
     name = "container"
     severity = REFUSE
-    meaning = "a module loaded and memory exhausted from in here hit the whole host around it"
+    meaning = "the module and the lack of memory affect the whole host, not only the container"
     advice = _ADVICE
 
     def found(self, host: Host) -> str | None:
@@ -125,7 +125,7 @@ class Container(Check):
         engine = host.read("run/systemd/container") or _engine(host)
         if engine:
             return f"this is a container ({engine})"
-        return f"this is a container (/{signs[0]} is there)" if signs else None
+        return f"this is a container (/{signs[0]} exists)" if signs else None
 
 
 class _Namespace(Check):
@@ -163,7 +163,9 @@ class UserNamespace(_Namespace):
     kind = "user"
     acceptable = False
     first = "user:[4026531837]"
-    meaning = "root in here is not root outside: the kernel takes no module from it"
+    meaning = (
+        "root in this namespace is not root of the host, and the kernel loads no module for it"
+    )
 
 
 def _engine(host: Host) -> str | None:

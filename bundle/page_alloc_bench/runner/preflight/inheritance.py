@@ -19,10 +19,10 @@ class Capabilities(Check):
     name = "capabilities"
     severity = REFUSE
     acceptable = False
-    meaning = "what they allow is needed: loading a module, opening it, outliving the OOM killer"
+    meaning = "they are needed to load the module, to open it, and to be exempt from the OOM killer"
     advice = (
-        "start it as root with all of them: no CapabilityBoundingSet= in its unit, no securebits, "
-        "outside of any container"
+        "start the run as root with all capabilities: no CapabilityBoundingSet= in its unit, no "
+        "securebits, outside of any container"
     )
 
     def found(self, host: Host) -> str | None:
@@ -38,8 +38,8 @@ class Inherited(Check):
 
     name = "inherited"
     severity = WARN
-    meaning = "the figures are those of a process that is not like others"
-    advice = "start it from a plain login"
+    meaning = "it changes the figures, so that they differ from those of other runs"
+    advice = "start the run from an ordinary login"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report each, with what it does and what to do about it."""

@@ -24,7 +24,7 @@ class PanicOnOom(SysctlCheck):
 
     name = "panic-on-oom"
     severity = REFUSE
-    meaning = "the first OOM kill, and there is one in each iteration, would be a panic instead"
+    meaning = "each iteration ends with an OOM kill, and the first one would panic the host"
     sysctl = "vm.panic_on_oom"
 
 
@@ -33,7 +33,7 @@ class KillAllocatingTask(SysctlCheck):
 
     name = "oom-kill-allocating-task"
     severity = REFUSE
-    meaning = "whichever process asks for memory at the wrong moment is killed, not our child"
+    meaning = "the OOM killer takes the process that asks for memory, not the benchmark's child"
     sysctl = "vm.oom_kill_allocating_task"
 
 
@@ -42,8 +42,10 @@ class Overcommit(Check):
 
     name = "overcommit"
     severity = REFUSE
-    meaning = "the child reaches CommitLimit before memory ends, and no OOM kill comes"
-    advice = "let memory be overcommitted, as is the default"
+    meaning = (
+        "the child reaches CommitLimit before memory is used up, and the OOM killer is not called"
+    )
+    advice = "allow overcommit, which is the default"
     commands = ("sysctl vm.overcommit_memory=0",)
 
     def found(self, host: Host) -> str | None:
@@ -62,8 +64,8 @@ class OomDaemon(Check):
 
     name = "oom-daemon"
     severity = REFUSE
-    meaning = "it kills before the kernel's OOM killer does, our child or the whole ssh session"
-    advice = "end it while the benchmark runs"
+    meaning = "it kills the child, or the whole ssh session, before the kernel's OOM killer does"
+    advice = "stop it while the benchmark runs"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Look at the name of every process."""
@@ -81,8 +83,8 @@ class OomPolicy(Check):
 
     name = "oom-policy"
     severity = REFUSE
-    meaning = "systemd ends the whole unit, this run included, when one process is OOM-killed"
-    advice = "start it in a scope of its own"
+    meaning = "when one process is OOM-killed, systemd ends the whole unit, and this run with it"
+    advice = "start the run in a scope of its own"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Ask systemd; a unit of a user's own manager cannot be asked about from here."""
@@ -107,7 +109,7 @@ class _Ended(Check):
     """Something of systemd's that ends what was started in it, if the run is to be detached."""
 
     severity = REFUSE
-    advice = "start it in a scope of its own"
+    advice = "start the run in a scope of its own"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Look at the unit that this process is in."""
@@ -125,7 +127,7 @@ class SessionKilled(_Ended):
     """logind's KillUserProcesses, if the run is to be detached."""
 
     name = "kill-user-processes"
-    meaning = "systemd ends all that was started in a login session, this run too, at its logout"
+    meaning = "systemd ends all processes of a login session at logout, and this run with them"
 
     def found_in(self, host: Host, units: list[str]) -> str | None:
         """Ask logind, if this process is in a login session; it spares some users, root as a rule.
@@ -147,7 +149,7 @@ class UnitEnds(_Ended):
     """A unit that ends before the run, if the run is to be detached."""
 
     name = "unit-end"
-    meaning = "systemd ends all that was started in it, this run too, when it ends"
+    meaning = "systemd ends all processes of the unit when it ends, and this run with them"
 
     def found_in(self, host: Host, units: list[str]) -> str | None:
         """Look for a user's own manager, which ends at his last logout, or for a service.
@@ -170,8 +172,8 @@ class OomGroup(Check):
 
     name = "oom-group"
     severity = REFUSE
-    meaning = "an OOM kill takes every process of that cgroup, not only the benchmark's child"
-    advice = "run in another cgroup"
+    meaning = "an OOM kill ends every process of that cgroup, not only the benchmark's child"
+    advice = "start the run in another cgroup"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report the topmost cgroup that says so."""

@@ -31,8 +31,8 @@ class OfflineCpus(Check):
 
     name = "offline-cpus"
     severity = NOTE
-    meaning = "they take no part: compare only with runs on the same CPUs"
-    advice = "take them online, if they are to take part"
+    meaning = "they are not used: compare only with runs on the same CPUs"
+    advice = "bring them online, if they are to be used"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Compare those present with those online."""
@@ -47,8 +47,8 @@ class IsolatedCpus(Check):
 
     name = "isolated-cpus"
     severity = NOTE
-    meaning = "they behave differently from the others, with less company and fewer interrupts"
-    advice = "taskset and --cpus choose which CPUs take part"
+    meaning = "they have fewer other tasks and fewer interrupts, so their times differ from others"
+    advice = "choose the CPUs with --cpus or taskset"
 
     def found(self, host: Host) -> str | None:
         """Report them, and whether the run uses them."""
@@ -56,7 +56,7 @@ class IsolatedCpus(Check):
         if not isolated:
             return None
         used = isolated & set(host.cpus)
-        which = f"takes in {procfs.format_list(used)} of them" if used else "takes in none of them"
+        which = f"uses {procfs.format_list(used)} of them" if used else "uses none of them"
         return f"CPU {procfs.format_list(isolated)} is isolated, and the run {which}"
 
 
@@ -66,7 +66,7 @@ class MemorylessNodes(Check):
     name = "memoryless-nodes"
     severity = NOTE
     meaning = "their CPUs take every page from another node, which counts as local for them"
-    advice = "leave them out with --cpus, if that is not what is meant"
+    advice = "leave these CPUs out with --cpus, if you do not want that"
 
     def found(self, host: Host) -> str | None:
         """Compare the nodes online with those that have memory."""
@@ -81,8 +81,8 @@ class HugetlbPool(Check):
 
     name = "hugetlb"
     severity = WARN
-    meaning = "that memory is out of the child's reach: available memory is less by it"
-    advice = "empty them, unless they are part of what is compared"
+    meaning = "the child cannot get that memory, so that available memory is less"
+    advice = "empty the pools, unless they are part of what you compare"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Add up the pools of all sizes."""
@@ -104,8 +104,8 @@ class ShortMemory(Check):
     name = "short-memory"
     severity = WARN
     worst = REFUSE
-    meaning = "what others hold, and give back or not, is a large part of the figure"
-    advice = "stop what uses it, or boot afresh"
+    meaning = "how much other processes hold, and give back, has a large effect on the figures"
+    advice = "stop what uses it, or reboot"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report less than half available; refuse less than a tenth."""
@@ -127,7 +127,9 @@ class AntagonistSize(Check):
 
     name = "antagonist-size"
     severity = REFUSE
-    meaning = "they could exhaust memory by themselves, and the kernel would kill host processes"
+    meaning = (
+        "they could use up memory by themselves, and the kernel would kill processes of the host"
+    )
     advice = "lower --held and --spread, or --sample-size, or give fewer --cpus"
 
     def look(self, host: Host) -> Iterator[Finding]:
@@ -172,7 +174,7 @@ class OutputRoom(Check):
     name = "output-room"
     severity = REFUSE
     meaning = "the result, once measured, could not be written"
-    advice = "make room, give another --output-path, or lower --sample-size"
+    advice = "free space, give another --output-path, or lower --sample-size"
 
     def found(self, host: Host) -> str | None:
         """Compare what is free with the most that the result can be."""
@@ -189,8 +191,8 @@ class HugePages(Check):
 
     name = "thp"
     severity = WARN
-    meaning = "huge pages were asked for, and the child gets none"
-    advice = "let programs ask for them"
+    meaning = "--thp asks for huge pages, and the child gets none"
+    advice = "allow programs to ask for them"
     commands = ("echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",)
 
     def look(self, host: Host) -> Iterator[Finding]:

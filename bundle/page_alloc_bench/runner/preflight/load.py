@@ -22,7 +22,7 @@ class Load(Check):
 
     name = "load"
     severity = WARN
-    meaning = "it takes time and memory from what is measured, and not always as much"
+    meaning = "it takes CPU time and memory from the benchmark, each time a different amount"
     advice = "stop it, or wait for it to end"
 
     def look(self, host: Host) -> Iterator[Finding]:

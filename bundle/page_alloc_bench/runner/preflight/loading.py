@@ -16,7 +16,7 @@ from .host import Host
 
 ANOTHER_COPY = "another-copy"
 _SIGN = "sign the module with a key that this kernel trusts (page-alloc-bench build --sign-key)"
-_TRUSTED = "whether this kernel trusts the key will show when it is loaded"
+_TRUSTED = "whether this kernel trusts the key is known when the module is loaded"
 
 
 class Root(Check):
@@ -56,8 +56,8 @@ class OtherBuild(Check):
     name = "other-build"
     severity = REFUSE
     meaning = (
-        "the module may see other structures than this kernel has, so figures may be wrong, and "
-        "the kernel may crash"
+        "the module may not fit the structures of this kernel: figures may be wrong, and the "
+        "kernel may crash"
     )
     advice = (
         "boot that kernel; or build a bundle from the tree that this one was built in: "
@@ -88,9 +88,9 @@ class ModulesDisabled(Check):
 
     name = "modules-disabled"
     severity = REFUSE
-    meaning = "this kernel takes no module any more until it is booted again"
+    meaning = "this kernel loads no modules until the next boot"
     acceptable = False
-    advice = "reboot, and keep whatever sets it from doing so"
+    advice = "reboot, and disable whatever sets it"
 
     def found(self, host: Host) -> str | None:
         """Report 1."""
@@ -101,14 +101,16 @@ class _Signed(Check):
     """Something that makes the kernel ask for signed modules."""
 
     severity = REFUSE
-    meaning = "this kernel takes signed modules only, and ours is not signed"
+    meaning = "this kernel loads only signed modules, and the bundle's module is not signed"
     acceptable = False
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Refuse a module that is not signed; of one that is, say that it has to be."""
         found = self.found(host)
         if found and host.module.signed:
-            yield self.finding(found, severity=NOTE, meaning=f"our module is signed; {_TRUSTED}")
+            yield self.finding(
+                found, severity=NOTE, meaning=f"the bundle's module is signed;  {_TRUSTED}"
+            )
         elif found:
             yield self.finding(found)
 
@@ -144,9 +146,9 @@ class AnotherCopy(Check):
 
     name = ANOTHER_COPY
     severity = REFUSE
-    meaning = "two runs would measure each other"
+    meaning = "two runs would disturb each other"
     acceptable = False
-    advice = "wait for it to end, or end it"
+    advice = "wait for it to end, or stop it"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Look for the socket that a run holds; a run itself has taken it by now."""
@@ -165,9 +167,11 @@ class StaleModule(Check):
     name = "stale-module"
     severity = WARN
     worst = REFUSE
-    meaning = "a run that was killed along with its watchdog left it; it will be replaced"
+    meaning = (
+        "it is left from a run that was killed together with its watchdog; it will be replaced"
+    )
     acceptable = False
-    advice = "nothing has to be done; to be rid of it without a run"
+    advice = "nothing has to be done; to remove it without a run"
     commands = (f"rmmod {loading.NAME}",)
 
     def look(self, host: Host) -> Iterator[Finding]:
@@ -180,8 +184,8 @@ class StaleModule(Check):
                 yield self.finding(
                     f"a module {name} is loaded and in use",
                     severity=REFUSE,
-                    meaning="somebody else holds its session",
-                    advice=f"wait for its user, whom fuser {loading.device_path()} names, to end",
+                    meaning="another process has opened it",
+                    advice=f"wait until that process ends (fuser {loading.device_path()} names it)",
                     commands=(),
                 )
 

@@ -36,7 +36,7 @@ class HungTaskPanic(_PanicSwitch):
     name = "hung-task-panic"
     severity = REFUSE
     sysctl = "kernel.hung_task_panic"
-    meaning = "a process that waits for memory too long panics the host"
+    meaning = "a process that waits too long for memory panics the host"
 
     def found(self, host: Host) -> str | None:
         """Report it unless kernel.hung_task_timeout_secs is 0."""
@@ -73,7 +73,7 @@ class PanicOnWarn(_PanicSwitch):
     name = "panic-on-warn"
     severity = WARN
     sysctl = "kernel.panic_on_warn"
-    meaning = "any WARN that the load brings out panics the host"
+    meaning = "any WARN during the run panics the host"
 
 
 class PanicReboot(SysctlCheck):
@@ -81,9 +81,9 @@ class PanicReboot(SysctlCheck):
 
     name = "panic-reboot"
     severity = NOTE
-    meaning = "should the kernel panic, the host reboots by itself, and its log may be lost"
+    meaning = "after a panic the host reboots by itself, and the kernel's log may be lost"
     sysctl = "kernel.panic"
-    advice = "keep a console or kdump at hand, or turn it off"
+    advice = "log the console or set up kdump, or turn it off"
 
 
 class Watchdog(Check):
@@ -91,9 +91,11 @@ class Watchdog(Check):
 
     name = "watchdog"
     severity = REFUSE
-    meaning = "a daemon that cannot run for so long, out of memory, lets it reset the host"
+    meaning = (
+        "if its daemon cannot run for that long, because memory is used up, it resets the host"
+    )
     worst = REFUSE
-    advice = "end what feeds it, in the way that lets go of the timer"
+    advice = "stop the program that feeds it, in a way that disarms the timer"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report the active ones; a long timeout is but a warning."""

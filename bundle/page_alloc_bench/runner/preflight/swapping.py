@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .check import NOTE, WARN, Check, Finding
 from .host import Host
 
-_ADVICE = "give --no-swap, which keeps the child's memory out of it, or turn swap off"
+_ADVICE = "give --no-swap, which keeps the child's memory out of swap, or turn swap off"
 _OFF = ("swapoff -a",)
 
 
@@ -17,7 +17,7 @@ class Swap(Check):
 
     name = "swap"
     severity = WARN
-    meaning = "available memory counts what fits there too, and durations are those of the disk"
+    meaning = "available memory includes what fits there, and durations depend on the disk"
     advice = _ADVICE
     commands = _OFF
 
@@ -33,7 +33,9 @@ class Zram(Check):
 
     name = "zram"
     severity = WARN
-    meaning = "the child's pages, all zero, shrink to nothing: far more than the memory is counted"
+    meaning = (
+        "the child's pages are all zero and need no room there: far more than the memory is counted"
+    )
     advice = _ADVICE
     commands = _OFF
 
@@ -63,7 +65,10 @@ def _milder(check: Check, host: Host, found: str) -> Finding:
     """Return a finding, but a note where the child does not swap."""
     if not host.options.no_swap:
         return check.finding(found)
-    meaning = "with --no-swap the child stays out of it; others, who do not, make a little room"
+    meaning = (
+        "with --no-swap the child stays out of swap; other processes do not, which makes a little "
+        "room"
+    )
     return check.finding(found, severity=NOTE, meaning=meaning, advice="turn it off")
 
 

@@ -88,7 +88,7 @@ class UnknownConfig(Check):
 
     name = "kernel-config"
     severity = NOTE
-    meaning = "debug options that distort times may be on, unseen"
+    meaning = "debug options that change the times may be on without being seen"
     advice = "look at the configuration of the kernel's build"
 
     def found(self, host: Host) -> str | None:
@@ -118,7 +118,7 @@ class Turbo(Check):
 
     name = "turbo"
     severity = NOTE
-    meaning = "clock rates depend on temperature and on how many CPUs are busy"
+    meaning = "clock rates depend on the temperature and on how many CPUs are busy"
     advice = "for steadier times turn it off while measuring"
 
     def look(self, host: Host) -> Iterator[Finding]:
@@ -140,10 +140,12 @@ class Clocksource(Check):
     name = "clocksource"
     severity = NOTE
     meaning = (
-        "such clocks take long to read, and a read is in each timed latency; how long it takes is "
-        "measured, and the result says so where that is much (run.clocks)"
+        "such clocks are slow to read, and each timed latency contains one read; how long that "
+        "takes is measured, and the result says so where it is much (run.clocks)"
     )
-    advice = "choose a fast one, if there is: /sys/devices/system/clocksource/clocksource0"
+    advice = (
+        "choose a faster one, if the host has one: /sys/devices/system/clocksource/clocksource0"
+    )
 
     def found(self, host: Host) -> str | None:
         """Report one that is known to be slow, where latencies are taken."""
@@ -166,7 +168,7 @@ class TickingClock(Check):
         name = host.read("sys/devices/system/clocksource/clocksource0/current_clocksource")
         if host.options.latencies == "none" or name not in _TICKING_CLOCKS:
             return None
-        return f"the clocksource is {name}, which moves with the timer's ticks only"
+        return f"the clocksource is {name}, which advances only with the ticks of the timer"
 
 
 class Timeout(Check):
@@ -188,7 +190,9 @@ class Timeout(Check):
         yield self.finding(
             f"the run takes about {estimate.duration(record['estimated_s'])}, and --timeout-s "
             f"allows {estimate.duration(allowed)}",
-            meaning=f"not whole by then, or not begun: {'; '.join(lost)}" if lost else self.meaning,
+            meaning=f"not complete by then, or not begun:  {'; '.join(lost)}"
+            if lost
+            else self.meaning,
         )
 
 

@@ -88,8 +88,8 @@ def _check_accepted(accepted: Iterable[str]) -> None:
             raise UsageError(f"--accept: no check is called {name}. {instead}")
         if not known[name].acceptable:
             raise UsageError(
-                f"--accept: {name} cannot be accepted, for no run could begin; --preflight says "
-                "what there is and how to change it"
+                f"--accept: {name} cannot be accepted, because no run could begin; --preflight "
+                "says what was found and how to change it"
             )
 
 
@@ -190,8 +190,8 @@ def _failed(check: Check, error: Exception) -> Finding:
         name=check.name,
         severity=WARN,
         found=f"this could not be checked ({type(error).__name__}: {error})",
-        meaning="what it looks for may be there, unseen",
-        advice="look for yourself",
+        meaning="what it looks for may be present",
+        advice="check it yourself",
     )
 
 

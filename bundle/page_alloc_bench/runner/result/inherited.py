@@ -146,14 +146,14 @@ TRAITS: tuple[Trait, ...] = (
         ("",),
         INVALIDATING,
         "a cgroup stops this process when it has used its part of the time: durations are its",
-        "start it outside of that cgroup, or without CPUQuota= in its unit",
+        "start the run outside of that cgroup, or without CPUQuota= in its unit",
     ),
     Trait(
         "swap_limit",
         ("",),
         INVALIDATING,
         "a cgroup bounds how much of the child can be swapped out",
-        "start it outside of that cgroup, or without MemorySwapMax= in its unit",
+        "start the run outside of that cgroup, or without MemorySwapMax= in its unit",
     ),
     Trait(
         "namespaces",

@@ -229,7 +229,7 @@ def _open_special(path: str) -> Output:
         raise _unwritable(path, error) from error
     if _is_planted(fd, os.path.dirname(path)):
         os.close(fd)
-        raise UsageError(f"cannot write to --output-path={path}: a stranger has put it there")
+        raise UsageError(f"cannot write to --output-path={path}: another user has put it there")
     os.set_blocking(fd, True)
     return DescriptorOutput(fd, path)
 

@@ -191,7 +191,7 @@ class AvailableMemory:
         if held == NO_OOM:
             self._warn(
                 f"order {self._order}, antagonized, iteration {number}: the machine itself was not "
-                "out of memory, so what the antagonist held has no place in the sum"
+                "out of memory, so that what the antagonist held does not belong in the sum"
             )
             return None
         self._document.append("antagonist_held_bytes", self._order, self._bytes(held))

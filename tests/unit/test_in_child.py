@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is done aside comes back, and leaves nothing in this process."""
+"""What is done in a child process comes back, and leaves nothing in this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_error_comes_back_with_its_exit_code() -> None:
 
 @pytest.mark.parametrize("end", [lambda: 1 // 0, lambda: os._exit(7), lambda: os.kill(0, 0).foo])
 def test_any_other_end_is_an_error_too(end: object, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RunnerError, match="a child process died"):
+    with pytest.raises(RunnerError, match="a child process ended"):
         in_child.call(end)  # type: ignore[arg-type]
 
 
@@ -37,12 +37,12 @@ def test_nothing_stays_in_memory_and_no_descriptor_open() -> None:
     code = """if True:
         import os, sys
         from page_alloc_bench.runner import options
-        from page_alloc_bench.runner.lifetime import in_child as aside
+        from page_alloc_bench.runner.lifetime import in_child
         def look():
             from page_alloc_bench.runner.preflight import host, verdict
             return len(verdict.look(host.Host(options.parse([]))))
         before = os.listdir("/proc/self/fd")
-        aside.call(look)
+        in_child.call(look)
         sys.exit("psutil" in sys.modules or os.listdir("/proc/self/fd") != before)
     """
     subprocess.run([sys.executable, "-c", code], check=True)
