@@ -22,12 +22,12 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.runner.detached import kept
+from page_alloc_bench.runner.detached import run_directory
 from page_alloc_bench.runner.errors import HostUnfitError
 from page_alloc_bench.runner.lifetime import claim
 from page_alloc_bench.runner.options import parse
 
-SOURCES = Path(kept.__file__).parents[3]
+SOURCES = Path(run_directory.__file__).parents[3]
 # A bench.run that measures nothing: it waits for a file called go, and obeys FAKE.
 PROGRAM = """
 import os, sys, time
@@ -37,13 +37,13 @@ from page_alloc_bench.runner.telling import output
 from page_alloc_bench.runner.lifetime import claim as single
 from page_alloc_bench.runner.lifetime import watchdog
 from page_alloc_bench.runner.detached import whereabouts
-from page_alloc_bench.runner.detached import kept
+from page_alloc_bench.runner.detached import run_directory
 from page_alloc_bench.runner.errors import HostUnfitError, Stop
 from page_alloc_bench.runner.measuring.estimate import Forecast
 from page_alloc_bench.runner.telling.progress import Reporter
 
-kept._PARENTS = ({parent!r},)
-kept.require_root = lambda *_: None
+run_directory._PARENTS = ({parent!r},)
+run_directory.require_root = lambda *_: None
 single._ADDRESS = "\\0pab-test-" + {name!r}
 single.LISTED_AS = "@pab-test-" + {name!r}
 FAKE = os.environ.get("FAKE", "")
@@ -99,7 +99,7 @@ class Host:
 
     def __init__(self, parent: Path) -> None:
         self.parent = parent
-        self.kept = parent / kept.NAME
+        self.kept = parent / run_directory.NAME
         name = f"{os.getpid()}-{parent.name}"
         source = PROGRAM.format(sources=str(SOURCES), parent=str(parent), name=name)
         self._program = parent / "bench.py"
@@ -358,7 +358,7 @@ def test_a_second_one_is_turned_away_with_the_way_to_the_first(host: Host) -> No
     pid = host.detach()
     done = host.run("--detach")
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"a detached run (PID {pid}) goes on" in done.stderr
+    assert f"a detached run (PID {pid}) is running" in done.stderr
     assert done.stderr.count("\n") == 1
     host.end()
     done = host.run("--detach")
@@ -395,7 +395,7 @@ def test_stop_ends_it_and_the_partial_result_is_kept(host: Host) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert f"waiting for PID {pid} to end" in done.stderr
     assert "the host is clean; --attach tells" in done.stderr
-    assert kept.procfs.start_ticks(pid) is None
+    assert run_directory.procfs.start_ticks(pid) is None
     assert host.status()["exit_code"] == 143
     done = host.run("--attach")
     assert (done.returncode, json.loads(done.stdout)["code"]) == (143, 143)
@@ -497,7 +497,7 @@ def test_a_directory_that_nobody_has_written_to_is_in_nobodys_way(host: Host) ->
 
 @pytest.fixture
 def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(kept, "_PARENTS", (str(tmp_path),))
+    monkeypatch.setattr(run_directory, "_PARENTS", (str(tmp_path),))
     return tmp_path
 
 
@@ -505,11 +505,11 @@ def test_the_directory_and_its_files_are_private_whatever_the_umask(parent: Path
     for umask in (0, 0o277):
         before = os.umask(umask)
         try:
-            made = kept.Kept.make()
+            made = run_directory.RunDirectory.make()
         finally:
             os.umask(before)
-        assert stat.S_IMODE((parent / kept.NAME).stat().st_mode) == 0o700
-        for path in (parent / kept.NAME).iterdir():
+        assert stat.S_IMODE((parent / run_directory.NAME).stat().st_mode) == 0o700
+        for path in (parent / run_directory.NAME).iterdir():
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
         made.remove()
         made.close()
@@ -517,31 +517,31 @@ def test_the_directory_and_its_files_are_private_whatever_the_umask(parent: Path
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o1700])
 def test_a_directory_that_others_may_enter_is_not_trusted(parent: Path, mode: int) -> None:
-    (parent / kept.NAME).mkdir()
-    (parent / kept.NAME).chmod(mode)
+    (parent / run_directory.NAME).mkdir()
+    (parent / run_directory.NAME).chmod(mode)
     with pytest.raises(HostUnfitError, match="is not only root's"):
-        kept.Kept.find()
+        run_directory.RunDirectory.find()
     with pytest.raises(FileExistsError):
-        kept.Kept.make()
+        run_directory.RunDirectory.make()
 
 
 def test_a_link_or_a_file_in_its_place_is_not_trusted(parent: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
-    (parent / kept.NAME).symlink_to(tmp_path / "elsewhere")
+    (parent / run_directory.NAME).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(HostUnfitError, match="is not a directory"):
-        kept.Kept.find()
-    (parent / kept.NAME).unlink()
-    (parent / kept.NAME).touch()
+        run_directory.RunDirectory.find()
+    (parent / run_directory.NAME).unlink()
+    (parent / run_directory.NAME).touch()
     with pytest.raises(HostUnfitError, match="is not a directory"):
-        kept.Kept.find()
+        run_directory.RunDirectory.find()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a directory away")
 def test_a_strangers_directory_is_not_trusted(parent: Path) -> None:
-    (parent / kept.NAME).mkdir(mode=0o700)
-    os.chown(parent / kept.NAME, 1, 1)
+    (parent / run_directory.NAME).mkdir(mode=0o700)
+    os.chown(parent / run_directory.NAME, 1, 1)
     with pytest.raises(HostUnfitError, match="is not only root's"):
-        kept.Kept.find()
+        run_directory.RunDirectory.find()
 
 
 def test_a_place_that_strangers_can_write_to_does_not_serve(
@@ -549,75 +549,77 @@ def test_a_place_that_strangers_can_write_to_does_not_serve(
 ) -> None:
     parent.chmod(0o777)
     with pytest.raises(HostUnfitError, match="no place to keep a result"):
-        kept.Kept.find()
+        run_directory.RunDirectory.find()
     (tmp_path / "private").mkdir(mode=0o700)
-    monkeypatch.setattr(kept, "_PARENTS", ("/nonexistent", str(parent), f"{tmp_path}/private"))
-    assert kept.Kept.make().path == f"{tmp_path}/private/{kept.NAME}"
+    monkeypatch.setattr(
+        run_directory, "_PARENTS", ("/nonexistent", str(parent), f"{tmp_path}/private")
+    )
+    assert run_directory.RunDirectory.make().path == f"{tmp_path}/private/{run_directory.NAME}"
 
 
 def test_a_link_among_its_files_is_not_followed(parent: Path, tmp_path: Path) -> None:
-    made = kept.Kept.make()
-    (parent / kept.NAME / kept.LOG).unlink()
-    (parent / kept.NAME / kept.LOG).symlink_to(tmp_path / "target")
+    made = run_directory.RunDirectory.make()
+    (parent / run_directory.NAME / run_directory.LOG).unlink()
+    (parent / run_directory.NAME / run_directory.LOG).symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="symbolic link"):
-        made.reader(kept.LOG)
+        made.reader(run_directory.LOG)
 
 
 def test_removing_one_leaves_a_newer_one_alone(parent: Path) -> None:
-    first = kept.Kept.make()
-    found = kept.Kept.find()
+    first = run_directory.RunDirectory.make()
+    found = run_directory.RunDirectory.find()
     assert found is not None
     assert not found.is_over()
     first.close()
     assert found.is_over()
     found.remove()
-    second = kept.Kept.make()
+    second = run_directory.RunDirectory.make()
     found.remove()
-    assert sorted(path.name for path in (parent / kept.NAME).iterdir()) == sorted(
-        (kept.LOG, kept.RESULT, kept.STATE)
+    assert sorted(path.name for path in (parent / run_directory.NAME).iterdir()) == sorted(
+        (run_directory.LOG, run_directory.RESULT, run_directory.STATE)
     )
     second.remove()
-    assert not (parent / kept.NAME).exists()
+    assert not (parent / run_directory.NAME).exists()
 
 
 def test_without_room_for_its_files_nothing_is_left(
     parent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = kept.Kept.open
+    whole = run_directory.RunDirectory.open
 
-    def full(self: kept.Kept, name: str, flags: int) -> int:
-        if name == kept.RESULT:
+    def full(self: run_directory.RunDirectory, name: str, flags: int) -> int:
+        if name == run_directory.RESULT:
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(self, name, flags)
 
-    monkeypatch.setattr(kept.Kept, "open", full)
+    monkeypatch.setattr(run_directory.RunDirectory, "open", full)
     with pytest.raises(OSError, match="No space left"):
-        kept.Kept.make()
+        run_directory.RunDirectory.make()
     assert list(parent.iterdir()) == []
     with open("/dev/full", "wb") as file, pytest.raises(OSError, match="No space left"):
-        kept.begin_state(file.fileno(), None)
+        run_directory.begin_state(file.fileno(), None)
 
 
 def test_a_process_that_has_but_the_number_of_the_run_is_not_it(tmp_path: Path) -> None:
     with open(tmp_path / "state", "wb") as file:
-        values = kept.begin_state(file.fileno(), None).values
-    assert kept.is_alive(values)
-    assert not kept.is_alive({**values, "start_ticks": values["start_ticks"] - 1})
+        values = run_directory.begin_state(file.fileno(), None).values
+    assert run_directory.is_alive(values)
+    assert not run_directory.is_alive({**values, "start_ticks": values["start_ticks"] - 1})
 
 
 def test_a_zombie_has_ended() -> None:
     child = subprocess.Popen(["true"])
-    assert eventually(lambda: kept.procfs.start_ticks(child.pid) is None)
+    assert eventually(lambda: run_directory.procfs.start_ticks(child.pid) is None)
     child.wait()
 
 
 def test_a_state_that_is_longer_or_shorter_is_read_as_it_was_last_written(tmp_path: Path) -> None:
     with open(tmp_path / "state", "w+b") as file:
-        assert kept.read_state(file.fileno()) is None
-        state = kept.begin_state(file.fileno(), "/" + "long/" * 1000)
+        assert run_directory.read_state(file.fileno()) is None
+        state = run_directory.begin_state(file.fileno(), "/" + "long/" * 1000)
         state.update(progress="x" * 1000)
         state.update(progress="y")
-        read = kept.read_state(file.fileno())
+        read = run_directory.read_state(file.fileno())
     assert read == state.values
 
 

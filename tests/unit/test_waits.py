@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner.detached import kept
+from page_alloc_bench.runner.detached import run_directory
 from page_alloc_bench.runner.errors import HostUnfitError, Interrupted, RunnerError
 from page_alloc_bench.runner.lifetime import in_child, reap, watchdog
 from page_alloc_bench.runner.lifetime.scratch import Scratch
@@ -167,14 +167,14 @@ def test_a_slow_reader_loses_nothing(monkeypatch: pytest.MonkeyPatch, *, blockin
 def test_a_directory_that_another_keeps_locked_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "LOCK_S", 0.3)
-    monkeypatch.setattr(kept, "_PARENTS", (str(tmp_path),))
+    monkeypatch.setattr(run_directory, "LOCK_S", 0.3)
+    monkeypatch.setattr(run_directory, "_PARENTS", (str(tmp_path),))
     tmp_path.chmod(0o700)
-    directory = kept.Kept.make()
+    directory = run_directory.RunDirectory.make()
     directory.close()
     holder = os.open(directory.path, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    found = kept.Kept.find()
+    found = run_directory.RunDirectory.find()
     assert found is not None
     with within(SOON), pytest.raises(HostUnfitError, match=r"locked: see who \(fuser /"):
         found.remove()

@@ -18,7 +18,7 @@ import page_alloc_bench
 SITE_OPTION = "page_alloc_bench_site"
 HOME_OPTION = "page_alloc_bench_home"
 FILE_SIZE_OPTION = "page_alloc_bench_file_size"
-# Kept waiting meanwhile, for nobody would remove the scratch directory; launch.py lets them in.
+# Blocked meanwhile, since nobody would remove the scratch directory; launch.py unblocks them.
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 

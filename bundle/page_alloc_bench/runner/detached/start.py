@@ -32,8 +32,8 @@ from page_alloc_bench.runner.telling import streams
 from page_alloc_bench.runner.telling.output import NOWHERE, STDOUT_NAMES
 from page_alloc_bench.runner.telling.progress import Reporter
 
-from . import kept, verbs
-from .kept import Kept
+from . import run_directory, verbs
+from .run_directory import RunDirectory
 
 _POLL_S = 0.05
 _GOING_S = 10.0  # a starter that is stopped, or whose stderr nobody reads, is not waited for
@@ -42,14 +42,14 @@ _GOING_S = 10.0  # a starter that is stopped, or whose stderr nobody reads, is n
 class Attendant:
     """What a detached run has besides: it tells the state file how far it is."""
 
-    def __init__(self, state: kept.State, directory: int, starter: int) -> None:
+    def __init__(self, state: run_directory.State, directory: int, starter: int) -> None:
         """directory: the descriptor that holds the lock. starter: PID of who forked the run."""
         self._state = state
         self.directory = directory
         self._starter = starter
 
     def tell(self, values: dict[str, Any]) -> None:
-        """Say how far the run is, see kept.State."""
+        """Say how far the run is, see run_directory.State."""
         self._state.update(**values)
 
     def begun(self) -> None:
@@ -101,18 +101,18 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
     return _run(options, signals, scratch, attendant)
 
 
-def _make_directory() -> Kept:
+def _make_directory() -> RunDirectory:
     """Return a new directory for the run. Raises HostUnfitError if there is one, and OSError."""
-    kept.require_root(preflight.NOT_ROOT)
+    run_directory.require_root(preflight.NOT_ROOT)
     with suppress(FileExistsError):
-        return Kept.make()
+        return RunDirectory.make()
     _require_leftover()
-    return Kept.make()
+    return RunDirectory.make()
 
 
 def _require_leftover() -> None:
     """Remove a directory that no run has written to. Raises HostUnfitError if one has."""
-    directory = Kept.find()
+    directory = RunDirectory.find()
     if directory is None:
         return
     try:
@@ -128,19 +128,21 @@ def _require_leftover() -> None:
 # In the run.
 
 
-def _settle(directory: Kept, options: Options, scratch: Scratch, starter: int) -> Attendant:
+def _settle(directory: RunDirectory, options: Options, scratch: Scratch, starter: int) -> Attendant:
     """Be a process that nothing ties to where it was started; return its attendant."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
-    result = directory.open(kept.RESULT, os.O_WRONLY)
-    log = directory.open(kept.LOG, os.O_WRONLY | os.O_APPEND)
+    result = directory.open(run_directory.RESULT, os.O_WRONLY)
+    log = directory.open(run_directory.LOG, os.O_WRONLY | os.O_APPEND)
     for standard, descriptor in enumerate((null, result, log)):
         os.dup2(descriptor, standard)
-    state = directory.open(kept.STATE, os.O_WRONLY)
+    state = directory.open(run_directory.STATE, os.O_WRONLY)
     needed = {0, 1, 2, state, directory.descriptor, *scratch.adopt()}
     _close_all_but(needed)
     os.chdir("/")
-    return Attendant(kept.begin_state(state, options.output_path), directory.descriptor, starter)
+    return Attendant(
+        run_directory.begin_state(state, options.output_path), directory.descriptor, starter
+    )
 
 
 def _close_all_but(needed: set[int]) -> None:
@@ -188,7 +190,7 @@ def _leave(pid: int, options: Options, signals: Signals) -> NoReturn:
 def _see_off(pid: int, options: Options, signals: Signals) -> int:
     """Show what the run says until it has begun or ended; return the exit code."""
     reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
-    directory = Kept.find()
+    directory = RunDirectory.find()
     if directory is None:
         raise RunnerError("the directory of the run no longer exists")
     watched = _Beginning(pid, directory)
@@ -205,15 +207,15 @@ def _see_off(pid: int, options: Options, signals: Signals) -> int:
 class _Beginning:
     """Waits for a run to begin. code: how it ended before that, None if it has begun."""
 
-    def __init__(self, pid: int, directory: Kept) -> None:
+    def __init__(self, pid: int, directory: RunDirectory) -> None:
         self._pid = pid
-        self._state = directory.reader(kept.STATE)
+        self._state = directory.reader(run_directory.STATE)
         self.code: int | None = None
 
     def is_decided(self) -> bool:
         """Return whether the run has begun or ended."""
         ended, status = os.waitpid(self._pid, os.WNOHANG)
-        if (kept.read_state(self._state) or {}).get("begun"):
+        if (run_directory.read_state(self._state) or {}).get("begun"):
             return True
         if ended and os.WIFSIGNALED(status):
             self.code = EXIT_SIGNAL_BASE + os.WTERMSIG(status)

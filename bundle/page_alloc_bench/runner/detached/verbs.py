@@ -34,8 +34,8 @@ from page_alloc_bench.runner.options import Options
 from page_alloc_bench.runner.telling import output, streams
 from page_alloc_bench.runner.telling.progress import Reporter
 
-from . import kept
-from .kept import Kept
+from . import run_directory
+from .run_directory import RunDirectory
 
 EXIT_ENDED = 10
 EXIT_KILLED = 11
@@ -50,7 +50,7 @@ _NOTHING = "there is no run on this host, and no result to fetch"
 
 @dataclass(frozen=True)
 class Found:
-    """A detached run. state: running, ended or killed. values: see kept.State."""
+    """A detached run. state: running, ended or killed. values: see run_directory.State."""
 
     state: str
     values: dict[str, Any]
@@ -70,18 +70,18 @@ class Found:
         return float(until - self.values["started_s"])
 
 
-def look(directory: Kept) -> Found | None:
+def look(directory: RunDirectory) -> Found | None:
     """Return the run that the directory is of; None if none has written to it."""
     try:
-        descriptor = directory.reader(kept.STATE)
+        descriptor = directory.reader(run_directory.STATE)
     except FileNotFoundError:
         return None
-    values = kept.read_state(descriptor)
+    values = run_directory.read_state(descriptor)
     if values is None:
         return None
     # Before its last word is read, for it is gone a moment after that.
-    alive = kept.is_alive(values)
-    values = kept.read_state(descriptor) or values
+    alive = run_directory.is_alive(values)
+    values = run_directory.read_state(descriptor) or values
     if values["exit_code"] is not None:
         return Found(ENDED, values)
     return Found(RUNNING if alive else KILLED, values)
@@ -107,7 +107,7 @@ def run_verb(options: Options, signals: Signals) -> int:
     reporter = Reporter(quiet=options.quiet, verbose=options.verbose)
     verb = {"attach": attach, "status": status, "stop": stop}[options.verb or ""]
     try:
-        kept.require_root()
+        run_directory.require_root()
         return verb(options, signals, reporter)
     except (RunnerError, Stop, OSError) as error:
         reporter.error(describe(error))
@@ -126,7 +126,7 @@ def status(_options: Options, _signals: Signals, _reporter: Reporter) -> int:
 
 def _document() -> dict[str, Any]:
     """Return what --status tells."""
-    directory = Kept.find()
+    directory = RunDirectory.find()
     found = look(directory) if directory is not None else None
     document: dict[str, Any] = {"state": NONE, "detached": found is not None}
     if directory is not None and found is not None:
@@ -162,11 +162,11 @@ def _of_state(found: Found, *, detached: bool) -> dict[str, Any]:
     }
 
 
-def _place(output_path: str | None, directory: Kept) -> str | None:
+def _place(output_path: str | None, directory: RunDirectory) -> str | None:
     """Return where the result of a detached run is or will be; None: nobody wants it."""
     if output_path == output.NOWHERE:
         return None
-    return output_path or f"{directory.path}/{kept.RESULT}"
+    return output_path or f"{directory.path}/{run_directory.RESULT}"
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -209,12 +209,12 @@ def _yet(document: dict[str, Any]) -> str:
 
 def attach(options: Options, signals: Signals, reporter: Reporter) -> int:
     """Follow a detached run to its end, hand over its result, and return its exit code."""
-    directory = Kept.find()
+    directory = RunDirectory.find()
     if directory is None or look(directory) is None:
         if directory is not None and directory.is_over():
             directory.remove()  # whoever made it was killed at once
         return _say_none(reporter)
-    directory.reader(kept.RESULT)  # open from here on, whoever else fetches and removes it
+    directory.reader(run_directory.RESULT)  # open from here on, whoever else fetches and removes it
     out = output.open_output(options.output_path, lambda _: None)
     out.discard()  # an hour from now is too late to say that it cannot be written
     reporter.watch_stdout(needed=out.to_stdout)
@@ -230,13 +230,16 @@ def attach(options: Options, signals: Signals, reporter: Reporter) -> int:
 
 
 def follow(
-    directory: Kept, reporter: Reporter, is_over: Callable[[], bool], pause: Callable[[], object]
+    directory: RunDirectory,
+    reporter: Reporter,
+    is_over: Callable[[], bool],
+    pause: Callable[[], object],
 ) -> None:
     """Show what the run says, from its beginning, until it is over.
 
     pause: called between looks; it may raise. Raises NobodyListens when stderr is closed.
     """
-    log = directory.reader(kept.LOG)
+    log = directory.reader(run_directory.LOG)
     while True:
         over = is_over()  # before its last words are read
         while data := os.read(log, _BLOCK):
@@ -252,7 +255,7 @@ def _pause(signals: Signals) -> None:
     signals.let_in()
 
 
-def _fetch(directory: Kept, options: Options, signals: Signals, reporter: Reporter) -> int:
+def _fetch(directory: RunDirectory, options: Options, signals: Signals, reporter: Reporter) -> int:
     """Write the result of a run that is over, and remove the directory; return the exit code."""
     found = look(directory)
     assert found is not None, "its state was there to be read, and its descriptor is open"
@@ -266,7 +269,9 @@ def _fetch(directory: Kept, options: Options, signals: Signals, reporter: Report
     return int(found.exit_code or EXIT_COMPLETE)
 
 
-def _deliver(directory: Kept, options: Options, signals: Signals, reporter: Reporter) -> bool:
+def _deliver(
+    directory: RunDirectory, options: Options, signals: Signals, reporter: Reporter
+) -> bool:
     """Write the result where it is wanted; return whether it may go, which "none" says too."""
     if options.output_path == output.NOWHERE:
         return True
@@ -277,7 +282,7 @@ def _deliver(directory: Kept, options: Options, signals: Signals, reporter: Repo
         )
         return False
     try:
-        out.write(_chunks(directory.reader(kept.RESULT)), signals.let_in)
+        out.write(_chunks(directory.reader(run_directory.RESULT)), signals.let_in)
     finally:
         out.discard()
     return True
@@ -333,7 +338,7 @@ def _end(pid: int, claim: single.Claim, signals: Signals, reporter: Reporter) ->
 
 def _what_is_left() -> str:
     """Return what to do about what a detached run has left."""
-    directory = Kept.find()
+    directory = RunDirectory.find()
     found = look(directory) if directory is not None else None
     if found is None:
         return ""

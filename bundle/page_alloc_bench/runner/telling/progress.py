@@ -41,7 +41,7 @@ class Reporter:
         tell: Callable[[dict[str, Any]], object] | None = None,
         unread: bool = False,
     ) -> None:
-        """tell: called with how far the run is, see kept.State. unread: stderr is but a file."""
+        """tell: called with the progress, a run_directory.State. unread: stderr is no terminal."""
         quiet = quiet or not streams.is_writable(2)  # closed: the caller wants to hear nothing
         self._quiet = quiet
         self._verbose = verbose

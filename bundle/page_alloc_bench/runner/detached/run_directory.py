@@ -44,7 +44,7 @@ def require_root(otherwise: str = NOT_ROOT_TO_LOOK) -> None:
         raise HostUnfitError(otherwise)
 
 
-class Kept:
+class RunDirectory:
     """The directory, open: descriptor is its own, and stays valid when the name has gone."""
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -53,7 +53,7 @@ class Kept:
         self._readers: dict[str, int] = {}
 
     @classmethod
-    def find(cls) -> Kept | None:
+    def find(cls) -> RunDirectory | None:
         """Return the one that is there, if a run has left any; close() it.
 
         Raises HostUnfitError if what is there is not root's alone, and OSError.
@@ -73,24 +73,24 @@ class Kept:
         return cls(path, descriptor)
 
     @classmethod
-    def make(cls) -> Kept:
+    def make(cls) -> RunDirectory:
         """Make it, with its files empty, and lock it for this process and what it forks.
 
         Raises FileExistsError if there is one, HostUnfitError and OSError.
         """
         path = _path()
         os.mkdir(path, 0o700)
-        kept = cls(path, os.open(path, _DIRECTORY))
-        fcntl.flock(kept.descriptor, fcntl.LOCK_EX)
-        os.fchmod(kept.descriptor, 0o700)  # whatever the umask is
+        directory = cls(path, os.open(path, _DIRECTORY))
+        fcntl.flock(directory.descriptor, fcntl.LOCK_EX)
+        os.fchmod(directory.descriptor, 0o700)  # whatever the umask is
         try:
             for name in (STATE, LOG, RESULT):
-                os.close(kept.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                os.close(directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         except OSError:
-            kept.remove()
-            kept.close()
+            directory.remove()
+            directory.close()
             raise
-        return kept
+        return directory
 
     def open(self, name: str, flags: int) -> int:
         """Return a descriptor of one of its files. Raises OSError."""
