@@ -273,7 +273,7 @@ def test_by_the_embedded_python_it_is_the_same(clean: Guest) -> None:
         ([], 3, "vm.panic_on_oom is 1"),
         ([*OPTIONS, "--accept=panic-on-oom", "--output-path=/none/x"], 2, "cannot write to"),
         (["--accept=panic-on-oom", "--alloc-orders=40"], 2, "order 40 is too large"),
-        (["--iterations=0"], 2, "is no whole number"),
+        (["--iterations=0"], 2, "is not a whole number"),
         (["--accept=panic-on-oom", "--held=10000000", "--spread=1"], 3, "lower --held"),
     ],
 )

@@ -22,7 +22,8 @@ from manual import declared, pages, tables
 from page_alloc_bench import cli
 
 TOP = Path(__file__).resolve().parents[2]
-MANUAL = TOP / "bundle/page_alloc_bench/manual"
+PACKAGE = TOP / "bundle/page_alloc_bench"
+MANUAL = PACKAGE / "manual"
 TOPICS = sorted(MANUAL.glob("*.md"))
 DOCUMENTS = sorted([*TOP.glob("*.md"), *TOP.glob("tests/**/README.md"), *TOPICS])
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -73,6 +74,14 @@ def test_the_readme_is_short_and_leads_to_every_topic_and_table() -> None:
     assert len(readme.read_text().splitlines()) <= 200
     linked = {file for file, _heading in links(readme)}
     assert set(DOCUMENTS) - {readme, TOP / "tests/data/results/README.md"} <= linked
+
+
+def test_every_path_that_contributors_are_told_of_is_there() -> None:
+    named = re.findall(r"`(?:\./)?([\w.-]+/[\w./-]*)", prose(TOP / "CONTRIBUTING.md"))
+    paths = [re.sub(r"\bNAME\b.*", "", name) for name in named]
+    assert len(paths) > 30
+    roots = (TOP, TOP / "tests", PACKAGE / "analysis", TOP / "kmod")
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda path: path.stem)

@@ -103,7 +103,7 @@ BENCH = ("bench.run", "--")
         (["text"], "text is not a bundle"),
         (["other.zip"], r"manifest.*other\.zip is damaged"),
         (["cut.run"], r"cut\.run is not a bundle"),
-        ([*BENCH, "--iterations", "x"], "--iterations: 'x' is no whole number"),
+        ([*BENCH, "--iterations", "x"], "--iterations: 'x' is not a whole number"),
         ([*BENCH, "--no-such"], "unrecognized arguments: --no-such"),
         ([*BENCH, "--spread", "2000"], "must not exceed --held"),
         ([*BENCH, "--detach"], "--detach leaves a run behind, and the guest is removed"),

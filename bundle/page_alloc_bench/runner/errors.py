@@ -10,9 +10,9 @@ EXIT_HOST_UNFIT = 3
 EXIT_TIMEOUT = 124
 EXIT_SIGNAL_BASE = 128
 
-# Code and meaning of every way in which a bundle ends, for the manual.
+# Code and meaning of every way in which a bundle ends, for --help and the manual.
 EXIT_CODES = (
-    ("0", "complete"),
+    ("0", "complete; by `--status`: a run is going on"),
     (
         "1",
         "failed; what was measured so far is written, marked `complete: false`; also where stdout "

@@ -112,7 +112,7 @@ def _prepare(
         stack.callback(out.discard)
     if out.kept_as:
         reporter.hint(f"the result will be in {out.kept_as}")
-        reporter.hint("--output-path FILE puts it elsewhere, --output-path none keeps none")
+        reporter.hint("--output-path FILE puts it elsewhere, --output-path none discards it")
     reporter.watch_stdout(needed=out.to_stdout or ktap is not None)
     return Run(
         options=options,

@@ -51,7 +51,7 @@ RUN = Group(
             "timeout_s",
             Seconds(),
             0.0,
-            "give up after this time; 0 never does",
+            "give up after this time; 0 for never",
             metavar="SECONDS",
             unit="seconds",
             kind="idle",
@@ -107,7 +107,7 @@ SAFETY = Group(
             "no_swap",
             Flag(),
             False,
-            "keep the child's memory out of swap (by locking it), whatever swap the host has",
+            "keep the child's memory out of swap, by locking it",
             kind="invalidating",
             described="The child's memory was locked, and so kept out of swap.",
             always=False,
@@ -116,8 +116,8 @@ SAFETY = Group(
             "stall_s",
             Seconds(),
             120.0,
-            "when nothing has moved for this time, neither memory nor the OOM killer, record what "
-            "the kernel says about it and give up; 0 never does",
+            "give up when nothing has moved for this time, neither memory nor the OOM killer, and "
+            "record what the kernel says about it; 0 for never",
             metavar="SECONDS",
             unit="seconds",
             kind="idle",
@@ -135,7 +135,7 @@ WORKERS = Group(
             "seed",
             Integer(0, 2**64 - 1),
             1,
-            "of every random choice; the same seed repeats a run's sequence",
+            "seed of every random choice; the same seed repeats the sequence of a run",
             metavar="N",
             kind="idle",
         ),
@@ -143,8 +143,8 @@ WORKERS = Group(
             "latencies",
             Latencies(),
             "sampled",
-            "operations to time: sampled is one in 64, chosen at random in advance, so that the "
-            "clock does not swamp what it measures; all gives exact tails and costs throughput; "
+            "operations to time: sampled is one in 64, chosen at random in advance, so that "
+            "reading the clock costs little; all gives exact tails and costs throughput; "
             "true and false mean sampled and none",
             metavar="{sampled,all,none}",
             kind="invalidating",
@@ -168,7 +168,7 @@ OUTPUT = Group(
             "output_path",
             Text(),
             None,
-            "where the JSON goes; none keeps none",
+            "where the JSON goes; none discards it",
             metavar="FILE",
             default_text="stdout, or where that is a terminal, "
             "page-alloc-bench-RELEASE-TIME.json in the current directory",
@@ -177,15 +177,15 @@ OUTPUT = Group(
             "ktap",
             Flag(),
             False,
-            "KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
+            "print KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
         ),
-        Option("quiet", Flag(), False, "only warnings and errors on stderr: no summary"),
-        Option("verbose", Flag(), False, "say what is done and found"),
+        Option("quiet", Flag(), False, "print only warnings and errors on stderr, no summary"),
+        Option("verbose", Flag(), False, "say in detail what is done and found"),
     ),
 )
 
 DETACHED = Group(
-    "a run that outlives its connection",
+    "a run that goes on without its connection",
     (
         Option(
             "detach",

@@ -84,7 +84,7 @@ class Integer(Type):
         """Return the number."""
         if not re.fullmatch(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no whole number from {self._low} to {self._high}"
+                f"{text!r} is not a whole number from {self._low} to {self._high}"
             )
         return int(text)
 
@@ -99,7 +99,7 @@ class Seconds(Type):
     def __call__(self, text: str) -> float:
         """Return the number of seconds."""
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
         return float(text)
 
 
@@ -129,7 +129,7 @@ class Names(Type):
         """Return the names."""
         names = text.split(",")
         if not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of names like swap,load")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of names like swap,load")
         return names
 
 
@@ -144,12 +144,12 @@ class Orders(Type):
         """Return the orders."""
         orders = text.split(",")
         if not all(re.fullmatch(r"[0-9]{1,2}", order) for order in orders):
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of orders like 0,4")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of orders like 0,4")
         numbers = [int(order) for order in orders]
         if len(set(numbers)) != len(numbers):
             raise argparse.ArgumentTypeError(f"{text!r} names an order twice")
         if max(numbers) > _MAX_ORDER:
-            raise argparse.ArgumentTypeError(f"order {max(numbers)} exceeds what any kernel has")
+            raise argparse.ArgumentTypeError(f"order {max(numbers)} is larger than any kernel has")
         return numbers
 
 
@@ -162,7 +162,7 @@ class Cpus(Type):
 
     def __call__(self, text: str) -> list[int]:
         """Return the numbers of the CPUs."""
-        if re.search(r"[0-9]{6}", text):  # no machine has as many; do not build such a list
+        if re.search(r"[0-9]{6}", text):  # no machine has as many
             raise argparse.ArgumentTypeError(f"{text!r} names CPUs that no kernel supports")
         try:
             cpus = procfs.parse_list(text)
@@ -190,7 +190,7 @@ class Latencies(Type):
             return "none"
         if text in self.words:
             return text
-        raise argparse.ArgumentTypeError(f"{text!r} is none of sampled, all, none, true, false")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of sampled, all, none, true, false")
 
     def arguments(self) -> dict[str, Any]:
         """Return what argparse is to know of it: without a value it is sampled."""

@@ -52,8 +52,7 @@ PATTERN = Pattern(
             "spread",
             Integer(1, _MOST),
             None,
-            "how far it strays from that, 1 to --held: its targets are uniform in "
-            "held-spread..held+spread",
+            "how far that varies, 1 to --held: the targets are uniform in held-spread..held+spread",
             metavar="BLOCKS",
             unit="blocks",
             default_text=f"{_HELD}, or --held where that is less",
