@@ -69,7 +69,7 @@ class FakeDevice:
         sample_capacity: int,
         **_other: Any,
     ) -> None:
-        self._held, self._cpus = parameters["held"], sorted(cpus)
+        self._held, self._cpus = parameters.get("held", 0), sorted(cpus)
         self._capacity = sample_capacity
         self._looks = 0
         self._kinds.clear()

@@ -36,7 +36,7 @@ class Run:
 
     def __init__(self, *orders: int) -> None:
         self.text = ""
-        self.ktap = Ktap(self.write, orders)
+        self.ktap = Ktap(self.write, orders, plan.phases(orders))
         self.document = Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}})
 
     def write(self, text: str) -> None:
@@ -279,7 +279,7 @@ def test_a_reader_that_went_away_is_remembered_and_disturbs_nothing() -> None:
     def write(_text: str) -> None:
         raise RunnerError("cannot write the result to stdout: Broken pipe")
 
-    ktap = Ktap(write, [0])
+    ktap = Ktap(write, [0], plan.phases([0]))
     ktap.loaded(Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}}))
     ktap.end(None, unloaded=True, written=None)
     assert "Broken pipe" in str(ktap.failure)

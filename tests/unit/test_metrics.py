@@ -23,6 +23,7 @@ import recorded
 from page_alloc_bench.analysis import per_run, results, show
 from page_alloc_bench.analysis.report import latency
 from page_alloc_bench.cli import main
+from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.result import declared, document, metrics, quantile, summary, units
 from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key
 from page_alloc_bench.runner.result.figures import of as figures_of
@@ -118,7 +119,7 @@ def test_it_is_in_the_schema_and_in_ktap_too(made_up: None) -> None:
     made = document.Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}})
     made.append(MADE_UP, 4, 7)
     told: list[str] = []
-    ktap = Ktap(told.append, [4])
+    ktap = Ktap(told.append, [4], plan.phases([4]))
     ktap.loaded(made)
     ktap.phase_ended({"name": "configure", "order": 4}, None)
     ktap.phase_ended({"name": "idle", "order": 4}, None)
@@ -237,7 +238,7 @@ def test_every_output_tells_the_same_percentiles(path: Path) -> None:
 
 def ktap_of(run: results.Result) -> str:
     told: list[str] = []
-    ktap = Ktap(told.append, run.orders)
+    ktap = Ktap(told.append, run.orders, plan.phases(run.orders))
     ktap.loaded(show.as_document(run))
     for order in run.orders:
         for phase in metrics.phases():

@@ -25,6 +25,11 @@ def declared(package: str, name: str) -> dict[str, Any]:
     return {each: getattr(module, name) for each, module in modules.items()}
 
 
+def forget() -> None:
+    """List the directories anew when they are asked for next."""
+    declared.cache_clear()
+
+
 def _names(package: ModuleType) -> set[str]:
     """Return the names of the modules and packages in a package."""
     found = {entry.partition(".")[0] for path in package.__path__ for entry in _entries(path)}

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from . import preflight
+from . import preflight, workload
 from .detached import whereabouts
 from .errors import (
     HostUnfitError,
@@ -72,7 +72,7 @@ def _begin_ktap(options: Options, signals: Signals, reporter: Reporter) -> Ktap:
         reporter.clear_line()
         out.write([text], signals.let_in)
 
-    return Ktap(write, options.alloc_orders)
+    return Ktap(write, options.alloc_orders, workload.plan(options))
 
 
 def _prepare(

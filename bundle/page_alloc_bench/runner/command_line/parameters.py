@@ -40,15 +40,18 @@ def of_run(options: argparse.Namespace) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of run.parameters."""
-    shared, default = list(_common()), list(_own([workload.every()[workload.DEFAULT]]))
+    shared = list(_common())
     every = {option.name: option for option in [*shared, *_own(workload.every().values())]}
     properties = {name: option.schema() for name, option in every.items()}
-    always = [option.name for option in [*shared, *default] if option.always]
+    always = [option.name for option in shared if option.always]
+    of_the_default = [option.name for option in _own([workload.every()[workload.DEFAULT]])]
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": {**properties, "time_one_in": _TIME_ONE_IN, "workload": _WORKLOAD},
         "required": sorted([*always, "time_one_in"]),
+        "if": {"not": {"required": ["workload"]}},
+        "then": {"required": of_the_default},
     }
 
 

@@ -319,7 +319,7 @@ def per_cpu(counts: str) -> Metric | None:
 
 
 def schema_text(text: str) -> str:
-    """Return the text of the JSON Schema with its part about metrics made anew."""
+    """Return the text of the JSON Schema with its parts about metrics and phases made anew."""
     entries = {
         f"^{metric.name}{SUFFIX}$": {
             "type": "array",
@@ -334,4 +334,12 @@ def schema_text(text: str) -> str:
     part = re.sub(r'"items": {\s+(.*,)\n\s+(.*)\s+}', r'"items": {\1 \2}', part)
     begin = text.index('  "patternProperties": {')
     end = text.index("\n  },", begin) + len("\n  }")
-    return text[:begin] + part + text[end:]
+    names = ", ".join(json.dumps(phase.name) for phase in phases())
+    before = re.sub(
+        r'("phases": \{.*?"name": \{"enum": \[).*?(\]\})',
+        lambda found: found[1] + names + found[2],
+        text[:begin],
+        count=1,
+        flags=re.DOTALL,
+    )
+    return before + part + text[end:]

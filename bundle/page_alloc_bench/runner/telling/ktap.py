@@ -84,8 +84,17 @@ class Ktap:
     failure: why lines could not be written, once one could not; the run may go on without them.
     """
 
-    def __init__(self, write: Callable[[str], object], orders: Sequence[int]) -> None:
-        """write: takes whole lines; raises RunnerError, or a Stop that the caller is to see."""
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        orders: Sequence[int],
+        planned: Sequence[tuple[str, int]],
+    ) -> None:
+        """Begin to tell a run.
+
+        write: takes whole lines; raises RunnerError, or a Stop that the caller is to see. planned:
+        the phases of the run, each with its order, in the order of time.
+        """
         self.failure: RunnerError | None = None
         self._take = write
         self._orders = list(orders)  # those of which nothing has been told yet
@@ -96,8 +105,14 @@ class Ktap:
         self._order: int | None = None
         self._level: _Level | None = None  # of the order that is being measured
         # The subtests of an order, and the phase of the run whose end decides each.
-        self._subtests = {of: phase.name for phase in metrics.phases() for of in phase.subtests}
-        self._last_phase = metrics.phases()[-1].name
+        names = {name for name, _ in planned}
+        self._subtests = {
+            of: phase.name
+            for phase in metrics.phases()
+            if phase.name in names
+            for of in phase.subtests
+        }
+        self._last_phases = {order: name for name, order in planned}  # of each order
         self._pending: list[Subtest] = []  # of the order that is being measured
         self._early: dict[tuple[int, str], BaseException | None] = {}  # measured before their order
 
@@ -129,7 +144,7 @@ class Ktap:
             self._skip_until(level, subtest)
             self._decide(level, subtest, error)
         self._decide_early(level)
-        if phase == self._last_phase:
+        if phase == self._last_phases[order]:
             self._end_order(level)
 
     def _decided_by(self, phase: str) -> list[Subtest]:

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A pattern, a workload and their options are declared in a file each, and found everywhere.
+
+What is made up here: a pattern with a parameter, and a workload with an option, a metric and a
+phase. Three files, put where such files are; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+import recorded
+from fake_device import FakeDevice
+from page_alloc_bench.cli import main
+from page_alloc_bench.runner import options, pattern, patterns, registry, workload, workloads
+from page_alloc_bench.runner.command_line import parameters
+from page_alloc_bench.runner.measuring import estimate
+from page_alloc_bench.runner.measuring.bench import Bench
+from page_alloc_bench.runner.preflight import verdict
+from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.result import declared, document, metrics, summary
+from page_alloc_bench.runner.telling.ktap import Ktap
+
+PATTERN = """
+from page_alloc_bench.runner.command_line.option import Integer, Option
+from page_alloc_bench.runner.pattern import Pattern
+
+PATTERN = Pattern(
+    name="towers",
+    title="towers of blocks",
+    options=(
+        Option("tower_height", Integer(1, 1 << 25), 16, "blocks of a tower", metavar="BLOCKS",
+               unit="blocks", kind="invalidating"),
+    ),
+    parameters=lambda options: {"height": options.tower_height},
+    blocks=lambda parameters: parameters["height"],
+)
+"""
+
+WORKLOAD = """
+from page_alloc_bench.runner.command_line.option import Integer, Option
+from page_alloc_bench.runner.measuring.plan import PlannedPhase
+from page_alloc_bench.runner.workload import Workload
+
+def plan(options):
+    return [PlannedPhase("building", order) for order in options.alloc_orders]
+
+def run(bench):
+    for phase, order in plan(bench.options):
+        with bench.phase(phase, order):
+            bench.device.configure(
+                pattern="towers", parameters={"height": bench.options.tower_height},
+                cpus=bench.cpus, order=order, seed=1, time_one_in=0, sample_capacity=0,
+            )
+            bench.device.start()
+            bench.device.stop()
+            bench.document.put("towers_built", order, [40 + order])
+        bench.case_ended()
+
+WORKLOAD = Workload(
+    name="building",
+    title="building",
+    isolates="how many towers stand",
+    options=(
+        Option("storeys", Integer(1, 99), 3, "storeys of each tower", metavar="N", kind="other"),
+    ),
+    patterns=("towers",),
+    metrics=("towers_built",),
+    plan=plan,
+    run=run,
+    seconds={"building": 2.5},
+    checks=frozenset({"antagonist-size"}),
+)
+"""
+
+METRIC = """
+from page_alloc_bench.runner.result.metrics import Kind, Metric, Phase, Rank, Subtest
+
+PHASES = (Phase("building", (Subtest("built"),), measured=True),)
+METRICS = (
+    Metric(
+        "towers_built", "towers", "higher", "Towers that stood at the end.", Kind.AMOUNT,
+        "towers built", "towers", family="towers", rank=Rank.PRIMARY, in_table=True,
+        section="towers", phase="building", subtest="built",
+    ),
+)
+"""
+
+
+def forget() -> None:
+    registry.forget()
+    metrics.forget()
+
+
+@pytest.fixture(autouse=True)
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three more files of declarations."""
+    for package, name, text in (
+        (patterns, "towers", PATTERN),
+        (workloads, "building", WORKLOAD),
+        (declared, "building", METRIC),
+    ):
+        directory = tmp_path / package.__name__
+        directory.mkdir()
+        (directory / f"{name}.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(directory)])
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+class Reporter:
+    """Says nothing."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_arguments, **_named: None
+
+
+class Signals:
+    """Nobody wants to stop."""
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        yield
+
+
+def run(*words: str, told: list[str] | None = None, like: int = 0) -> document.Document:
+    """The document of a run of the made-up workload on a machine that was recorded.
+
+    like: which of the recorded runs has the facts of the host.
+    """
+    asked = options.parse(["--workload", "building", *words])
+    facts = recorded.documents(recorded.BASE)[like]["run"]
+    for name in ("phases", "iterations", "warnings", "ended", "complete"):
+        facts.pop(name, None)
+    made = document.Document({**facts, "parameters": parameters.of_run(asked)})
+    device: Any = FakeDevice({0: 0, 1: 0})
+    ktap = Ktap((told if told is not None else []).append, asked.alloc_orders, workload.plan(asked))
+    ktap.loaded(made)
+    bench = Bench(
+        options=asked, cpus=[0, 1], device=device, document=made, reporter=Reporter(),
+        signals=Signals(), on_phase_end=ktap.phase_ended,
+    )  # fmt: skip
+    for each in workload.chosen(asked):
+        each.run(bench)
+    made.end(complete=True, reason=None, exit_code=0)
+    ktap.end(None, unloaded=True, written=None)
+    return made
+
+
+def schema() -> dict[str, Any]:
+    """The schema that scripts/schema would write."""
+    path = Path(document.__file__).with_name("schema.json")
+    made: dict[str, Any] = json.loads(parameters.schema_text(metrics.schema_text(path.read_text())))
+    return made
+
+
+def test_the_help_has_its_options(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(["--help"])
+    told = " ".join(capfd.readouterr().out.split())
+    assert "towers of blocks: --tower-height BLOCKS blocks of a tower (default: 16)" in told
+    assert "building: --storeys N storeys of each tower (default: 3)" in told
+
+
+def test_its_options_are_for_it_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    for words, message in (
+        (["--tower-height", "3"], "--tower-height is for --workload building only"),
+        (["--workload", "building", "--held", "3"], "--held is for --workload available-memory"),
+        (["--workload", "bilding"], "no workload is called bilding. Did you mean building?"),
+        (["--workload", "building", "--storeys", "100"], "no whole number from 1 to 99"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            options.parse(words)
+        assert ended.value.code == 2
+        assert message in capfd.readouterr().err
+
+
+def test_its_options_are_parameters_of_its_result_and_of_no_other() -> None:
+    asked = options.parse(["--workload=building", "--storeys=5"])
+    recorded_of_it = parameters.of_run(asked)
+    assert recorded_of_it["tower_height"] == 16
+    assert recorded_of_it["storeys"] == 5
+    assert recorded_of_it["workload"] == ["building"]
+    assert "held" not in recorded_of_it
+    of_the_default = parameters.of_run(options.parse([]))
+    assert not {"tower_height", "storeys", "workload"} & set(of_the_default)
+
+
+def test_its_pattern_is_known_with_what_it_holds() -> None:
+    towers = pattern.every()["towers"]
+    asked = options.parse(["--workload=building", "--tower-height=9"])
+    assert towers.parameters(asked) == {"height": 9}
+    assert towers.blocks({"height": 9}) == 9
+
+
+def test_the_preflight_reckons_with_its_blocks_and_looks_at_what_matters_to_it() -> None:
+    asked = options.parse(["--workload=building", f"--tower-height={1 << 25}"])
+    assert [check.name for check in verdict.checks_for(asked)] == ["antagonist-size"]
+    (finding,) = verdict.look(Host(asked), verdict.checks_for(asked))
+    assert "the antagonist would hold up to" in finding.found
+
+
+def test_how_long_it_takes_is_known() -> None:
+    asked = options.parse(["--workload=building"])
+    record = {"probe": None, "fill_bytes": 1 << 30}
+    assert [(step.phase, step.order, step.all_s) for step in estimate.steps(asked, record)] == [
+        ("building", 0, 2.5),
+        ("building", 4, 2.5),
+    ]
+
+
+def test_its_result_is_what_the_schema_says() -> None:
+    made = json.loads("".join(run().chunks()))
+    assert made["towers_built_order4"] == [44]
+    # What it was recorded from is of an older version, without some facts of the host.
+    checked = schema()
+    about = checked["properties"]["run"]["properties"]
+    jsonschema.Draft202012Validator(about["parameters"]).validate(made["run"]["parameters"])
+    phases = {**about["phases"], "$defs": checked["$defs"]}
+    jsonschema.Draft202012Validator(phases).validate(made["run"]["phases"])
+    shipped = document.schema()["properties"]["run"]["properties"]["parameters"]["properties"]
+    assert set(about["parameters"]["properties"]) - set(shipped) == {"tower_height", "storeys"}
+    assert about["parameters"]["properties"]["storeys"]["comparison"] == "other"
+
+
+def test_ktap_tells_its_phases_and_no_others() -> None:
+    told: list[str] = []
+    run(told=told)
+    text = "".join(told)
+    assert text.count("  ok 1 built\n") == 2
+    assert "  # towers_built_order4: 44\n" in text
+    assert "antagonized" not in text
+    assert "ok 2 order_0\n" in text
+    assert "ok 3 order_4\n" in text
+
+
+def write(directory: Path, first: int, *words: str) -> Path:
+    directory.mkdir()
+    for number in range(2):
+        made = run(*words, like=first + number)
+        (directory / f"{number}.json").write_text("".join(made.chunks()))
+    return directory
+
+
+def printed(*arguments: object) -> str:
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert not done.exception or isinstance(done.exception, SystemExit), done.output
+    return done.output
+
+
+def test_summary_show_compare_report_and_exports_have_it(tmp_path: Path) -> None:
+    assert "towers built" in summary.render(run())
+    low = write(tmp_path / "low", 0)
+    high = write(tmp_path / "high", 2, "--tower-height=32")
+    assert "towers built" in printed("show", low / "0.json")
+    compared = printed("compare", low, "--vs", high)
+    assert "parameters.tower_height" in compared
+    assert "16" in compared
+    assert "32" in compared
+    page = tmp_path / "report.html"
+    told = printed("report", low, "--vs", high, "-o", page)
+    assert page.exists(), told
+    assert "towers built" in page.read_text()
+    assert "tower_height" in page.read_text()
+    csv = printed("export", "--format=csv", "--fact=parameters.tower_height", high / "0.json")
+    assert "towers_built,4,1,44,towers,higher" in csv
+    assert "tower_height" in csv.splitlines()[0]
+    assert csv.splitlines()[1].endswith(",32")
+    told = printed("export", "--format=openmetrics", low / "0.json")
+    assert "page_alloc_bench_towers_built" in told
