@@ -219,7 +219,7 @@ def test_check_of_extracted_files_names_the_altered_one(bench: Path, tmp_path: P
     (target / "licenses/psutil.txt").write_text("mine now\n")
     finished = start([str(target / "run.sh"), "--check"])
     assert finished.returncode == 1
-    assert "licenses/psutil.txt is altered" in finished.stderr
+    assert "licenses/psutil.txt has changed" in finished.stderr
 
 
 def test_extract_refuses_a_place_in_use(bench: Path, tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_extract_refuses_a_directory_that_others_can_write_to(
     mode: int, bench: Path, tmp_path: Path
 ) -> None:
     target = his(tmp_path / "target") if mode == 0o755 else for_all(tmp_path / "target", mode)
-    with pytest.raises(OSError, match="others can write to it"):
+    with pytest.raises(OSError, match="other users can write to it"):
         extract(bench, target)
     assert list(target.iterdir()) == []
 

@@ -61,7 +61,7 @@ FILE_SIZE_OPTION = "page_alloc_bench_file_size"
 
 def _fail(status: int, message: str) -> "NoReturn":
     try:  # noqa: SIM105 - contextlib takes long to import
-        os.write(2, os.fsencode(f"{NAME}: {message}\n"))
+        os.write(2, os.fsencode(f"{NAME}: error: {message}\n"))
     except OSError:
         pass  # nobody listens
     sys.exit(status)
