@@ -4,7 +4,7 @@
  *
  * /dev/page_alloc_bench (mode 0600) carries one session at a time: the open
  * file. Closing it, for whatever reason, stops the workers and gives back every
- * page. Whoever opens it, and whoever makes a call on it, needs CAP_SYS_ADMIN in
+ * page. To open it, and for each call on it, a process needs CAP_SYS_ADMIN in
  * the initial user namespace: a descriptor that was inherited or passed on is of
  * no use to others.
  *

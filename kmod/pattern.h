@@ -94,7 +94,7 @@ static __always_inline struct page *pab_alloc(struct pab_worker *worker)
 	return page;
 }
 
-/* Free a block that has been taken out of its slot, whoever allocated it. */
+/* Free a block that has been taken out of its slot, whichever worker allocated it. */
 static __always_inline void pab_free(struct pab_worker *worker, struct page *page)
 {
 	if (likely(--worker->choose_free.until))

@@ -119,7 +119,7 @@ def test_advice_that_is_followed_leads_to_a_run(host: Host, name: str) -> None:
 
 
 def follow(host: Host, line: str, state: State, commands: list[str]) -> dict[str, Any]:
-    """Type what is advised, and start the run anew unless that was it; return the result."""
+    """Type what is advised, and start the run again unless that was it; return the result."""
     for command in commands:
         done = host.type(state.shell(command))
         assert done.returncode == 0, (command, done.stdout, done.stderr)

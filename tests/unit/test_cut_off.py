@@ -57,11 +57,11 @@ def test_a_runner_killed_in_order_4_leaves_order_0(tmp_path: Path) -> None:
     assert ended == {"complete": False, "reason": ended["reason"], "exit_code": 137}
     assert "was killed" in ended["reason"]
     loaded = results.load(path)
-    measured = {name for name, order in loaded.metrics if order == 0}
+    measured = {name for name, case in loaded.metrics if case.order == 0}
     assert {"idle_available_bytes", "kernel_page_allocs", "kernel_page_alloc_latencies_ns"} <= (
         measured
     )
     # Idle memory is measured for all orders first; of the antagonist at order 4 there is nothing.
-    of_the_next = {name for name, order in loaded.metrics if order == 4}
+    of_the_next = {name for name, case in loaded.metrics if case.order == 4}
     assert "idle_available_bytes" in of_the_next
     assert not any(name.startswith(("kernel_", "antagon")) for name in of_the_next)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long a run takes: estimated from a probe, made anew from what is measured, and shown."""
+"""How long a run takes: estimated from a probe, made again from what is measured, and shown."""
 
 from __future__ import annotations
 

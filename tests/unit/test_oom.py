@@ -214,7 +214,7 @@ def test_what_the_victim_had_in_swap(header: str, rows: list[str]) -> None:
     # Its thread, where the one that allocates is chosen.
     by_thread = KILLED.replace("process 42", "process 43")
     assert parse(begin, header, *rows, by_thread)[0].swapped_bytes == kill.swapped_bytes
-    # Not named: nothing in swap. Without the list: not known. The next report starts anew.
+    # Not named: nothing in swap. Without the list: not known. The next report starts again.
     assert parse(begin, header, rows[0], KILLED)[0].swapped_bytes == 0
     assert parse(begin, *swap, KILLED)[0].swapped_bytes is None
     first, second = parse(begin, header, *rows, KILLED, begin, header, rows[0], KILLED)

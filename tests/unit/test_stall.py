@@ -59,7 +59,7 @@ class Log:
 
 @pytest.fixture
 def sysrq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for /proc/sysrq-trigger, lest this machine reports to its log."""
+    """A stand-in for /proc/sysrq-trigger, so that this machine does not report to its log."""
     path = tmp_path / "trigger"
     monkeypatch.setattr(stall, "_SYSRQ", str(path))
     return path

@@ -135,7 +135,7 @@ class _Settings:
 
 
 def _check(base: Sequence[Result], new: Sequence[Result]) -> None:
-    """Raise CompareError if a side is empty or a run is given twice, be it as a copy."""
+    """Raise CompareError if a side is empty or a run is given twice, also as a copy."""
     if not base or not new:
         raise CompareError("each side needs at least one result")
     seen: dict[str, Path] = {}

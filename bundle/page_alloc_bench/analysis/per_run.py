@@ -82,7 +82,7 @@ def statistics(result: Result) -> dict[Statistic, float]:
 def subjects(result: Result) -> list[tuple[str, Case]]:
     """Return the metrics that give figures, with the cases.
 
-    For anything that is known of a timed operation its sample stands, be it in the result or not.
+    For anything that is known of a timed operation, its sample stands for it.
     """
     found: dict[tuple[str, Case], None] = {}
     for name, case in result.metrics:

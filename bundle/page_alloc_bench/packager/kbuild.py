@@ -204,7 +204,7 @@ def compile_commands(tree: Tree, sources: Path, kmod: Path) -> str:
 def _changed_since_link(tree: Tree, sources: Path) -> Path | None:
     """Return a file of the kernel that the module was made from and that is newer than vmlinux.
 
-    kbuild itself would build the kernel anew then. Options count too: each has a file under
+    kbuild itself would build the kernel again then. Options count too: each has a file under
     include/config, whose time is that of its last change.
     """
     if not tree.build.get("build_id"):

@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Give closed ones of descriptors 0, 1 and 2 to /dev/null, lest a file of ours gets them."""
+    """Open /dev/null as those of 0, 1 and 2 that are closed, so that no file of ours gets them."""
     try:
         while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
             continue

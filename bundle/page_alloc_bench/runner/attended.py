@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run needs of whoever started it to go on by itself."""
+"""What a run that goes on by itself needs from the process that started it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _fail(status: int, message: str) -> "NoReturn":
 
 
 def _occupy_standard_descriptors() -> None:
-    """Give closed ones of descriptors 0, 1 and 2 to /dev/null, lest a file of ours gets them."""
+    """Open /dev/null as those of 0, 1 and 2 that are closed, so that no file of ours gets them."""
     while True:
         descriptor = os.open(os.devnull, os.O_RDONLY)
         if descriptor > 2:
@@ -107,7 +107,7 @@ def _scrub_environment() -> None:
 def _is_roots(directory: str) -> bool:
     """Return whether nobody but root can choose what programs are in a directory of PATH.
 
-    The system's own are taken as they are, whoever administers them.
+    The system's own are taken as they are.
     """
     if directory in SYSTEM_PATH:
         return True
@@ -139,7 +139,7 @@ def _others_may_change(path: str) -> bool:
     """Return whether somebody else can have a part of ``path`` stand for something else.
 
     What is unpacked runs as root. A directory where everybody may make files, and nobody remove
-    those of others, is no danger to a name that nobody can guess.
+    those of others, is safe for a name that nobody can guess.
     """
     path = os.path.realpath(path)
     while True:

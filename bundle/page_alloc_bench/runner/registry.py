@@ -26,7 +26,7 @@ def declared(package: str, name: str) -> dict[str, Any]:
 
 
 def forget() -> None:
-    """List the directories anew when they are asked for next."""
+    """List the directories again when they are asked for next."""
     declared.cache_clear()
 
 

@@ -5,7 +5,7 @@
     assert done.status == 0
 
 Each run boots, runs one script as root, and ends. Files go in and come out over two raw disks, so
-that the kernel needs no more than virtio's; everything of the guest lives in its initramfs.
+that the kernel needs no more than virtio's; all files of the guest are in its initramfs.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def entry(
 
     BUILD fills the directory ``temporary``, which then becomes ``final``. What BUILD raises leaves
     no entry behind. WHAT names the entry in the progress line. ROOM is what is needed while it is
-    made. With REFRESH it is made anew; the old one stays until the new one is whole, and who has
+    made. With REFRESH it is made again; the old one stays until the new one is whole, and who has
     its files open keeps them.
 
     Raises TargetError where the cache cannot be written, before BUILD where it has not the ROOM.

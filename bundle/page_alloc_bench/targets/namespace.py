@@ -51,7 +51,7 @@ def require() -> None:
 
 
 def remove(tree: Path) -> None:
-    """Remove TREE with all below it, whoever owns it in a namespace; what cannot go stays."""
+    """Remove TREE with all below it, also of other owners in a namespace; what cannot go stays."""
     shutil.rmtree(tree, ignore_errors=True)
     if tree.exists() and os.geteuid() != 0:
         run(command(["rm", "-rf", "--", str(tree)]), check=False)

@@ -99,7 +99,7 @@ class RunDirectory:
     def reader(self, name: str) -> int:
         """Return a descriptor to read one of its files by, the same each time.
 
-        It stays good whoever removes the file afterwards. Raises OSError.
+        It stays valid if the file is removed afterwards. Raises OSError.
         """
         if name not in self._readers:
             self._readers[name] = self.open(name, os.O_RDONLY)

@@ -212,9 +212,9 @@ def attach(options: Options, signals: Signals, reporter: Reporter) -> int:
     directory = RunDirectory.find()
     if directory is None or look(directory) is None:
         if directory is not None and directory.is_over():
-            directory.remove()  # whoever made it was killed at once
+            directory.remove()  # its maker was killed at once
         return _say_none(reporter)
-    directory.reader(run_directory.RESULT)  # open from here on, whoever else fetches and removes it
+    directory.reader(run_directory.RESULT)  # open from here on, also if another one removes it it
     out = output.open_output(options.output_path, lambda _: None)
     out.discard()  # an hour from now is too late to say that it cannot be written
     reporter.watch_stdout(needed=out.to_stdout)

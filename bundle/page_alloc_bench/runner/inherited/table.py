@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a process inherits from whoever starts it, where that can change a figure.
+"""What a process inherits from the one that starts it, where that can change a figure.
 
 HOW says how each is read and set back; result/inherited.py, what is usual. A run sets back what it
 can (settle()), so that its figures are the machine's and not the starter's; what stays is in the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Wait for a child of ours to be gone, but not for ever: whoever waits may hold signals back.
+"""Wait for a child of ours to be gone, but not for ever: the one that waits may hold signals back.
 
 A child may not end though it was killed or told to go: it may be stopped, or be in the kernel,
 waiting for a disk.
@@ -23,7 +23,7 @@ def ended(pid: int, limit_s: float | None = None, moving: Callable[[], object] =
     """Reap a child; return whether it has ended. One that somebody has reaped already has.
 
     limit_s: to wait while it goes on; None: LIMIT_S. moving: what shows by changing that it is on
-    its way, so that the time begins anew.
+    its way, so that the time begins again.
     """
     limit_s = LIMIT_S if limit_s is None else limit_s
     seen, since = moving(), time.monotonic()

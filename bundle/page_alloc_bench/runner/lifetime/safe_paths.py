@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Paths that root writes to, and strangers who would like to choose where they lead.
 
-A stranger is whoever is neither root nor the user that this process runs as.
+A stranger is a user who is neither root nor the one that this process runs as.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StrangersLinkError(OSError):
 
 
 def is_ours(uid: int) -> bool:
-    """Return whether a file's owner is no stranger."""
+    """Return whether a file's owner is not a stranger."""
     return uid in (0, os.geteuid())
 
 
@@ -72,7 +72,7 @@ def open_directory(path: str) -> int:
 def others_may_change(path: str) -> bool:
     """Return whether a stranger can have path, or a part of it, stand for something else.
 
-    A directory where everybody may make files, and nobody remove those of others, is no danger to
+    A directory where everybody may make files, and nobody may remove those of others is safe for
     a file with a name that nobody can guess: /tmp. launch.py and the stub have the same for the
     time before this can be imported.
     """

@@ -55,7 +55,7 @@ class Scratch:
     def adopt(self) -> tuple[int, ...]:
         """Answer for the directory from here on, as a child of the process that did so far.
 
-        The keeper is no child of this process. Returns the descriptors to keep open for it.
+        The keeper is not a child of this process. Returns the descriptors to keep open for it.
         """
         descriptor = str(sys._xoptions.get(ALIVE_OPTION, "")).partition(":")[0]
         if not descriptor:

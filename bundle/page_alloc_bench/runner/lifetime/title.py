@@ -7,7 +7,7 @@ from __future__ import annotations
 def set_title(name: str) -> None:
     """Show as name, of at most 15 characters, in ps, instead of the words this was started with.
 
-    What is forked from a run would else be found by whoever looks for that: "pkill -9 -f bench.run"
+    What is forked from a run would else be found by a search for that: "pkill -9 -f bench.run"
     is meant for the run, and would take along what cleans up after it. Raises OSError.
     """
     with open("/proc/self/comm", "w", encoding="ascii") as comm:

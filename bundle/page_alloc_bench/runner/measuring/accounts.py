@@ -102,7 +102,7 @@ class Accounts:
             memory_bytes=limit.before.total,
             swapped_bytes=limit.swap_used_bytes,
         )
-        # Less than before is no loss: what was not named has come back.
+        # Less than before is not a loss: memory that was not named has come back.
         if unnamed > before and not agree("unnamed memory", before, unnamed, scene):
             self._warn(
                 f"{where}: {unnamed >> 20} MiB were in no counter of the kernel at the OOM kill, "

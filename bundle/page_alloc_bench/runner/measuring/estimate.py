@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long a run takes: estimated before it from a probe, and anew from what it has measured.
+"""How long a run takes: estimated before it from a probe, and again from what it has measured.
 
 A run is its phases (steps()), and nearly all of its time is fills: in each order --iterations of
 them without the antagonist, and as many beside it, where it has half of each CPU.

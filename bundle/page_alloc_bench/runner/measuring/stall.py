@@ -51,7 +51,7 @@ class Clock:
         return 0 < self._limit_s <= now - self.since
 
     def reset(self) -> None:
-        """Begin anew: something else has moved."""
+        """Begin again: something has moved."""
         self.since = time.monotonic()
 
 

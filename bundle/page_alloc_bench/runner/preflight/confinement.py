@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Walls around this process: with one of them, findlimit measures the wall."""
+"""Limits around this process: with one of them, findlimit measures the limit."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _TRUSTED = "whether this kernel trusts the key is known when the module is loade
 
 
 class Root(Check):
-    """Whose rights this process has."""
+    """The rights of this process."""
 
     name = "root"
     severity = REFUSE

@@ -112,7 +112,7 @@ class Watchdog(Check):
             yield self.finding(found, severity=severity, commands=commands, undo=undo)
 
     def _end(self, host: Host, device: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the commands that end whoever has the device open, and those that undo it.
+        """Return the commands that end what has the device open, and those that undo it.
 
         A process that is merely killed does not let go of the timer, and the host would be reset.
         """

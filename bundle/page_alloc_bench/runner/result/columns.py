@@ -16,7 +16,7 @@ _HEAD = re.compile(r" *(?:\S+(?: \S+)* {2,})?")
 def of(fd: int, most: int = USUAL) -> int:
     """Return how many columns to use on a descriptor, at least LEAST and at most MOST.
 
-    They are USUAL where it is no terminal.
+    They are USUAL where it is not a terminal.
     """
     try:
         columns = os.get_terminal_size(fd).columns or USUAL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The figures of a metric in one case of a result: the same whoever tells them."""
+"""The figures of a metric in one case of a result: the same in every output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """What can be told of a metric in a case. hidden: by the clock; None of what is no latency."""
+    """What can be told of a metric in a case. hidden: by the clock; None if it is not a latency."""
 
     distribution: Distribution
     hidden: Hidden | None = None

@@ -17,7 +17,7 @@ OTHER: Weight = "other"
 
 @dataclass(frozen=True)
 class Trait:
-    """One thing that a process inherits from whoever starts it.
+    """One thing that a process inherits from the one that starts it.
 
     name: in run.inherited. usual: what it may be without a word. weight: what kind of fact it is
     where runs are compared. meaning: what it does to the figures if it stays. advice: what to do

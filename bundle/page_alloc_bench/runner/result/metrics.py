@@ -308,7 +308,7 @@ def position(name: str) -> int:
 
 
 def forget() -> None:
-    """Read the declarations anew when they are asked for next: there may be more files of them."""
+    """Read the declarations again when they are asked for next: there may be more files of them."""
     for cached in (_modules, every, operations, families):
         cached.cache_clear()
 

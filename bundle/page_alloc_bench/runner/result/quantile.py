@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one definition of a percentile: whoever tells one of a result calls this.
+"""The one definition of a percentile: every output calls this.
 
 The module counts every timed operation in a histogram, whose buckets are at most 1/16 wide, and
 keeps a uniform sample of them. The histogram tells the bucket that a percentile is in; where in it

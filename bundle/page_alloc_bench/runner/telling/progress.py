@@ -41,7 +41,7 @@ class Reporter:
         tell: Callable[[dict[str, Any]], object] | None = None,
         unread: bool = False,
     ) -> None:
-        """tell: called with the progress, a run_directory.State. unread: stderr is no terminal."""
+        """tell: called with the progress, a run_directory.State. unread: nobody reads stderr."""
         quiet = quiet or not streams.is_writable(2)  # closed: the caller wants to hear nothing
         self._quiet = quiet
         self._verbose = verbose
@@ -129,7 +129,7 @@ class Reporter:
             self._message(f"{PROGRAM}: {text}")
 
     def hint(self, text: str) -> None:
-        """Say something useful that is no problem."""
+        """Say something useful that is not a problem."""
         if not self._quiet:
             self._message(f"{PROGRAM}: {text}")
 
@@ -165,7 +165,7 @@ class Reporter:
         return f"[{time.monotonic() - self._start:7.1f} s]"
 
     def _tell_all(self, progress: str) -> None:
-        """Tell whoever asks how far the run is."""
+        """Tell how far the run is to the one that asks."""
         if self._tell is None:
             return
         told: dict[str, Any] = {"phase": self._phase, "progress": progress}
@@ -199,7 +199,7 @@ class Reporter:
         self._print(f"{self._elapsed()} {text}")
 
     def _update(self, text: str, size: str) -> None:
-        """Draw the line anew: all of it if it fits, or else less of what matters less."""
+        """Draw the line again: all of it if it fits, or else what matters most."""
         self._updated = time.monotonic()
         left, room = self._left(), _columns() - 1
         number = f"{self._number()}: " if self._forecast else ""
@@ -226,7 +226,7 @@ class Reporter:
     def _write_bytes(self, data: bytes) -> None:
         """Write to stderr in pieces that a pipe with any room takes at once (man 7 pipe).
 
-        Nothing waits long for it: whoever does not read, such as a terminal after Ctrl-S, must not
+        Nothing waits long for it: a terminal that does not read, as after Ctrl-S, must not
         keep a host from being cleaned. What cannot be written after a while is dropped, and so is
         what follows, until there is room again.
         """

@@ -355,7 +355,7 @@ class _Populator:
         return self._map_populated
 
     def _map_populated(self, address: int, size: int, _advice: int) -> int:
-        """Populate a piece before 5.14: map it anew with MAP_POPULATE, and see whether it is there.
+        """Populate a piece before 5.14: remap it with MAP_POPULATE, and see whether it is there.
 
         The flags are those of the mapping around it, so that the kernel merges the two again.
         """
@@ -368,7 +368,7 @@ class _Populator:
     def _touch(self, address: int, _size: int, _advice: int = 0) -> int:
         """Fault in what a piece lacks, page by page; the first page may bring a huge one along.
 
-        The way to huge pages before 5.14: a mapping made anew would not be advised of them.
+        The way to huge pages before 5.14: a new mapping would not be advised of them.
         """
         page = page_size()
         self._libc.memset(address, 0, 1)
