@@ -54,7 +54,7 @@ RUN = Group(
             "give up after this time; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="idle",
+            kind="ignored",
         ),
         Option(
             "cpus",
@@ -120,7 +120,7 @@ SAFETY = Group(
             "record what the kernel says about it; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="idle",
+            kind="ignored",
             described="How long nothing may move before the run gives up; 0: for ever.",
             always=False,
         ),
@@ -137,7 +137,7 @@ WORKERS = Group(
             1,
             "seed of every random choice; the same seed repeats the sequence of a run",
             metavar="N",
-            kind="idle",
+            kind="ignored",
         ),
         Option(
             "latencies",
