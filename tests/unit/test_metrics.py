@@ -164,6 +164,8 @@ DRIVEN = [
     *(PACKAGE / "runner/result").glob("*.py"),
 ]
 NAMED = ("analysis/ancestor.py", "runner/result/latency_metrics.py")
+# Words that a phase is called by too, and are none there: a parameter that is of no matter is idle.
+WORDS = (("analysis/facts_difference.py", "idle"),)
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
@@ -199,6 +201,7 @@ def test_nothing_that_shows_metrics_names_one_or_a_phase() -> None:
         if str(path.relative_to(PACKAGE)) not in NAMED
         for line, text in strings(path)
         if fragment(text) or text in phases
+        if (str(path.relative_to(PACKAGE)), text) not in WORDS
     ]
     assert found == []
 
