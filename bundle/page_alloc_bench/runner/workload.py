@@ -22,13 +22,14 @@ DEFAULT = "available-memory"
 class Workload:
     """Something that can be measured.
 
+    Its metrics and phases are declared in result/declared/, in the file of the same name.
+
     name: for --workload. title: of its options in the help. isolates: what it tells, a clause.
-    options: its own. patterns: of the module, by their names, that it has the workers do. metrics:
-    names of the declared metrics that it measures. plan: returns the phases of a run of it that is
-    not cut short, in the order of time. run: measures, and puts what it finds into the bench; ends
-    with RunnerError, or with a Stop and what is whole in the document. seconds: how long a phase
-    takes in which memory is not filled, by its name. checks: names of the preflight's checks that
-    matter to it; None: all. check: see Part.
+    options: its own. patterns: of the module, by their names, that it has the workers do. plan:
+    returns the phases of a run of it that is not cut short, in the order of time. run: measures,
+    and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
+    in the document. seconds: how long a phase takes in which memory is not filled, by its name.
+    checks: names of the preflight's checks that matter to it; None: all. check: see Part.
     """
 
     def __init__(
@@ -39,7 +40,6 @@ class Workload:
         isolates: str,
         options: tuple[Option, ...],
         patterns: tuple[str, ...],
-        metrics: tuple[str, ...],
         plan: Callable[[argparse.Namespace], Sequence[PlannedPhase]],
         run: Callable[[Bench], None],
         seconds: Mapping[str, float],
@@ -51,7 +51,6 @@ class Workload:
         self.isolates = isolates
         self.options = options
         self.patterns = patterns
-        self.metrics = metrics
         self.plan = plan
         self.run = run
         self.seconds = seconds

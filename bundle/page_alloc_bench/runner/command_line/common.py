@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from page_alloc_bench.runner.workload import DEFAULT
+from page_alloc_bench.runner import workload
 
 from .option import (
     Cpus,
@@ -20,6 +20,20 @@ from .option import (
 )
 
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE in kmod/page_alloc_bench.h
+
+
+def what() -> Group:
+    """Return the option that says what to measure, of the workloads that there are."""
+    told = "; ".join(f"{name}: {each.isolates}" for name, each in workload.every().items())
+    option = Option(
+        "workload",
+        Names(),
+        [workload.DEFAULT],
+        f"what to measure, one after the other. {told}",
+        metavar="NAME[,NAME...]",
+    )
+    return Group(RUN.title, (option,))
+
 
 RUN = Group(
     "the run",
@@ -39,13 +53,6 @@ RUN = Group(
             "orders to measure one after the other; a block is 2^order pages",
             metavar="LIST",
             kind="invalidating",
-        ),
-        Option(
-            "workload",
-            Names(),
-            [DEFAULT],
-            "what to measure, one after the other",
-            metavar="NAME[,NAME...]",
         ),
         Option(
             "timeout_s",
@@ -185,7 +192,7 @@ OUTPUT = Group(
 )
 
 DETACHED = Group(
-    "a run that goes on without its connection",
+    "a run without its connection",
     (
         Option(
             "detach",

@@ -31,7 +31,6 @@ WORKLOAD = Workload(
     isolates="how much memory user space gets, and how much is lost beside an antagonist",
     options=(),
     patterns=("antagonist",),
-    metrics=(),
     plan=_plan,
     run=_run,
     seconds={"configure": 0.05, "steady_wait": 0.2, "stop": 0.05, "results": 0.3},
