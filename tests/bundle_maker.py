@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import tempfile
@@ -82,8 +83,9 @@ def make_bundle(
     return path
 
 
+@functools.cache
 def own_interpreter() -> Interpreter:
-    """Return the Python that runs this, fit to run what a bundle holds: seconds of work."""
+    """Return the Python that runs this, fit to run what a bundle holds."""
     with tempfile.TemporaryDirectory() as scratch:
         wheels = {MACHINE: _psutil_wheel(Path(scratch))}
         programs = zipapp.programs(zipapp.make_members(wheels, Path(scratch)))

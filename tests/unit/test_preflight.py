@@ -575,7 +575,7 @@ def test_every_check_has_been_seen_to_find() -> None:
     elsewhere = {
         "zswap", "cpu-affinity", "root", "module", "other-build", "kernel-log", "kernel-config",
         "output-room", "load", "timeout", "capabilities", "inherited",
-        "kernel-files",
+        "kernel-files", "held-memory",
     }  # fmt: skip
     names = [check.name for check in verdict.CHECKS]
     assert len(set(names)) == len(names)

@@ -16,8 +16,7 @@ from page_alloc_bench.runner.measuring.accounts import difference
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key
-from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
-from page_alloc_bench.runner.workloads.available_memory.measured import trim_histogram
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor, trim
 
 # Programs that were written for the first page_alloc_bench find these in every result.
 CONTRACTED = (
@@ -162,7 +161,7 @@ def test_names_of_metrics_lead_to_their_order_and_back() -> None:
 def test_a_histogram_keeps_all_counts_between_edges_that_fit_them() -> None:
     counts = [0] * HIST_BUCKETS
     counts[3], counts[20], counts[21] = 5, 6, 7
-    trimmed, edges = trim_histogram(counts)
+    trimmed, edges = trim(counts)
     assert sum(trimmed) == 18
     assert (trimmed[0], trimmed[-1]) == (5, 7)
     assert len(edges) == len(trimmed) + 1
@@ -171,13 +170,13 @@ def test_a_histogram_keeps_all_counts_between_edges_that_fit_them() -> None:
 
 
 def test_a_histogram_of_nothing_is_empty() -> None:
-    assert trim_histogram([0] * HIST_BUCKETS) == ([], [])
+    assert trim([0] * HIST_BUCKETS) == ([], [])
 
 
 def test_the_last_bucket_has_an_edge_too() -> None:
     counts = [0] * HIST_BUCKETS
     counts[-1] = 1
-    assert trim_histogram(counts)[1][-1] == 1 << 40
+    assert trim(counts)[1][-1] == 1 << 40
 
 
 def test_only_what_changed_of_vmstat_is_kept() -> None:

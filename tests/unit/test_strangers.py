@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bundle_maker import start
+from bundle_maker import make_bundle, own_interpreter, start
 from page_alloc_bench.runner import launch
 from page_alloc_bench.runner.bundle_file import target_build, verbs
 from page_alloc_bench.runner.bundle_file.archive import Archive
@@ -35,13 +35,15 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make wh
 
 
 @pytest.fixture(scope="module")
-def bench(plain_bundle: Path) -> Path:
-    return plain_bundle
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "bench.run")
 
 
 @pytest.fixture(scope="module")
-def embedding(embedding_bundle: Path) -> Path:
-    return embedding_bundle
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that brings its Python."""
+    path = tmp_path_factory.mktemp("embedding") / "bench.run"
+    return make_bundle(path, interpreters=[own_interpreter()])
 
 
 def his(path: Path, mode: int = 0o755) -> Path:
@@ -78,22 +80,18 @@ def told(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 # Programs in PATH, modules in the current directory.
 
 
-def dotted(path: Path) -> Path:
-    path.mkdir()
-    return for_all(path.parent / "open", 0o777) / "."
-
-
 @pytest.mark.parametrize(
-    ("make", "shell"),
+    "make",
     [
-        (his, ["dash"]),
-        (for_all, ["bash"]),
-        (lambda path: for_all(path, 0o777), []),
-        (lambda path: for_all(path, 0o775), ["dash"]),
-        (dotted, ["bash"]),
+        his,
+        for_all,
+        lambda path: for_all(path, 0o777),
+        lambda path: for_all(path, 0o775),
+        lambda path: for_all(path.parent / "open", 0o777) / "." if not path.mkdir() else path,
     ],
     ids=["stranger's", "sticky", "for all", "for a group", "for all, with a dot"],
 )
+@pytest.mark.parametrize("shell", [["dash"], ["bash"], []], ids=["dash", "bash", "own"])
 def test_planted_programs_are_not_run(
     make: Callable[[Path], Path], shell: list[str], bench: Path, tmp_path: Path
 ) -> None:

@@ -132,7 +132,7 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
     yield Line(str(result.path))
     yield Line(f"started {started}, page-alloc-bench {run['tool_version']}")
     yield from (Line(text, "heading") for text in summary.heading(run, width) if text)
-    for case in summary.cases(document):
+    for case in document.cases():
         first, *rest = summary.of_case(document, case, width)
         yield Line("")
         yield Line(first, "heading")
@@ -153,8 +153,9 @@ def as_document(result: Result) -> runner.Document:
 
 def _histograms(result: Result, case: Case, width: int, bar: str) -> Iterator[str]:
     """Yield the latencies of all timed operations, a row for each doubling."""
-    shown = [of for of in metrics.operations().values() if of.sample.rank is Rank.PRIMARY]
-    columns = [(of, _octaves(result, of, case)) for of in shown]
+    primary = [of for of in metrics.operations().values() if of.sample.rank is Rank.PRIMARY]
+    columns = [(of, counts) for of in primary if (counts := _octaves(result, of, case))]
+    shown = [of for of, _ in columns]
     used = [octave for _, counts in columns for octave in counts]
     if not used:
         yield "  no latency was measured"

@@ -7,7 +7,7 @@ import os
 import sys
 
 from . import options as command_line
-from .errors import EXIT_HOST_UNFIT, RunnerError, Stop, describe
+from .errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, RunnerError, Stop, describe
 from .lifetime.scratch import Scratch
 from .lifetime.signals import Signals
 from .telling import streams
@@ -67,6 +67,11 @@ def _run_verb(options: command_line.Options) -> int:
     assert options.verb is not None
     if options.verb == "preflight":
         return _run_preflight(options)
+    if options.verb == "list_workloads":
+        from .telling import workloads
+
+        streams.tell(workloads.listed())
+        return EXIT_COMPLETE
     return verbs.run_verb(options.verb, archive.open_archive(), options.extract)
 
 

@@ -25,7 +25,7 @@ PROGRAM = "page-alloc-bench"
 
 # Verbs that are about a run on this host rather than about the bundle.
 COMING_BACK = ("attach", "status", "stop")
-_VERBS = ("list", "check", "info", "preflight", "extract", *COMING_BACK)
+_VERBS = ("list", "check", "info", "list_workloads", "preflight", "extract", *COMING_BACK)
 
 # The ancestor's options, which Go's flag package also takes with one dash.
 _GO_OPTIONS = (
@@ -71,6 +71,8 @@ class Options(argparse.Namespace):
     list: bool
     check: bool
     info: bool
+    list_workloads: bool
+    quick: bool
     preflight: bool
     extract: str | None
     detach: bool
@@ -144,22 +146,51 @@ def parse(arguments: list[str]) -> Options:
 
 def _complete_parts(parser: _Parser, options: Options) -> None:
     """Let what is chosen complete its options; complain of one that is given for what is not."""
-    known = workload.every()
-    for name in options.workload:
-        if name not in known:
-            parser.error(f"no workload is called {name}. {names.instead_of(name, known)}")
+    options.workload = _workloads(parser, options.workload)
     used = {part.name for each in workload.chosen(options) for part in each.parts()}
     for part in _parts().values():
         for option in part.options:
-            given = hasattr(options, option.name)
-            if given and part.name not in used:
-                of = [w.name for w in known.values() if part.name in (p.name for p in w.parts())]
-                parser.error(f"{option.flag} is for --workload {' or '.join(of)} only")
-            if not given:
-                setattr(options, option.name, option.default)
+            _complete(parser, options, option, _workloads_of(part))
         wrong = part.check(options) if part.name in used else None
         if wrong:
             parser.error(wrong)
+    for option in _apart():
+        _complete(parser, options, option, [option.workload])
+
+
+def _workloads(parser: _Parser, asked: list[str]) -> list[str]:
+    """Return the names of the workloads that are asked for, each once."""
+    known = workload.every()
+    found: list[str] = []
+    for name in asked:
+        if name not in known and name != workload.ALL:
+            instead = names.instead_of(name, known)
+            parser.error(f"no workload is called {name}. {instead}. --list-workloads lists them")
+        found += [w.name for w in known.values() if w.in_all] if name == workload.ALL else [name]
+    return list(dict.fromkeys(found))
+
+
+def _workloads_of(part: Part) -> list[str]:
+    every = workload.every().values()
+    return [each.name for each in every if part.name in (own.name for own in each.parts())]
+
+
+def _complete(parser: _Parser, options: Options, option: Option, of: list[str]) -> None:
+    """Give an option its default; complain where it is given, and none of its workloads is."""
+    if not hasattr(options, option.name):
+        quick = options.quick and option.quick is not None
+        setattr(options, option.name, option.quick if quick else option.default)
+    elif not set(of) & set(options.workload):
+        parser.error(
+            f"{option.flag} is for --workload {' or '.join(of)} only, and this run measures "
+            f"{', '.join(options.workload)}"
+        )
+
+
+def _apart() -> list[Option]:
+    """Return the options of one workload that stand with those of all runs."""
+    groups = (common.RUN, common.SAFETY)
+    return [option for group in groups for option in group.options if option.workload]
 
 
 def _check_verbs(parser: _Parser, options: Options) -> None:
@@ -168,7 +199,8 @@ def _check_verbs(parser: _Parser, options: Options) -> None:
     if options.detach:
         wanted = ["detach", *(name for name in wanted if name != "preflight")]
     if len(wanted) > 1:
-        parser.error(f"--{wanted[0]} and --{wanted[1]} exclude each other")
+        first, second = (name.replace("_", "-") for name in wanted[:2])
+        parser.error(f"--{first} and --{second} exclude each other")
 
 
 def _modern(word: str) -> str:
@@ -181,7 +213,6 @@ def _groups() -> dict[str, list[Option]]:
     own = [Group(part.title, part.options) for part in _parts().values()]
     groups: dict[str, list[Option]] = {}
     for group in (
-        common.what(),
         common.RUN,
         common.SAFETY,
         *own,
@@ -215,7 +246,7 @@ def _parser() -> _Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    own = [option for part in _parts().values() for option in part.options]
+    own = [*_apart(), *(option for part in _parts().values() for option in part.options)]
     for title, options in _groups().items():
         group = parser.add_argument_group(title)
         one_of = group.add_mutually_exclusive_group()

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 _PACKAGE = "page_alloc_bench.runner.patterns"
 
 
+def _by_the_workload(_options: argparse.Namespace) -> dict[str, int]:
+    return {}
+
+
 class Pattern:
     """A pattern of the module.
 
     name: as the module has it. title: of its options in the help. options: that set its parameters.
-    parameters: returns the value of each parameter by the module's names, from the options. blocks:
-    returns how many blocks a worker holds at most, from the parameters, as the module does. check:
-    see Part.
+    parameters: returns the value of each parameter by the module's names, from the options; none
+    where the workload chooses them. blocks: returns how many blocks a worker holds at most, from
+    the parameters, as the module does. check: see Part.
     """
 
     def __init__(
@@ -33,8 +37,8 @@ class Pattern:
         name: str,
         title: str,
         options: tuple[Option, ...],
-        parameters: Callable[[argparse.Namespace], dict[str, int]],
         blocks: Callable[[Parameters], int],
+        parameters: Callable[[argparse.Namespace], dict[str, int]] = _by_the_workload,
         check: Callable[[argparse.Namespace], str | None] = all_fits,
     ) -> None:
         self.name = name

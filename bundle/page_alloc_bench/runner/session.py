@@ -17,7 +17,8 @@ from .errors import (
     exit_code,
 )
 from .kernel import mounts, procfs
-from .lifetime import claim, in_child, oom_score, watchdog
+from .lifetime import claim as single
+from .lifetime import in_child, oom_score, watchdog
 from .lifetime.scratch import Scratch
 from .lifetime.signals import Signals
 from .measuring import estimate
@@ -90,13 +91,15 @@ def _prepare(
     mounts.require()
     cpus = check_cpus(options.cpus, os.sched_getaffinity(0))
     check_orders(options.alloc_orders, procfs.largest_order())
+    for each in workload.chosen(options):
+        each.fits(options, cpus)
     with signals.deferred():
-        claimed = stack.enter_context(claim.claim())
+        claim = stack.enter_context(single.claim())
         inherited = _settle(reporter, signals)
         findings, expected = _preflight(options, reporter, signals)
         stack.enter_context(oom_score.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
-        guard = watchdog.Watchdog([claimed.fileno(), *locked])
+        guard = watchdog.Watchdog([claim.fileno(), *locked])
         stack.callback(guard.dismiss)
         if scratch.path and not scratch.keep:
             guard.expect(watchdog.TREE, scratch.path)

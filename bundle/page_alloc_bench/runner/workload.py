@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from . import pattern, registry
 from .command_line.option import Part, all_fits
+from .result.names import DEFAULT_WORKLOAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,20 +17,32 @@ if TYPE_CHECKING:
     from .measuring.plan import PlannedPhase
 
 _PACKAGE = "page_alloc_bench.runner.workloads"
-DEFAULT = "available-memory"
+DEFAULT = DEFAULT_WORKLOAD
+ALL = "all"
+
+
+def _one(_options: argparse.Namespace) -> int:
+    return 1
+
+
+def _fits_all(_options: argparse.Namespace, _cpus: Sequence[int]) -> None:
+    """Take any CPUs."""
 
 
 class Workload:
     """Something that can be measured.
 
-    Its metrics and phases are declared in result/declared/, in the file of the same name.
-
     name: for --workload. title: of its options in the help. isolates: what it tells, a clause.
-    options: its own. patterns: of the module, by their names, that it has the workers do. plan:
-    returns the phases of a run of it that is not cut short, in the order of time. run: measures,
-    and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
-    in the document. seconds: how long a phase takes in which memory is not filled, by its name.
-    checks: names of the preflight's checks that matter to it; None: all. check: see Part.
+    options: its own. patterns: of the module, by their names, that it has the workers do. metrics:
+    names of the declared metrics that it measures. plan: returns the phases of a run of it that is
+    not cut short, in the order of time. run: measures, and puts what it finds into the bench; ends
+    with RunnerError, or with a Stop and what is whole in the document. seconds: how long a phase
+    takes in which memory is not filled, by its name; asked: the same where it follows from the
+    options. checks: names of the preflight's checks that matter to it; None: all. check: see Part.
+    shared: what has options that other workloads take too. cases: returns how many cases there are
+    of each order. held: returns how much each case may hold that fills no memory, in bytes; None
+    where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.
+    needs: of a host, a clause. in_all: whether --workload all measures it.
     """
 
     def __init__(
@@ -40,29 +53,51 @@ class Workload:
         isolates: str,
         options: tuple[Option, ...],
         patterns: tuple[str, ...],
+        metrics: tuple[str, ...],
         plan: Callable[[argparse.Namespace], Sequence[PlannedPhase]],
         run: Callable[[Bench], None],
         seconds: Mapping[str, float],
         checks: frozenset[str] | None = None,
         check: Callable[[argparse.Namespace], str | None] = all_fits,
+        asked: Callable[[argparse.Namespace], Mapping[str, float]] | None = None,
+        shared: tuple[Part, ...] = (),
+        cases: Callable[[argparse.Namespace], int] = _one,
+        held: Callable[[argparse.Namespace, Sequence[int]], list[int]] | None = None,
+        fits: Callable[[argparse.Namespace, Sequence[int]], None] = _fits_all,
+        needs: str = "nothing",
+        in_all: bool = True,
     ) -> None:
         self.name = name
         self.title = title
         self.isolates = isolates
         self.options = options
         self.patterns = patterns
+        self.metrics = metrics
         self.plan = plan
         self.run = run
         self.seconds = seconds
         self.checks = checks
         self.check = check
+        self.asked = asked
+        self.shared = shared
+        self.cases = cases
+        self.held = held
+        self.fits = fits
+        self.needs = needs
+        self.in_all = in_all
+
+    def seconds_of(self, options: argparse.Namespace) -> Mapping[str, float]:
+        """Return how long a phase takes in which memory is not filled, by its name."""
+        return self.seconds if self.asked is None else self.asked(options)
 
     def parts(self) -> list[Part]:
-        """Return what has options: its patterns and itself."""
+        """Return what has options: its patterns, what it shares with others, and itself."""
         patterns = pattern.every()
+        own = Part(self.name, self.title, self.options, self.check)
         return [
             *(patterns[name].part() for name in self.patterns),
-            Part(self.name, self.title, self.options, self.check),
+            *self.shared,
+            *([own] if self.options or self.check is not all_fits else []),
         ]
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from page_alloc_bench.runner import workload
+from page_alloc_bench.runner.workload import DEFAULT
 
 from .option import (
     Cpus,
@@ -21,20 +21,6 @@ from .option import (
 
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE in kmod/page_alloc_bench.h
 
-
-def what() -> Group:
-    """Return the option that says what to measure, of the workloads that there are."""
-    told = "; ".join(f"{name}: {each.isolates}" for name, each in workload.every().items())
-    option = Option(
-        "workload",
-        Names(),
-        [workload.DEFAULT],
-        f"what to measure, one after the other. {told}",
-        metavar="NAME[,NAME...]",
-    )
-    return Group(RUN.title, (option,))
-
-
 RUN = Group(
     "the run",
     (
@@ -45,6 +31,8 @@ RUN = Group(
             "how often available memory is measured in each phase",
             metavar="N",
             kind="invalidating",
+            workload=DEFAULT,
+            quick=1,
         ),
         Option(
             "alloc_orders",
@@ -55,13 +43,26 @@ RUN = Group(
             kind="invalidating",
         ),
         Option(
+            "workload",
+            Names(),
+            [DEFAULT],
+            "what to measure, one after the other, of --list-workloads; all measures all of them",
+            metavar="NAME[,NAME...]",
+        ),
+        Option(
+            "quick",
+            Flag(),
+            False,
+            "measure less of everything, to see in short whether anything is worse",
+        ),
+        Option(
             "timeout_s",
             Seconds(),
             0.0,
             "give up after this time; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="ignored",
+            kind="idle",
         ),
         Option(
             "cpus",
@@ -79,6 +80,7 @@ RUN = Group(
             metavar="GIB",
             unit="GiB",
             kind="invalidating",
+            workload=DEFAULT,
         ),
         Option(
             "thp",
@@ -86,6 +88,7 @@ RUN = Group(
             "inherit",
             "transparent huge pages for the child's memory; inherit leaves it to the host",
             kind="invalidating",
+            workload=DEFAULT,
         ),
         Option(
             "build_on_target",
@@ -118,6 +121,7 @@ SAFETY = Group(
             kind="invalidating",
             described="The child's memory was locked, and so kept out of swap.",
             always=False,
+            workload=DEFAULT,
         ),
         Option(
             "stall_s",
@@ -127,7 +131,7 @@ SAFETY = Group(
             "record what the kernel says about it; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="ignored",
+            kind="idle",
             described="How long nothing may move before the run gives up; 0: for ever.",
             always=False,
         ),
@@ -144,7 +148,7 @@ WORKERS = Group(
             1,
             "seed of every random choice; the same seed repeats the sequence of a run",
             metavar="N",
-            kind="ignored",
+            kind="idle",
         ),
         Option(
             "latencies",
@@ -192,7 +196,7 @@ OUTPUT = Group(
 )
 
 DETACHED = Group(
-    "a run without its connection",
+    "a run that goes on without its connection",
     (
         Option(
             "detach",
@@ -230,6 +234,7 @@ BUNDLE = Group(
         Option("list", Flag(), False, "list the files in the bundle", exclusive=True),
         Option("check", Flag(), False, "verify every byte of the bundle", exclusive=True),
         Option("info", Flag(), False, "tell which kernels it has modules for", exclusive=True),
+        Option("list_workloads", Flag(), False, "list what it can measure", exclusive=True),
         Option(
             "preflight",
             Flag(),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     # How a difference weighs when runs are compared: it refuses the comparison, it is listed, or it
     # is nothing to be told. None: the option is not a parameter of what is measured.
-    Kind = Optional[Literal["invalidating", "other", "ignored"]]
+    Kind = Optional[Literal["invalidating", "other", "idle"]]
 
 _MAX_ORDER = 63
 # Go's strconv.ParseBool.
@@ -205,7 +205,9 @@ class Option:
     help. unit: of the value, "" if it has none. default_text: what the help says of the default;
     None: the value. kind: how a difference weighs when runs are compared. described: for the JSON
     Schema; "": the help is enough. always: whether every result of this version's schema has it.
-    exclusive: of the options of one group that have this, one at most may be given.
+    exclusive: of the options of one group that have this, one at most may be given. workload: the
+    only one that it concerns, where that is declared apart from it. quick: the default with
+    --quick; None: the same.
     """
 
     def __init__(
@@ -222,6 +224,8 @@ class Option:
         described: str = "",
         always: bool = True,
         exclusive: bool = False,
+        workload: str = "",
+        quick: Any = None,
     ) -> None:
         self.name = name
         self.type = type
@@ -234,6 +238,8 @@ class Option:
         self.described = described
         self.always = always
         self.exclusive = exclusive
+        self.workload = workload
+        self.quick = quick
 
     @property
     def flag(self) -> str:

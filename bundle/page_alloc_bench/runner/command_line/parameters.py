@@ -30,7 +30,8 @@ _WORKLOAD = {
 
 def of_run(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options that shape the measurement."""
-    found = [*_common(), *_own(workload.chosen(options))]
+    common = (o for o in _common() if not o.workload or o.workload in options.workload)
+    found = [*common, *_own(workload.chosen(options))]
     values = {option.name: getattr(options, option.name) for option in found}
     values["time_one_in"] = sampling.TIME_ONE_IN[options.latencies]
     if options.workload != [workload.DEFAULT]:
@@ -43,8 +44,10 @@ def schema() -> dict[str, Any]:
     shared = list(_common())
     every = {option.name: option for option in [*shared, *_own(workload.every().values())]}
     properties = {name: option.schema() for name, option in every.items()}
-    always = [option.name for option in shared if option.always]
-    of_the_default = [option.name for option in _own([workload.every()[workload.DEFAULT]])]
+    always = [option.name for option in shared if option.always and not option.workload]
+    own = [option for option in shared if option.workload == workload.DEFAULT and option.always]
+    own += _own([workload.every()[workload.DEFAULT]])
+    of_the_default = [option.name for option in own]
     return {
         "type": "object",
         "additionalProperties": False,

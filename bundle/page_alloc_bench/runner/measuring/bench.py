@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.kernel import cpu_lists, procfs
 from page_alloc_bench.runner.module.device import Device
 from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.result.metrics import measured_phases
 
 from .accounts import difference
 
@@ -85,6 +86,7 @@ class Bench:
             "complete": False,
             "buddyinfo_before": procfs.buddyinfo(),
         }
+        self._record_lists(record, "before")
         before = procfs.vmstat()
         error: BaseException | None = None
         try:
@@ -98,9 +100,19 @@ class Bench:
             record["duration_s"] = round(self.elapsed_s() - record["start_s"], 6)
             record["vmstat_delta"] = difference(before, procfs.vmstat())
             record["buddyinfo_after"] = procfs.buddyinfo()
+            self._record_lists(record, "after")
             self.document.run["phases"].append(record)
             if self._on_phase_end is not None:
                 self._on_phase_end(record, error)
+
+    def _record_lists(self, record: dict[str, Any], moment: str) -> None:
+        """Record the lists of each CPU around a phase in which memory or work is measured."""
+        if record["name"] not in measured_phases():
+            return
+        zones = [zone.record() for zone in cpu_lists.read()]
+        if zones:
+            seen = {"phase": record["name"], "order": record["order"], "moment": moment}
+            self.document.run.setdefault("pcp", []).append({**seen, "zones": zones})
 
     def case_ended(self) -> None:
         """Say that all that a case gives is in the document."""

@@ -59,7 +59,9 @@ def steps(options: Options, record: dict[str, Any]) -> list[Step]:
         first_s = min(first_s, (_MOST_COLD - 1) * fill_s) if record["cold"] else 0.0
         around_s = _AROUND_S
     found = []
-    others_s = {p: s for each in workload.chosen(options) for p, s in each.seconds.items()}
+    others_s = {
+        p: s for each in workload.chosen(options) for p, s in each.seconds_of(options).items()
+    }
     for phase, order in workload.plan(options):
         if phase not in plan.MEASURED:
             found.append(Step(phase, order, 0, others_s.get(phase, 0.0)))
@@ -85,6 +87,10 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
         "probe": None,
         "reason": None,
     }
+    if not record["fills"]:
+        record["reason"] = "no memory is filled"
+        record["estimated_s"] = round(sum(step.all_s for step in steps(options, record)), 1) or None
+        return record
     try:
         speed = probe.measure(cpus, options.thp, no_swap=options.no_swap)
     except (RunnerError, OSError) as error:
@@ -103,6 +109,10 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
 
 def line(record: dict[str, Any]) -> str:
     """Return an estimate in one line of text."""
+    if not record["fills"]:
+        known = record["estimated_s"]
+        about = "" if known is None else f" takes about {duration(known)}, and"
+        return f"the run{about} fills no memory"
     fills = f"{record['fills']} fills of {record['fill_bytes'] / (1 << 30):.2f} GiB"
     if record["estimated_s"] is None:
         return f"how long {fills} take is not known: {record['reason']}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from page_alloc_bench.runner import pattern, workload
 from page_alloc_bench.runner.kernel import memory, procfs
+from page_alloc_bench.runner.measuring.rate import cases
 from page_alloc_bench.runner.module import sampling
 
 from .check import NOTE, REFUSE, WARN, Check, Finding
@@ -135,6 +136,8 @@ class AntagonistSize(Check):
     def look(self, host: Host) -> Iterator[Finding]:
         """Report more than half of what is available, at the largest order."""
         options, available = host.options, host.memory().get("MemAvailable", 0)
+        if not _patterns(host):
+            return
         order = max(options.alloc_orders)
         blocks, latencies = _antagonist_bytes(host, order), _latency_bytes(host)
         if blocks + latencies > available // 2:
@@ -148,10 +151,25 @@ class AntagonistSize(Check):
 def _antagonist_bytes(host: Host, order: int) -> int:
     """Return the most that the workers hold, with what the module needs to know which blocks."""
     block = (procfs.page_size() << order) + _BUFFER_BYTES_PER_BLOCK
-    used = {name for each in workload.chosen(host.options) for name in each.patterns}
-    known = pattern.every()
-    blocks = max(known[each].blocks(known[each].parameters(host.options)) for each in used)
+    blocks = max(each.blocks(parameters) for each, parameters in _patterns(host))
     return len(host.cpus) * (blocks * block + _WORKER_BYTES)
+
+
+def _patterns(host: Host) -> list[tuple[pattern.Pattern, dict[str, int]]]:
+    """Return the patterns that hold memory beside a process that fills it, with their parameters.
+
+    What a pattern holds whose workload chooses the parameters is that workload's to see to.
+    """
+    used = {name for each in workload.chosen(host.options) for name in each.patterns}
+    known = (pattern.every()[name] for name in sorted(used))
+    found = [(each, each.parameters(host.options)) for each in known]
+    return [(each, parameters) for each, parameters in found if parameters]
+
+
+def _cases(host: Host) -> int:
+    """Return in how many cases latencies are kept."""
+    each = (one.cases(host.options) for one in workload.chosen(host.options))
+    return len(host.options.alloc_orders) * sum(each)
 
 
 def _latency_bytes(host: Host) -> int:
@@ -164,8 +182,39 @@ def _latency_bytes(host: Host) -> int:
         return 0
     capacity = sampling.capacity_per_cpu(options.sample_size, len(host.cpus))
     in_module = 2 * len(host.cpus) * _CLASSES * capacity * _NS_BYTES
-    in_result = len(options.alloc_orders) * _CLASSES * options.sample_size * _NS_BYTES
+    in_result = _cases(host) * _CLASSES * options.sample_size * _NS_BYTES
     return in_module + in_result + options.sample_size * _TEXT_BYTES
+
+
+class HeldMemory(Check):
+    """What a workload may come to hold that fills no memory."""
+
+    name = "held-memory"
+    severity = WARN
+    worst = REFUSE
+    meaning = "such cases are left out: others could be short of memory"
+    advice = "lower --depth or --alloc-orders, or give fewer --cpus"
+
+    def look(self, host: Host) -> Iterator[Finding]:
+        """Report cases that are left out; refuse where nothing else is left of a workload."""
+        room = cases.room_bytes(host.memory())
+        for each in workload.chosen(host.options):
+            if each.held is None:
+                continue
+            held = each.held(host.options, host.cpus)
+            out = [size for size in held if size > room]
+            if not out:
+                continue
+            found = (
+                f"{len(out)} of {len(held)} cases of {each.name} would hold up to "
+                f"{max(out) >> 20} MiB, and 1/{cases.PART} of what is available is {room >> 20} MiB"
+            )
+            if len(out) < len(held):
+                yield self.finding(found)
+            else:
+                yield self.finding(
+                    found, severity=REFUSE, acceptable=False, meaning="nothing would be measured"
+                )
 
 
 class OutputRoom(Check):
@@ -179,7 +228,7 @@ class OutputRoom(Check):
     def found(self, host: Host) -> str | None:
         """Compare what is free with the most that the result can be."""
         options, room = host.options, host.room_for_output()
-        samples = len(options.alloc_orders) * _CLASSES * options.sample_size
+        samples = _cases(host) * _CLASSES * options.sample_size
         need = _FIXED_BYTES + samples * _LATENCY_BYTES
         if room is None or room >= need:
             return None
@@ -215,6 +264,7 @@ CHECKS = (
     HugetlbPool(),
     ShortMemory(),
     AntagonistSize(),
+    HeldMemory(),
     OutputRoom(),
     HugePages(),
 )

@@ -13,8 +13,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .case import Case, key
+from .case import Case, key, split_key
 from .metrics import declared, every
+from .names import DEFAULT_WORKLOAD
 
 SCHEMA_VERSION = 1
 SCHEMA = "schema.json"
@@ -49,6 +50,10 @@ class Document:
         """Return a metric's values; empty if it has not been measured."""
         return self.metrics.get(key(name, case), ())
 
+    def cases(self) -> list[Case]:
+        """Return the cases that anything was measured in, ascending."""
+        return sorted({split_key(name)[1] for name in self.metrics})
+
     def warn(self, text: str) -> None:
         """Record what makes the result less than it should be."""
         self.run["warnings"].append(text)
@@ -61,7 +66,8 @@ class Document:
     def chunks(self) -> Iterator[str]:
         """Yield the document as JSON text, a metric a line, without ever holding all of it.
 
-        A contracted metric of which nothing was measured is an empty array.
+        A contracted metric of which nothing was measured is an empty array, in a run of the
+        default workload.
         """
         yield '{\n"run": ' + json.dumps(_long_last(self.run), indent=1)
         for name, values in self.metrics.items():
@@ -69,7 +75,9 @@ class Document:
             for start in range(0, len(values), _AT_ONCE):
                 yield ("," if start else "") + ",".join(map(str, values[start : start + _AT_ONCE]))
             yield "]"
-        for order in self.run.get("parameters", {}).get("alloc_orders", ()):
+        parameters = self.run.get("parameters", {})
+        contracted = DEFAULT_WORKLOAD in parameters.get("workload", [DEFAULT_WORKLOAD])
+        for order in parameters.get("alloc_orders", ()) if contracted else ():
             for metric in every().values():
                 if metric.contracted and key(metric.name, order) not in self.metrics:
                     yield f",\n{json.dumps(key(metric.name, order))}: []"

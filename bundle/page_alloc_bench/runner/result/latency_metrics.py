@@ -23,12 +23,13 @@ def latencies(
     of: tuple[str, ...] = (),
     remark: str = "",
     contracted: bool = False,
+    subtest: str = "latencies",
 ) -> tuple[Metric, ...]:
     """Return the metrics about a timed operation.
 
     operation: begins their names. plural: of the operation, for sentences. label, short: of one.
     key: a word for it in names of files. of: the metrics that count all of them, timed or not.
-    remark: of the number of those timed.
+    remark: of the number of those timed. subtest: of KTAP that tells them.
     """
     return (
         Metric(
@@ -36,7 +37,7 @@ def latencies(
             f"A uniform sample over all CPUs of how long {plural} took, at most --sample-size, in"
             " random order. The clock's own cost (run.clocks) is contained.",
             Kind.SAMPLE, label, short, operation=operation, family=f"{label} latency", rank=rank,
-            in_table=True, section=key, subtest="latencies", contracted=contracted,
+            in_table=True, section=key, subtest=subtest, contracted=contracted,
         ),
         Metric(
             f"{operation}s_timed", "operations", None,

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# What a run measures where nothing else is asked for: a result names only what else it measured.
+DEFAULT_WORKLOAD = "available-memory"
+
 
 def closest(wrong: str, known: Iterable[str]) -> str | None:
     """Return which of the known names may have been meant; None if none is like it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import columns, figures, remarks, units
-from .case import Case, case_of, split_key
+from .case import Case, case_of
 from .document import Document
 from .figures import Figure, Figures
 from .metrics import Metric, every
@@ -35,7 +35,7 @@ def render(document: Document, width: int = columns.USUAL, told: Collection[str]
     width = min(max(width, columns.LEAST), WIDTH)
     run = document.run
     lines = heading(run, width)
-    for case in cases(document):
+    for case in document.cases():
         lines += ["", *of_case(document, case, width)]
     new = [text for text in run["warnings"] if text not in told]
     if new:
@@ -51,16 +51,11 @@ def render(document: Document, width: int = columns.USUAL, told: Collection[str]
     return "\n".join(lines)
 
 
-def cases(document: Document) -> list[Case]:
-    """Return the cases that anything was measured in, ascending."""
-    return sorted({split_key(name)[1] for name in document.metrics})
-
-
 def of_case(document: Document, case: Case | int, width: int = WIDTH) -> list[str]:
     """Return the table of one case, and what it cannot say."""
     case = case_of(case)
     return [
-        f"{case} ({_block(document.run, case.order)} per block)",
+        f"{case} ({_block(document.run, case.order)} a block)",
         *_table(document, case, width),
         *remarks.of(document, case, width),
     ]

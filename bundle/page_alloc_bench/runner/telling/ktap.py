@@ -24,7 +24,7 @@ from page_alloc_bench.runner.errors import (
     describe,
 )
 from page_alloc_bench.runner.result import figures, metrics
-from page_alloc_bench.runner.result.case import key
+from page_alloc_bench.runner.result.case import Case, key, split_key
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.metrics import Kind, Metric, Subtest
 
@@ -105,13 +105,9 @@ class Ktap:
         self._order: int | None = None
         self._level: _Level | None = None  # of the order that is being measured
         # The subtests of an order, and the phase of the run whose end decides each.
-        names = {name for name, _ in planned}
-        self._subtests = {
-            of: phase.name
-            for phase in metrics.phases()
-            if phase.name in names
-            for of in phase.subtests
-        }
+        known = {phase.name: phase.subtests for phase in metrics.phases()}
+        names = dict.fromkeys(name for name, _ in planned)  # in the order of time
+        self._subtests = {of: name for name in names for of in known.get(name, ())}
         self._last_phases = {order: name for name, order in planned}  # of each order
         self._pending: list[Subtest] = []  # of the order that is being measured
         self._early: dict[tuple[int, str], BaseException | None] = {}  # measured before their order
@@ -136,7 +132,8 @@ class Ktap:
             self._early[order, phase] = error
             for subtest in self._decided_by(phase):
                 self._tell_warnings(level)
-                self._tell(level, subtest, order)
+                for case in self._cases(subtest, order):
+                    self._tell(level, subtest, case)
             return
         if level is None:
             level = self._begin_order(order)
@@ -222,27 +219,35 @@ class Ktap:
         self._pending.remove(subtest)
         self._tell_warnings(level)
         assert self._order is not None
-        measured = self._tell(level, subtest, self._order)
+        cases = self._cases(subtest, self._order)
+        told = [self._tell(level, subtest, case) for case in cases]
         if error is not None:
             level.not_ok(subtest.name, _directive(error))
-        elif not measured:
+        elif not any(told):
             level.skip(subtest.name, "no operation was timed")
-        elif lost := self._lost(subtest, self._order):
+        elif lost := sum(self._lost(subtest, case) for case in cases):
             level.not_ok(subtest.name, subtest.loss.format(lost=lost))
         else:
             level.ok(subtest.name)
 
-    def _tell(self, level: _Level, subtest: Subtest, order: int) -> bool:
-        """Tell what was measured that a subtest of an order is about.
+    def _cases(self, subtest: Subtest, order: int) -> list[Case]:
+        """Return the cases of an order that a subtest is about, its default one if none else."""
+        about = {m.name for m in metrics.every().values() if m.subtest == subtest.name}
+        names = map(split_key, self._document.metrics)
+        found = {case for name, case in names if name in about and case.order == order}
+        return sorted(found) or [Case(order)]
+
+    def _tell(self, level: _Level, subtest: Subtest, case: Case) -> bool:
+        """Tell what was measured that a subtest of a case is about.
 
         Return whether that is something, where it is about nothing but timed operations.
         """
         about = [m for m in metrics.every().values() if m.subtest == subtest.name]
-        told = [self._tell_metric(level, metric, order) for metric in about]
+        told = [self._tell_metric(level, metric, case) for metric in about]
         latencies = bool(about) and all(metric.kind is Kind.SAMPLE for metric in about)
         return not latencies or any(told)
 
-    def _tell_metric(self, level: _Level, metric: Metric, order: int) -> bool:
+    def _tell_metric(self, level: _Level, metric: Metric, order: Case) -> bool:
         """Tell every value of a metric, or its figures if it is of latencies; return if any."""
         name = key(metric.name, order)
         if metric.kind is not Kind.SAMPLE:
@@ -263,7 +268,7 @@ class Ktap:
             level.diagnostic(f"warning: {text}")
         self._warnings_told = len(warnings)
 
-    def _lost(self, subtest: Subtest, order: int) -> int:
+    def _lost(self, subtest: Subtest, order: Case) -> int:
         """Return by how much two sums differ that a subtest wants to be equal."""
         if not subtest.balance:
             return 0

@@ -31,7 +31,9 @@ WORKLOAD = Workload(
     isolates="how much memory user space gets, and how much is lost beside an antagonist",
     options=(),
     patterns=("antagonist",),
+    metrics=(),
     plan=_plan,
     run=_run,
+    needs="nearly all of the memory: it drives the host out of memory on purpose",
     seconds={"configure": 0.05, "steady_wait": 0.2, "stop": 0.05, "results": 0.3},
 )

@@ -17,7 +17,7 @@ from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
 from page_alloc_bench.runner.result import clock_step, metrics
-from page_alloc_bench.runner.result.histogram import bucket_floor
+from page_alloc_bench.runner.result.histogram import trim
 
 _POLL_S = 0.05
 PATTERN = "antagonist"
@@ -317,7 +317,7 @@ class AvailableMemory:
         put(timed.total.name, order, [found.total_ns])
         if any(found.timed):
             put(timed.largest.name, order, [found.max_ns])
-        counts, bounds = trim_histogram(found.histogram)
+        counts, bounds = trim(found.histogram)
         put(timed.histogram.name, order, counts)
         put(timed.edges.name, order, bounds)
         self._check_resolution(timed)
@@ -362,20 +362,6 @@ class AvailableMemory:
 
     def _bytes(self, blocks: int) -> int:
         return blocks * (procfs.page_size() << self._order)
-
-
-def trim_histogram(counts: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return the counts without the empty buckets at both ends, and the edges of those left.
-
-    Bucket i counts latencies from edges[i] up to, but not including, edges[i + 1], in ns; the
-    module's last bucket has no upper end, and its edge stands for infinity. Both are empty when
-    nothing was counted.
-    """
-    used = [index for index, count in enumerate(counts) if count]
-    if not used:
-        return [], []
-    first, end = used[0], used[-1] + 1
-    return list(counts[first:end]), [bucket_floor(index) for index in range(first, end + 1)]
 
 
 def _gib(size_bytes: int) -> str:

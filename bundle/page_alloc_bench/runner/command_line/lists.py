@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Types of options that are lists."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from .option import Type
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import
+if TYPE_CHECKING:
+    from typing import Any
+
+ALL = "all"
+
+
+class Words(Type):
+    """A list of words, each of those that are known, each once."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"enum": list(self._words)}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the words in the order in which they were given."""
+        return _each_once(text, self._known)
+
+    def _known(self, word: str) -> str:
+        if word not in self._words:
+            raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(self._words)}")
+        return word
+
+
+class Steps(Type):
+    """A list of numbers of CPUs, where all stands for as many as there are."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "string"}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the steps in the order in which they were given."""
+        return _each_once(text, self._step)
+
+    @staticmethod
+    def _step(word: str) -> str:
+        if word != ALL and not re.fullmatch("[1-9][0-9]{0,4}", word):
+            raise argparse.ArgumentTypeError(f"{word!r} is neither a number of CPUs nor {ALL}")
+        return word
+
+
+class Depths(Type):
+    """A list of numbers of blocks: 16, or in units of what a CPU's list holds: 2h, h/2.
+
+    most: of an absolute one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "string"}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the depths in the order in which they were given."""
+        return _each_once(text, self._depth)
+
+    def _depth(self, word: str) -> str:
+        if re.fullmatch("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
+            return word
+        if re.fullmatch("([1-9][0-9]{0,3})?h|h/[1-9][0-9]{0,3}", word):
+            return word
+        raise argparse.ArgumentTypeError(
+            f"{word!r} is no depth; depths are given like 16,h/2,2h, up to {self._most}"
+        )
+
+
+def _each_once(text: str, read: Any) -> list[str]:
+    """Return the parts of a list between its commas. Raises ArgumentTypeError for one twice."""
+    found = [read(word.strip()) for word in text.split(",")]
+    for word in found:
+        if found.count(word) > 1:
+            raise argparse.ArgumentTypeError(f"{word!r} is given more than once")
+    return found

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workloads that measure how fast the allocator works: they fill no memory.
+
+Such a workload is one pattern of the module. rate.workload() declares it, measured.py measures it,
+result/rate_metrics.py has what it measures.
+"""
+
+from __future__ import annotations
+
+from page_alloc_bench.runner.command_line.lists import ALL, Steps, Words
+from page_alloc_bench.runner.command_line.option import Integer, Option, Part, Seconds
+from page_alloc_bench.runner.errors import UsageError
+from page_alloc_bench.runner.workload import Workload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterable, Sequence
+
+    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.plan import PlannedPhase
+
+    # From the options, the order and the pages that the list of a CPU holds at most: what is
+    # chosen, as axes of a case, and the pattern's parameters.
+    Variants = Callable[[Namespace, int, int], Iterable[tuple[dict[str, str], dict[str, int]]]]
+
+# As enum pab_gfp has them, in lower case.
+GFP = ("kernel", "user", "nowait", "atomic")
+WARM_UP_S = 1.0
+_AROUND_S = 0.2  # of a measurement: workers are made and ended, latencies read
+
+
+def warm_up_s(options: Namespace) -> float:
+    """Return how long the workers run before they are measured."""
+    return min(WARM_UP_S, float(options.duration_s))
+
+
+def _check(options: Namespace) -> str | None:
+    return None if options.duration_s else "--duration-s=0 measures nothing"
+
+
+SHARED = Part(
+    "rates",
+    "workloads that measure rates",
+    (
+        Option(
+            "duration_s",
+            Seconds(),
+            5.0,
+            "how long a measurement takes, after a warm-up of 1 s, or of the same time if that is "
+            "less",
+            metavar="SECONDS",
+            unit="seconds",
+            kind="other",
+            always=False,
+            quick=2.0,
+        ),
+        Option(
+            "repeat",
+            Integer(1, 10_000),
+            3,
+            "how often each is measured",
+            metavar="N",
+            kind="other",
+            always=False,
+            quick=1,
+        ),
+        Option(
+            "cpus_steps",
+            Steps(),
+            [ALL],
+            "on how many of the CPUs at the same time, one number after the other, like 1,2,4,all",
+            metavar="LIST",
+            kind="invalidating",
+            always=False,
+        ),
+        Option(
+            "gfp",
+            Words(*GFP),
+            ["kernel"],
+            f"how pages are asked for, one after the other: {', '.join(GFP)}",
+            metavar="LIST",
+            kind="invalidating",
+            always=False,
+        ),
+    ),
+    _check,
+)
+
+# Nothing is killed, nothing swapped, and no memory of a process is measured.
+CHECKS = frozenset(
+    {
+        "root", "module", "other-build", "modules-disabled", "lockdown", "sig-enforce",
+        "stale-module", "cpuset", "cpu-affinity", "pid-namespace", "user-namespace",
+        "kernel-files", "capabilities", "inherited", "softlockup-panic", "rcu-stall-panic",
+        "hardlockup-panic", "panic-on-warn", "offline-cpus", "isolated-cpus", "memoryless-nodes",
+        "output-room", "held-memory", "slub-debug", "kernel-config", "governor", "turbo",
+        "clocksource", "ticking-clock", "timeout", "load",
+    }
+)  # fmt: skip
+
+
+def _fits(options: Namespace, cpus: Sequence[int]) -> None:
+    for step in options.cpus_steps:
+        if step != ALL and int(step) > len(cpus):
+            raise UsageError(
+                f"--cpus-steps {step}: this run has {len(cpus)} CPU(s). Give less, or more --cpus"
+            )
+
+
+def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
+    """Return a workload of the pattern that has the same name."""
+
+    def plan(options: Namespace) -> list[PlannedPhase]:
+        from page_alloc_bench.runner.measuring.plan import PlannedPhase
+
+        return [PlannedPhase(name, order) for order in options.alloc_orders]
+
+    def run(bench: Bench) -> None:
+        from .measured import Rates
+
+        Rates(bench, name, variants).run()
+
+    def count(options: Namespace) -> int:
+        several = len(list(variants(options, 0, 0)))
+        return several * len(options.gfp) * len(options.cpus_steps)
+
+    def seconds(options: Namespace) -> dict[str, float]:
+        each_s = warm_up_s(options) + options.duration_s + _AROUND_S
+        return {name: each_s * options.repeat * count(options)}
+
+    def held(options: Namespace, cpus: Sequence[int]) -> list[int]:
+        from page_alloc_bench.runner import pattern
+        from page_alloc_bench.runner.kernel import cpu_lists
+
+        from . import cases
+
+        high = cpu_lists.high_pages(cpu_lists.read(), cpus)
+        return [
+            each.held_bytes
+            for order in options.alloc_orders
+            for each in cases.measurements(
+                options,
+                order,
+                pattern=pattern.every()[name],
+                variants=variants,
+                cpus=cpus,
+                high=high,
+            )
+        ]
+
+    return Workload(
+        name=name,
+        title=name,
+        isolates=isolates,
+        options=(),
+        patterns=(name,),
+        metrics=(),
+        plan=plan,
+        run=run,
+        seconds={},
+        checks=CHECKS,
+        asked=seconds,
+        shared=(SHARED,),
+        cases=count,
+        held=held,
+        fits=_fits,
+        needs="a quarter of the available memory at most; fills nothing",
+    )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a workload that measures rates measures, one case after the other."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from page_alloc_bench.runner.command_line.lists import ALL
+from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.module.abi import Gfp
+from page_alloc_bench.runner.pattern import Pattern
+from page_alloc_bench.runner.result.case import Case
+
+from . import GFP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Variants
+
+_BYTES_PER_BLOCK = 16  # of the module's bookkeeping
+PART = 4  # of the available memory one part in so many may be held
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured at once.
+
+    case: of its metrics. parameters: of the pattern. gfp: one of GFP. cpus: those that work.
+    blocks: that each of these holds at most.
+    """
+
+    case: Case
+    parameters: Mapping[str, int]
+    gfp: str
+    cpus: tuple[int, ...]
+    blocks: int
+
+    @property
+    def held_bytes(self) -> int:
+        """Return the most that it holds, with what the module needs to know which blocks."""
+        block = (procfs.page_size() << self.case.order) + _BYTES_PER_BLOCK
+        return len(self.cpus) * self.blocks * block
+
+    @property
+    def gfp_class(self) -> Gfp:
+        """Return how the module is to ask for pages."""
+        return Gfp[self.gfp.upper()]
+
+
+def measurements(
+    options: Namespace,
+    order: int,
+    *,
+    pattern: Pattern,
+    variants: Variants,
+    cpus: Sequence[int],
+    high: int,
+) -> Iterator[Measurement]:
+    """Yield what is measured at an order. high: pages that the list of a CPU holds at most."""
+    for step in _steps(options.cpus_steps, len(cpus)):
+        for gfp in options.gfp:
+            for variant, parameters in variants(options, order, high):
+                chosen = dict(variant)
+                if step != len(cpus):
+                    chosen["cpus"] = str(step)
+                if gfp != GFP[0]:
+                    chosen["gfp"] = gfp
+                yield Measurement(
+                    case=Case(order, tuple(sorted(chosen.items()))),
+                    parameters=parameters,
+                    gfp=gfp,
+                    cpus=tuple(cpus[:step]),
+                    blocks=pattern.blocks(parameters),
+                )
+
+
+def _steps(steps: Sequence[str], cpus: int) -> list[int]:
+    """Return each number of CPUs once."""
+    return list(dict.fromkeys(cpus if step == ALL else int(step) for step in steps))
+
+
+def room_bytes(memory: Mapping[str, int]) -> int:
+    """Return how much a measurement may hold, of /proc/meminfo in bytes.
+
+    Others go on using the host: what is held must neither make them wait for memory nor be the
+    cause that one is killed.
+    """
+    return memory.get("MemAvailable", 0) // PART

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measure the rate of a pattern: case by case, each for a time, --repeat times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from page_alloc_bench.runner import pattern
+from page_alloc_bench.runner.errors import RunnerError
+from page_alloc_bench.runner.kernel import cpu_lists, procfs
+from page_alloc_bench.runner.measuring.bench import Bench
+from page_alloc_bench.runner.module import merged, sampling
+from page_alloc_bench.runner.module.abi import CpuStats
+from page_alloc_bench.runner.result import clock_step, metrics
+from page_alloc_bench.runner.result.histogram import trim
+
+from . import warm_up_s
+from .cases import PART, Measurement, measurements, room_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Variants
+
+_POLL_S = 0.25
+_OPERATIONS = ("alloc", "free")
+_COUNTS = ("allocs", "frees", "failures", "remote")
+
+
+@dataclass
+class _Look:
+    """What the workers have done so far: time_ns and allocations of all, and of each CPU."""
+
+    time_ns: int
+    allocs: int
+    each: list[tuple[int, int]]
+
+
+@dataclass
+class _Latencies:
+    """One operation's latencies over all that has been measured of a case."""
+
+    found: merged.Timed
+    timed: list[int] = field(default_factory=list)  # by repetition
+    samples: list[Sequence[int]] = field(default_factory=list)
+
+
+@dataclass
+class _Sums:
+    """What has been measured of a case. counts: by metric, one per CPU of the run."""
+
+    counts: dict[str, list[int]]
+    latencies: dict[str, _Latencies]
+    rates: list[int] = field(default_factory=list)
+    cpu_rates: list[list[int]] = field(default_factory=list)
+    durations_ns: list[int] = field(default_factory=list)
+
+
+class Rates:
+    """One run of a workload that measures rates."""
+
+    def __init__(self, bench: Bench, name: str, variants: Variants) -> None:
+        self._bench = bench
+        self._options = bench.options
+        self._device = bench.device
+        self._name = name
+        self._variants = variants
+        self._pattern = pattern.every()[name]
+        self._clock_told = False
+        self._cases: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
+        told = self._bench.document.run.setdefault("workloads", [])
+        told.append({"name": self._name, "cases": self._cases})
+        for order in self._options.alloc_orders:
+            with self._bench.phase(self._name, order):
+                self._order(order)
+            self._bench.case_ended()
+        if not self._cases:
+            raise RunnerError(
+                f"{self._name}: no case could be measured in the memory that is available; the "
+                "warnings say what each would hold"
+            )
+
+    def _order(self, order: int) -> None:
+        high = cpu_lists.high_pages(cpu_lists.read(), self._bench.cpus)
+        each = measurements(
+            self._options,
+            order,
+            pattern=self._pattern,
+            variants=self._variants,
+            cpus=self._bench.cpus,
+            high=high,
+        )
+        for measurement in each:
+            room = room_bytes(procfs.meminfo())
+            if measurement.held_bytes > room:
+                self._bench.warn(
+                    f"{self._name}, {measurement.case}: left out: it would hold up to "
+                    f"{measurement.held_bytes >> 20} MiB, more than 1/{PART} of what is available, "
+                    f"which is {room >> 20} MiB"
+                )
+            else:
+                self._measure(measurement, high)
+
+    def _measure(self, measurement: Measurement, high: int) -> None:
+        """Measure a case; what is whole of it is recorded, however it ends."""
+        operations = _OPERATIONS if self._options.latencies != "none" else ()
+        capacity = self._capacity(measurement)
+        sums = _Sums(
+            counts={name: [0] * len(self._bench.cpus) for name in _COUNTS},
+            latencies={each: _Latencies(merged.Timed(capacity)) for each in operations},
+        )
+        self._cases.append(
+            {
+                "case": measurement.case.suffix(),
+                "order": measurement.case.order,
+                "parameters": dict(measurement.parameters),
+                "gfp": measurement.gfp,
+                "cpus": list(measurement.cpus),
+                "held_bytes": measurement.held_bytes,
+                "pcp_high_pages": high,
+            }
+        )
+        try:
+            for number in range(1, self._options.repeat + 1):
+                self._repetition(measurement, sums, number)
+        finally:
+            with self._bench.signals.deferred():
+                if sums.rates:
+                    self._record(measurement, sums)
+
+    def _capacity(self, measurement: Measurement) -> int:
+        return sampling.capacity_per_cpu(self._options.sample_size, len(measurement.cpus))
+
+    def _repetition(self, measurement: Measurement, sums: _Sums, number: int) -> None:
+        where = f", {measurement.case}, {number} of {self._options.repeat}"
+        one_in = sampling.TIME_ONE_IN[self._options.latencies]
+        try:
+            self._device.configure(
+                pattern=self._pattern.name,
+                parameters=measurement.parameters,
+                order=measurement.case.order,
+                seed=self._options.seed,
+                cpus=measurement.cpus,
+                time_one_in=one_in,
+                sample_capacity=self._capacity(measurement) if one_in else 0,
+                gfp=measurement.gfp_class,
+            )
+        except OSError as error:
+            why = self._offline(measurement) or error.strerror
+            raise RunnerError(f"the module cannot prepare {self._name}{where}: {why}") from error
+        self._device.start()
+        self._wait(warm_up_s(self._options), f"{where}, warm-up")
+        first = self._look(measurement.cpus)
+        self._wait(self._options.duration_s, where)
+        last = self._look(measurement.cpus)
+        with self._bench.signals.deferred():
+            self._device.stop()
+            stats = [self._device.cpu_stats(cpu) for cpu in measurement.cpus]
+            if any(each.displaced for each in stats):
+                gone = self._offline(measurement) or "a worker lost its CPU"
+                raise RunnerError(f"{self._name}{where}: {gone}")
+            self._add(sums, measurement, first, last, stats)
+
+    def _offline(self, measurement: Measurement) -> str:
+        """Return that a CPU, and which, has gone offline since the run began, "" if none has."""
+        gone = sorted(set(measurement.cpus) - set(procfs.online_cpus()))
+        if not gone:
+            return ""
+        return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
+
+    def _wait(self, seconds: float, text: str) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._bench.reporter.tick(text)
+            time.sleep(min(left, _POLL_S))
+
+    def _look(self, cpus: Sequence[int]) -> _Look:
+        progress = self._device.progress()
+        each = [(time.monotonic_ns(), self._device.cpu_stats(cpu).allocs) for cpu in cpus]
+        return _Look(progress.time_ns, progress.allocs, each)
+
+    def _add(
+        self,
+        sums: _Sums,
+        measurement: Measurement,
+        first: _Look,
+        last: _Look,
+        stats: Sequence[CpuStats],
+    ) -> None:
+        """Add what one repetition gave."""
+        place = {cpu: index for index, cpu in enumerate(self._bench.cpus)}
+        for each in stats:
+            for name in _COUNTS:
+                sums.counts[name][place[each.cpu]] += getattr(each, name)
+        duration_ns = last.time_ns - first.time_ns
+        sums.durations_ns.append(duration_ns)
+        sums.rates.append(_per_second(last.allocs - first.allocs, duration_ns))
+        rates = [0] * len(place)
+        for cpu, (begin_ns, before), (end_ns, after) in zip(
+            measurement.cpus, first.each, last.each
+        ):
+            rates[place[cpu]] = _per_second(after - before, end_ns - begin_ns)
+        sums.cpu_rates.append(rates)
+        for operation, latencies in sums.latencies.items():
+            self._add_latencies(operation, latencies, measurement, stats)
+        self._bench.document.run["clocks"] = [
+            {
+                "cpu": s.cpu,
+                "node": s.node,
+                "cost_ps": s.clock_cost_ps or None,
+                "step_ns": s.clock_step_ns or None,
+            }
+            for s in stats
+        ]
+
+    def _add_latencies(
+        self,
+        operation: str,
+        latencies: _Latencies,
+        measurement: Measurement,
+        stats: Sequence[CpuStats],
+    ) -> None:
+        this = merged.Timed(self._capacity(measurement))
+        for s in stats:
+            latency = self._device.latency(s.cpu, operation, sample=False)
+            this.add(latency, s.clock_step_ns)
+            latencies.found.add(latency, s.clock_step_ns)
+        sample = sampling.merge_samples(
+            this.timed,
+            this.kept,
+            (self._device.latency(cpu, operation).sample for cpu in measurement.cpus),
+            self._options.sample_size,
+            self._options.seed,
+        )
+        latencies.timed.append(sum(this.timed))
+        latencies.samples.append(sample)
+
+    def _record(self, measurement: Measurement, sums: _Sums) -> None:
+        case, put = measurement.case, self._bench.document.put
+        for name, metric in (
+            ("allocs", "allocs"),
+            ("frees", "frees"),
+            ("failures", "alloc_failures"),
+            ("remote", "allocs_remote"),
+        ):
+            put(f"{self._name}_{metric}", case, [sum(sums.counts[name])])
+            put(f"{self._name}_{metric}_per_cpu", case, sums.counts[name])
+        put(f"{self._name}_allocs_per_second", case, sums.rates)
+        mean = [round(sum(each) / len(each)) for each in zip(*sums.cpu_rates)]
+        put(f"{self._name}_allocs_per_second_per_cpu", case, mean)
+        put(f"{self._name}_duration_ns", case, sums.durations_ns)
+        for operation, latencies in sums.latencies.items():
+            self._record_latencies(
+                metrics.operations()[f"{self._name}_{operation}"], case, latencies
+            )
+        allocs, frees = sum(sums.counts["allocs"]), sum(sums.counts["frees"])
+        if allocs != frees:
+            self._bench.warn(
+                f"{self._name}, {case}: the workers allocated {allocs:,} blocks and freed "
+                f"{frees:,}: memory has been LOST until the next boot; please report this"
+            )
+        self._check_clock(measurement)
+
+    def _record_latencies(self, timed: metrics.Timed, case: Any, latencies: _Latencies) -> None:
+        put, found = self._bench.document.put, latencies.found
+        sample = sampling.merge_samples(
+            latencies.timed,
+            [len(each) for each in latencies.samples],
+            latencies.samples,
+            self._options.sample_size,
+            self._options.seed,
+        )
+        put(timed.sample.name, case, sample)
+        put(timed.timed.name, case, [sum(found.timed)])
+        put(timed.below_step.name, case, [found.below_step])
+        put(timed.total.name, case, [found.total_ns])
+        if any(found.timed):
+            put(timed.largest.name, case, [found.max_ns])
+        counts, bounds = trim(found.histogram)
+        put(timed.histogram.name, case, counts)
+        put(timed.edges.name, case, bounds)
+
+    def _check_clock(self, measurement: Measurement) -> None:
+        """Warn, once in a run, of a clock whose reading is much of what it times."""
+        document = self._bench.document
+        judged = [metrics.operations()[f"{self._name}_{each}"] for each in _OPERATIONS]
+        text = clock_step.costly_clock(document.get, document.run, judged, measurement.case)
+        if text is not None and not self._clock_told:
+            self._clock_told = True
+            self._bench.warn(f"{self._name}, {text}")
+
+
+def _per_second(count: int, duration_ns: int) -> int:
+    return round(count * 1e9 / duration_ns) if duration_ns > 0 else 0

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The metrics of a workload that measures rates: the same of each, under its name."""
+
+from __future__ import annotations
+
+from .latency_metrics import latencies
+from .metrics import Kind, Metric, Phase, Rank, Subtest
+
+_CASES = " The case says what else was chosen: run.workloads."
+
+
+def phase(workload: str) -> Phase:
+    """Return the phase in which a workload measures an order, and the subtest that it decides."""
+    balance = (f"{workload}_allocs_per_cpu", f"{workload}_frees_per_cpu")
+    lost = "{lost} blocks were allocated and not freed"
+    return Phase(workload, (Subtest(workload, balance, lost),), measured=True)
+
+
+def rates(workload: str) -> tuple[Metric, ...]:
+    """Return the metrics of a workload that measures rates."""
+    allocs, frees, rate = (
+        f"{workload}_{name}" for name in ("allocs", "frees", "allocs_per_second")
+    )
+    failures, remote = f"{workload}_alloc_failures", f"{workload}_allocs_remote"
+    return (
+        Metric(
+            rate, "blocks/s", "higher",
+            f"Allocations per second of all CPUs together in {workload}, each freed again; one item"
+            " per repetition." + _CASES,
+            Kind.RATE, f"{workload}: allocation rate", f"{workload} rate"[:12], per="iteration",
+            counts=allocs, family=f"{workload} rate", rank=Rank.PRIMARY, in_table=True,
+            section=f"{workload}-throughput", subtest=workload,
+        ),
+        Metric(
+            f"{rate}_per_cpu", "blocks/s", None,
+            f"{rate} of each CPU, in the order of run.cpus, over all repetitions; 0 of a CPU that"
+            " had no part.",
+            Kind.AMOUNT, f"{workload}: allocation rate of each CPU", per="cpu", counts=rate,
+        ),
+        Metric(
+            f"{workload}_duration_ns", "ns", None,
+            f"How long {rate} was measured, without the warm-up; one item per repetition.",
+            Kind.AMOUNT, f"{workload}: time measured", per="iteration",
+        ),
+        Metric(
+            allocs, "blocks", None,
+            f"Successful allocations in {workload} on all CPUs, over all repetitions, warm-up and"
+            " end too; one item. A block is 2^order pages.",
+            Kind.COUNT, f"{workload}: allocations", subtest=workload,
+        ),
+        Metric(
+            frees, "blocks", None,
+            f"Blocks that were freed in {workload}; one item. Equals {allocs} unless memory was"
+            " lost.",
+            Kind.COUNT, f"{workload}: frees", subtest=workload,
+        ),
+        Metric(
+            failures, "allocations", "lower",
+            f"Allocations in {workload} that got nothing; one item.",
+            Kind.SHARE, f"{workload}: failures", f"{workload} fail"[:12], of=(allocs, failures),
+            family=f"{workload} share", rank=Rank.SHOWN, section=f"{workload}-failures",
+            subtest=workload, remark="{value:,} allocations failed", remark_of_none=False,
+        ),
+        Metric(
+            remote, "blocks", "lower",
+            f"Of {allocs}, the blocks whose node is not the nearest node with memory of the CPU"
+            " that asked; one item.",
+            Kind.SHARE, f"{workload}: remote allocations", f"{workload} remote"[:12], of=(allocs,),
+            family=f"{workload} share", rank=Rank.SHOWN, section=f"{workload}-throughput",
+            subtest=workload, remark="{whole:,} in all, {share:.2f} % remote",
+        ),
+        *(_of_each_cpu(name, unit) for name, unit in (
+            (allocs, "blocks"), (frees, "blocks"), (failures, "allocations"), (remote, "blocks"),
+        )),
+        *latencies(
+            f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
+            short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,
+            of=(allocs,), remark="timed {value:,} of {whole:,} allocations", subtest=workload,
+        ),
+        *latencies(
+            f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
+            short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
+            of=(frees,), subtest=workload,
+        ),
+    )  # fmt: skip
+
+
+def _of_each_cpu(name: str, unit: str) -> Metric:
+    return Metric(
+        f"{name}_per_cpu", unit, None,
+        f"{name} of each CPU, in the order of run.cpus; 0 of a CPU that had no part.",
+        Kind.COUNT, f"{name.replace('_', ' ')} of each CPU", per="cpu", counts=name,
+    )  # fmt: skip

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What --list-workloads says."""
+
+from __future__ import annotations
+
+from page_alloc_bench.runner import options as command_line
+from page_alloc_bench.runner import workload
+from page_alloc_bench.runner.measuring import estimate
+from page_alloc_bench.runner.result import columns
+
+
+def listed() -> str:
+    """Return the workloads: name, what each isolates, needs, takes, and its options."""
+    lines: list[str] = []
+    for each in workload.every().values():
+        lines.append(each.name + (" (measured by default)" * (each.name == workload.DEFAULT)))
+        own = [option.flag for part in each.parts() for option in part.options]
+        for title, text in (
+            ("isolates", each.isolates),
+            ("needs", each.needs),
+            ("takes", _takes(each)),
+            ("options", " ".join(own) or "none of its own"),
+        ):
+            lines += columns.wrap(text, columns.of(1), " " * 12, first=f"  {title:<10}")
+    return "\n".join(lines)
+
+
+def _takes(each: workload.Workload) -> str:
+    """Return how long a workload takes with its own defaults."""
+    options = command_line.parse(["--workload", each.name])
+    quick = command_line.parse(["--workload", each.name, "--quick"])
+    if each.asked is None:
+        return "as long as filling the memory takes, so many times as --iterations says"
+    orders = ",".join(map(str, options.alloc_orders))
+    usual, short = (
+        sum(each.asked(asked).values()) * len(asked.alloc_orders) for asked in (options, quick)
+    )
+    return (
+        f"{estimate.duration(usual)} for orders {orders}, {estimate.duration(short)} with --quick"
+    )

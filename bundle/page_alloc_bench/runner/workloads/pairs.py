@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Allocate a block and free it at once, again and again."""
+
+from __future__ import annotations
+
+from page_alloc_bench.runner.measuring import rate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+# Blocks below it are on the lists of each CPU: PAGE_ALLOC_COSTLY_ORDER, include/linux/mmzone.h.
+_FIRST_OF_ZONE = 4
+_LARGEST = 10  # blocks of this order are split into those of a zone: MAX_PAGE_ORDER
+_EVERY = 1000  # pairs in each state
+
+
+def _variants(
+    _options: Namespace, order: int, _high: int
+) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """Yield the one variant: where the block's buddy matters, through all states of that."""
+    held = (1 << max(_LARGEST - order, 0)) - 1 if order >= _FIRST_OF_ZONE else 0
+    yield {}, {"held": held, "every": _EVERY}
+
+
+WORKLOAD = rate.workload(
+    "pairs",
+    isolates="the shortest path: a CPU's list at small orders, the zone's lock at large ones",
+    variants=_variants,
+)
