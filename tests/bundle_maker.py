@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import tempfile
@@ -83,9 +82,8 @@ def make_bundle(
     return path
 
 
-@functools.cache
 def own_interpreter() -> Interpreter:
-    """Return the Python that runs this, fit to run what a bundle holds."""
+    """Return the Python that runs this, fit to run what a bundle holds: seconds of work."""
     with tempfile.TemporaryDirectory() as scratch:
         wheels = {MACHINE: _psutil_wheel(Path(scratch))}
         programs = zipapp.programs(zipapp.make_members(wheels, Path(scratch)))

@@ -5,6 +5,7 @@ leave it as it was.
 
 from __future__ import annotations
 
+import pickle
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 
 import attempts
 import budget
+from bundle_maker import make_bundle, own_interpreter
+from once import once
 from page_alloc_bench.packager.build import BuildRequest, build
+from page_alloc_bench.packager.interpreter import Interpreter
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 
@@ -54,3 +58,28 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     request = BuildRequest(kdir=kernels.fetch().kdir, output=path)
     build(request, progress=lambda _message: None)
     return path
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with the reporting runner, for the Python of the host; nobody may change it."""
+    return once(tmp_path_factory, "plain.run", make_bundle)
+
+
+@pytest.fixture(scope="session")
+def own_python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
+    """The Python that runs the tests, as a bundle brings it."""
+    path = once(
+        tmp_path_factory, "python.pickle", lambda p: p.write_bytes(pickle.dumps(own_interpreter()))
+    )
+    interpreter = pickle.loads(path.read_bytes())
+    assert isinstance(interpreter, Interpreter)
+    return interpreter
+
+
+@pytest.fixture(scope="session")
+def embedding_bundle(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as the plain bundle, and it brings its Python."""
+    return once(
+        tmp_path_factory, "embedding.run", lambda p: make_bundle(p, interpreters=[own_python])
+    )

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from bundle_maker import make_bundle, own_interpreter, start
+from bundle_maker import make_bundle, start
+from page_alloc_bench.packager.interpreter import Interpreter
 from page_alloc_bench.runner import __main__ as real_runner
 
 ISOLATED = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
@@ -127,9 +128,8 @@ pytestmark = pytest.mark.skipif(not _can_isolate(), reason="needs root and names
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "bench.run"
-    return make_bundle(path, interpreters=[own_interpreter()])
+def bench(embedding_bundle: Path) -> Path:
+    return embedding_bundle
 
 
 def on_hostile(
@@ -243,9 +243,9 @@ def test_a_kill_on_such_a_host_leaves_nothing(bench: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def detachable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detachable(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "bench.run"
-    return make_bundle(path, DETACHABLE_RUNNER, interpreters=[own_interpreter()])
+    return make_bundle(path, DETACHABLE_RUNNER, interpreters=[own_python])
 
 
 @pytest.mark.parametrize("python", ["embedded", ""])

@@ -65,13 +65,13 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def python() -> Interpreter:
-    return own_interpreter()
+def python(own_python: Interpreter) -> Interpreter:
+    return own_python
 
 
 @pytest.fixture(scope="module")
-def bench(python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "bench.run", interpreters=[python])
+def bench(embedding_bundle: Path) -> Path:
+    return embedding_bundle
 
 
 @pytest.fixture
@@ -158,18 +158,14 @@ def test_it_is_small_and_whole_blocks(python: Interpreter) -> None:
     assert python.version == sys.version.split()[0].rstrip("+")
 
 
-def test_it_is_the_same_each_time(python: Interpreter) -> None:
-    assert own_interpreter.__wrapped__().data == python.data
-
-
-def test_bundles_made_in_two_directories_are_identical(python: Interpreter, tmp_path: Path) -> None:
-    made = []
-    for name in ("one", "another directory"):
-        (tmp_path / name).mkdir()
-        made.append(
-            make_bundle(tmp_path / name / "bench.run", interpreters=[own_interpreter.__wrapped__()])
-        )
-    assert made[0].read_bytes() == made[1].read_bytes()
+def test_it_is_the_same_each_time_and_so_is_a_bundle_with_it(
+    bench: Path, python: Interpreter, tmp_path: Path
+) -> None:
+    again = own_interpreter()
+    assert again.data == python.data
+    (tmp_path / "another directory").mkdir()
+    other = make_bundle(tmp_path / "another directory/bench.run", interpreters=[again])
+    assert other.read_bytes() == bench.read_bytes()
 
 
 def test_files_belong_to_nobody_and_have_no_date(python: Interpreter) -> None:

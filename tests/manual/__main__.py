@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Write every generated part of the documents, and the manual pages."""
+"""Write the schema, every generated part of the documents, and the manual pages."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from . import pages
+from . import pages, schema
 from .tables import GENERATED
 
 
@@ -19,6 +19,7 @@ def _write(path: Path, text: str) -> None:
 
 def main() -> None:
     """Write what has changed, and say so."""
+    _write(schema.PATH, schema.text())
     for path in dict.fromkeys(part.path for part in GENERATED):
         text = path.read_text()
         for part in GENERATED:

@@ -92,7 +92,7 @@ def commands() -> list[Command]:
             for parameter in command.get_params(context)
             if "--help" not in parameter.opts
         )
-        rows = [Row(record[0], escaped(record[1])) for record in records if record]
+        rows = [Row(record[0], escaped(record[1])) for record in records if record and record[1]]
         found.append(Command(name, usage, _text(command.help or ""), rows))
     return found
 

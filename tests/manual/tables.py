@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ from page_alloc_bench.runner import errors
 
 from . import declared
 from .declared import MANUAL, TOP, Row
+
+_EXAMPLE = "tests/data/results/init_on_alloc-1/03.json.gz"
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,19 @@ def _topics() -> str:
     return table(("topic", "what it is about"), rows)
 
 
+def _summary() -> str:
+    """Return what show prints of order 0 of a recorded run, in 80 columns."""
+    done = subprocess.run(
+        [sys.executable, "-m", "page_alloc_bench.cli", "show", _EXAMPLE],
+        cwd=TOP, env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(TOP / "bundle")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    shown = done.stdout.partition("\n\n  latencies of all timed")[0].splitlines()[1:]
+    return "\n".join(["```", *shown, "```"])
+
+
 GENERATED = (
+    Generated(TOP / "README.md", "summary", _summary),
     Generated(TOP / "README.md", "topics", _topics),
     Generated(MANUAL / "run.md", "options", _bundle),
     *(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who may import whom."""
+"""Who may import whom, and how long things may be."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+TOP = BUNDLE.parent
 PACKAGE = "page_alloc_bench"
 RUNNER, RESULT = f"{PACKAGE}.runner", f"{PACKAGE}.runner.result"
+MOST_LINES_OF_FILE, MOST_LINES_OF_FUNCTION = 400, 50
 
 
 def name_of(path: Path) -> str:
@@ -97,3 +101,41 @@ def circles() -> Iterator[list[str]]:
 
 def test_no_imports_go_in_a_circle() -> None:
     assert [" -> ".join(circle) for circle in circles()] == []
+
+
+def sources() -> list[Path]:
+    """Our own program text, in whatever language."""
+    found = [*BUNDLE.rglob("*.py"), *(TOP / "kmod").rglob("*.[ch]")]
+    found += [path for path in (TOP / "scripts").iterdir() if path.is_file()]
+    return sorted(found)
+
+
+@pytest.mark.parametrize("top", ["bundle", "kmod", "scripts"])
+def test_no_file_is_long(top: str) -> None:
+    long = {
+        str(path.relative_to(TOP)): lines
+        for path in sources()
+        if path.is_relative_to(TOP / top)
+        and (lines := len(path.read_text().splitlines())) > MOST_LINES_OF_FILE
+    }
+    assert not long
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """The functions of a file and how many lines each has, without its docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno
+            first = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno - 1
+            assert first is not None
+            yield node.name, node.end_lineno - first
+
+
+def test_no_function_is_long() -> None:
+    long = {
+        f"{path.relative_to(TOP)}: {name}": lines
+        for path in BUNDLE.rglob("*.py")
+        for name, lines in functions(path)
+        if lines > MOST_LINES_OF_FUNCTION
+    }
+    assert not long

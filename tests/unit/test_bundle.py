@@ -40,8 +40,8 @@ SHELLS = [
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "bench.run")
+def bench(plain_bundle: Path) -> Path:
+    return plain_bundle
 
 
 @pytest.fixture

@@ -73,7 +73,6 @@ WORKLOAD = Workload(
         Option("storeys", Integer(1, 99), 3, "storeys of each tower", metavar="N", kind="other"),
     ),
     patterns=("towers",),
-    metrics=("towers_built",),
     plan=plan,
     run=run,
     seconds={"building": 2.5},
@@ -164,10 +163,20 @@ def schema() -> dict[str, Any]:
     return made
 
 
+def test_each_workload_has_its_phases_declared_in_the_file_of_its_name() -> None:
+    found = registry.declared(workloads.__name__, "WORKLOAD")
+    assert set(found) == {"available_memory", "building"}
+    phases = registry.declared(declared.__name__, "PHASES")
+    asked = options.parse(["--workload", "available-memory,building"])
+    for module, each in found.items():
+        assert {phase for phase, _ in each.plan(asked)} <= {p.name for p in phases[module]}
+
+
 def test_the_help_has_its_options(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options.parse(["--help"])
     told = " ".join(capfd.readouterr().out.split())
+    assert "building: how many towers stand (default: available-memory)" in told
     assert "towers of blocks: --tower-height BLOCKS blocks of a tower (default: 16)" in told
     assert "building: --storeys N storeys of each tower (default: 3)" in told
 
@@ -177,7 +186,7 @@ def test_its_options_are_for_it_alone(capfd: pytest.CaptureFixture[str]) -> None
         (["--tower-height", "3"], "--tower-height is for --workload building only"),
         (["--workload", "building", "--held", "3"], "--held is for --workload available-memory"),
         (["--workload", "bilding"], "no workload is called bilding. Did you mean building?"),
-        (["--workload", "building", "--storeys", "100"], "no whole number from 1 to 99"),
+        (["--workload", "building", "--storeys", "100"], "a whole number from 1 to 99"),
     ):
         with pytest.raises(SystemExit) as ended:
             options.parse(words)

@@ -309,7 +309,10 @@ def test_attach_whose_reader_has_gone_ends_and_leaves_everything(host: Host, str
 def test_two_attaches_both_get_everything(host: Host) -> None:
     host.detach()
     attached = [host.start("--attach") for _ in range(2)]
-    time.sleep(0.7)
+    for process in attached:
+        assert process.stderr
+        while "iteration 1" not in process.stderr.readline():
+            continue
     host.go()
     outcomes = [process.communicate(timeout=20) for process in attached]
     assert [process.returncode for process in attached] == [0, 0]

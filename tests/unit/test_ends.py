@@ -39,6 +39,8 @@ PRINTING = {
     "export parquet": ["export", "--format", "parquet", RESULT],
     "kernels --list": ["kernels", "--list"],
 }
+# Of each way by which these write, one that is quick.
+ENDING = ("--version", "compare --help", "show", "query csv", "export parquet")
 
 
 def shell(command: list[str], redirection: str) -> tuple[int, str]:
@@ -53,6 +55,8 @@ def test_output_that_cannot_be_written_is_neither_success_nor_verdict(name: str)
     command = [*PAB, *PRINTING[name]]
     full = "error: cannot write to stdout: No space left on device\n"
     assert shell(command, ">/dev/full") == (3, full)
+    if name not in ENDING:
+        return
     status, told = shell(command, ">&-")
     assert status in (2, 3)  # where an option names it, it is known before the work
     assert told.startswith("error: cannot write ")
@@ -79,7 +83,8 @@ def test_a_signal_at_any_moment_is_128_and_more_without_a_word(number: signal.Si
         "threading.Thread(target=later, daemon=True).start()\n"
         "command.main()"
     ).replace("NUMBER", str(int(number)))
-    for later in (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
+    # What is different about one of them, it is from the beginning.
+    for later in (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8) if number == signal.SIGINT else (0.02, 0.4):
         done = subprocess.run(
             [sys.executable, "-c", script],
             env={**os.environ, "LATER": str(later)},

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle_maker import SLEEPING_RUNNER, make_bundle, own_interpreter, start
+from bundle_maker import SLEEPING_RUNNER, make_bundle, start
+from page_alloc_bench.packager.interpreter import Interpreter
 
 CLEAN_S = 10
 SLEEPER = SLEEPING_RUNNER.replace(
@@ -28,10 +29,10 @@ EMBEDDED = {"PAGE_ALLOC_BENCH_PYTHON": "embedded"}
 
 
 @pytest.fixture(scope="module")
-def sleeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sleeper(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that embeds its Python and sleeps."""
     path = tmp_path_factory.mktemp("sleeper") / "bench.run"
-    return make_bundle(path, SLEEPER, interpreters=[own_interpreter()])
+    return make_bundle(path, SLEEPER, interpreters=[own_python])
 
 
 def related(top: int) -> dict[int, str]:

@@ -252,3 +252,19 @@ def test_zsh_is_told_which_line_to_add() -> None:
     assert code == 2
     assert 'eval "$(page-alloc-bench completion zsh)"' in stderr
     assert call("completion", SHELL="/bin/tcsh")[0] == 2
+
+
+def test_the_help_of_every_command_ends_with_its_exit_codes() -> None:
+    for name in cli.main.list_commands(click.Context(cli.main)):
+        code, stdout, _ = call(name, "--help")
+        told = stdout[stdout.index("  Exit codes:") :]
+        assert code == 0
+        assert max(map(len, told.splitlines())) <= 80
+        if name not in ("run", "vm"):
+            assert re.findall(r"^    (\S+)  +\w", told, re.MULTILINE) == [
+                "0",
+                "1",
+                "2",
+                "3",
+                "128+n",
+            ]

@@ -542,8 +542,8 @@ def test_compile_commands_speak_of_the_sources_themselves(kdir: Path, tmp_path: 
 # The bundle.
 
 
-def test_a_bundle_holds_the_runner_and_nothing_else_of_us(tmp_path: Path) -> None:
-    with zipfile.ZipFile(make_bundle(tmp_path / "bench.run")) as archive:
+def test_a_bundle_holds_the_runner_and_nothing_else_of_us(plain_bundle: Path) -> None:
+    with zipfile.ZipFile(plain_bundle) as archive:
         names = set(archive.namelist())
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in archive.infolist()}
         dates = {entry.date_time for entry in archive.infolist()}
@@ -626,9 +626,8 @@ def test_a_bundle_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
         assert secret.encode() not in content + path.read_bytes()
 
 
-def test_manifest_vouches_for_every_part(tmp_path: Path) -> None:
-    path = make_bundle(tmp_path / "bench.run")
-    with zipfile.ZipFile(path) as archive:
+def test_manifest_vouches_for_every_part(plain_bundle: Path) -> None:
+    with zipfile.ZipFile(plain_bundle) as archive:
         document = json.loads(archive.read("manifest.json"))
         for part in document["parts"]:
             data = archive.read(part["name"])
@@ -640,24 +639,23 @@ def test_manifest_vouches_for_every_part(tmp_path: Path) -> None:
     assert document["modules"][0]["release"] == RELEASE
 
 
-def test_zip_starts_at_a_block_and_other_tools_read_it(tmp_path: Path) -> None:
-    path = make_bundle(tmp_path / "bench.run")
-    data = path.read_bytes()
+def test_zip_starts_at_a_block_and_other_tools_read_it(plain_bundle: Path) -> None:
+    data = plain_bundle.read_bytes()
     assert data.index(b"PK\x03\x04") % bundle.BLOCK == 0
     if shutil.which("unzip"):
-        finished = run(["unzip", "-tq", str(path)])
+        finished = run(["unzip", "-tq", str(plain_bundle)])
         assert (finished.status, finished.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 @pytest.mark.parametrize("part", ["stub", "run.sh"])
-def test_shellcheck_finds_nothing(part: str, tmp_path: Path) -> None:
-    path = make_bundle(tmp_path / "bench.run")
+def test_shellcheck_finds_nothing(part: str, plain_bundle: Path, tmp_path: Path) -> None:
     script = tmp_path / "script"
     if part == "stub":
-        script.write_bytes(path.read_bytes().partition(b"PK\x03\x04")[0].rstrip(b"\n") + b"\n")
+        stub = plain_bundle.read_bytes().partition(b"PK\x03\x04")[0]
+        script.write_bytes(stub.rstrip(b"\n") + b"\n")
     else:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(plain_bundle) as archive:
             script.write_bytes(archive.read(part))
     finished = run(["shellcheck", "--shell=sh", "--severity=style", str(script)])
     assert finished.stdout == ""

@@ -233,7 +233,7 @@ def test_stdin_is_read_as_ssh_hands_it_over() -> None:
         capture_output=True,
         check=True,
     )
-    assert b"order 4 (64 KiB a block)" in done.stdout
+    assert b"order 4 (64 KiB per block)" in done.stdout
 
 
 @pytest.mark.parametrize(

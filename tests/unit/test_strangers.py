@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bundle_maker import make_bundle, own_interpreter, start
+from bundle_maker import start
 from page_alloc_bench.runner import launch
 from page_alloc_bench.runner.bundle_file import target_build, verbs
 from page_alloc_bench.runner.bundle_file.archive import Archive
@@ -35,15 +35,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make wh
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "bench.run")
+def bench(plain_bundle: Path) -> Path:
+    return plain_bundle
 
 
 @pytest.fixture(scope="module")
-def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that brings its Python."""
-    path = tmp_path_factory.mktemp("embedding") / "bench.run"
-    return make_bundle(path, interpreters=[own_interpreter()])
+def embedding(embedding_bundle: Path) -> Path:
+    return embedding_bundle
 
 
 def his(path: Path, mode: int = 0o755) -> Path:
@@ -80,18 +78,22 @@ def told(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 # Programs in PATH, modules in the current directory.
 
 
+def dotted(path: Path) -> Path:
+    path.mkdir()
+    return for_all(path.parent / "open", 0o777) / "."
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "shell"),
     [
-        his,
-        for_all,
-        lambda path: for_all(path, 0o777),
-        lambda path: for_all(path, 0o775),
-        lambda path: for_all(path.parent / "open", 0o777) / "." if not path.mkdir() else path,
+        (his, ["dash"]),
+        (for_all, ["bash"]),
+        (lambda path: for_all(path, 0o777), []),
+        (lambda path: for_all(path, 0o775), ["dash"]),
+        (dotted, ["bash"]),
     ],
     ids=["stranger's", "sticky", "for all", "for a group", "for all, with a dot"],
 )
-@pytest.mark.parametrize("shell", [["dash"], ["bash"], []], ids=["dash", "bash", "own"])
 def test_planted_programs_are_not_run(
     make: Callable[[Path], Path], shell: list[str], bench: Path, tmp_path: Path
 ) -> None:

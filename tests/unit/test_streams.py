@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import page_alloc_bench
-from bundle_maker import make_bundle, own_interpreter, start
+from bundle_maker import make_bundle, start
+from page_alloc_bench.packager.interpreter import Interpreter
 
 RUNNER = Path(page_alloc_bench.__file__).parent / "runner/__main__.py"
 TELLING = ["--help", "-help", "--version", "--list", "--info", "--preflight", "--status"]
@@ -26,10 +27,10 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="root's verbs")
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bench(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the runner that travels, started by any Python."""
     path = tmp_path_factory.mktemp("bundle") / "bench.run"
-    return make_bundle(path, RUNNER.read_text(), interpreters=[own_interpreter()])
+    return make_bundle(path, RUNNER.read_text(), interpreters=[own_python])
 
 
 def shell(bench: Path, verb: str, redirections: str) -> subprocess.CompletedProcess[str]:

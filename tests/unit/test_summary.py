@@ -62,7 +62,7 @@ def test_memory_that_nobody_had_is_told_with_how_sure_that_is() -> None:
     told = loss([1000, 1002, 998, 1000], [880, 884, 876, 880], [100, 100, 100, 100])
     # Standard errors of the means: 0.816 and 1.633.
     assert "holds = 20.0 +/- 3.7 MiB (means, two standard errors)" in told
-    assert "no more than" not in told
+    assert "within the difference" not in told
     # What is held is missing from what the child gets: together they vary little.
     told = loss([1000, 1002, 998, 1000], [880, 840, 920, 880], [100, 140, 60, 100])
     assert "holds = 20.0 +/- 1.6 MiB" in told
@@ -71,7 +71,7 @@ def test_memory_that_nobody_had_is_told_with_how_sure_that_is() -> None:
 def test_less_than_nothing_is_explained() -> None:
     told = loss([1000, 1010, 990], [905, 895, 906], [100, 100, 100])
     assert "holds = -2.0 +/- 13.5 MiB" in told
-    assert "no more than the iterations differ by" in told
+    assert "within the difference between iterations" in told
     told = loss([1000, 1000], [905, 905], [100, 100])
     assert "holds = -5.0 MiB (means; too few iterations to tell how sure that is)" in told
 

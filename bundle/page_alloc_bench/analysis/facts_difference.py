@@ -215,13 +215,13 @@ def _parameters(run: dict[str, Any]) -> Iterator[tuple[str, _Fact]]:
     for name, value in run["parameters"].items():
         kind = kinds.get(name, "invalidating")
         # Each run has its own seed, and when to give up is of no matter to a run that did not.
-        if kind != "idle":
+        if kind != "ignored":
             yield f"parameters.{name}", _Fact(kind, value)
 
 
 @functools.cache
 def _kinds_of_parameters() -> dict[str, Any]:
-    """Return which kind of fact each parameter is, as the option's declaration has it, or idle."""
+    """Return which kind of fact each parameter is, as its option declares it, or ignored."""
     parameters = document.schema()["properties"]["run"]["properties"]["parameters"]["properties"]
     return {name: about["comparison"] for name, about in parameters.items()}
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import page_alloc_bench
-from page_alloc_bench.cli import ends
+from page_alloc_bench.cli import ends, exit_codes
 from page_alloc_bench.cli.common import CONTEXT, Codes
 
 # Where each subcommand lives; a module has its command under the command's own name.
@@ -89,6 +89,7 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"page_alloc_bench.cli.{_COMMANDS[name]}")
         command: click.Command = getattr(module, name)
+        command.epilog = exit_codes.epilog(name)
         return command
 
 

@@ -110,9 +110,6 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
 
     Each of BASE and NEW is a result file, a directory of them, or a glob. A file is one run, and a
     run is one observation. Take the two kernels' runs by turns, six of each at least, better ten.
-
-    Exit codes: 0 no regression; 1 a regression that is significant and not below the threshold; 2
-    cannot tell; 3 wrong usage, a file that is not a result, or runs that must not be compared.
     """
     base, new = split(files)
     if not new:

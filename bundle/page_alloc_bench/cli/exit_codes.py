@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+
+_MOST, _LEAST = 76, 38  # columns; click indents the text by two
 _SIGNAL = ("128+n", "ended by signal n: 130 is Ctrl-C, 141 a pipe that nobody reads any more")
 
 # Code and meaning, of every command but compare, run and vm; run and vm end as a bundle does.
@@ -29,3 +33,19 @@ COMPARE = (
     ),
     _SIGNAL,
 )
+
+_AS_THE_BENCHMARK = ("run", "vm")
+
+
+def epilog(name: str) -> str:
+    """Return what ends the help of the command called name, for click."""
+    if name in _AS_THE_BENCHMARK:
+        return "Exit codes: those of the benchmark; see `page-alloc-bench help exit-codes`."
+    width = max(_LEAST, min(_MOST, shutil.get_terminal_size().columns - 4))
+    lines = ["\b", "Exit codes:"]
+    for code, meaning in COMPARE if name == "compare" else COMMANDS:
+        text = meaning.replace("`", "")
+        lines += textwrap.wrap(
+            text, width, initial_indent=f"  {code:<5}  ", subsequent_indent=" " * 9
+        )
+    return "\n".join(lines)

@@ -79,8 +79,6 @@ def export(
     """Write results as rows, as OpenMetrics, for KCIDB, or as a database of FALBA.
 
     RESULT is a result file, a directory of them, or a glob. A copy of a run is left out.
-
-    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is not a result.
     """
     form = form or _FORMAT_OF_SUFFIX.get(output.suffix if output else "")
     if form is None:

@@ -47,8 +47,6 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
       facts    a row for each fact of a run: run_id, name, value
 
     The results are copied to memory: no statement changes the files.
-
-    Exit codes: 0 answered; 1 failed; 2 wrong usage or SQL, or a file that is not a result.
     """
     with needs("analysis,query"):
         import duckdb

@@ -71,8 +71,6 @@ def report(
 
     Each of RESULT and NEW is a result file, a directory of them, or a glob. Of several runs the
     median is shown, with the range from the least to the most.
-
-    Exit codes: 0 written; 1 failed; 2 wrong usage, or a file that is not a result.
     """
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")

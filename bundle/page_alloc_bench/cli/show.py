@@ -42,8 +42,6 @@ def show(file: str, facts: bool, metric: str | None, as_json: bool) -> None:
     """Show a result: warnings, the summary of the run, histograms of its latencies.
 
     RESULT is a file, or - for stdin.
-
-    Exit codes: 0 shown; 1 failed; 2 wrong usage, a file that is not a result, no such metric.
     """
     if facts and metric is not None:
         raise click.UsageError("give --facts or --metric, not both")

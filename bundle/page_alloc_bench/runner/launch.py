@@ -22,8 +22,7 @@ runner's own watchdog takes over: it waits for the end of a pipe of which the op
 ``-X page_alloc_bench_alive=FD[:PID]`` names the other end. Where Python is the embedded one, the
 shell has made both the directory (``-X page_alloc_bench_home``) and a keeper of its own.
 
-Few imports, and syntax that a Python too old for the runner still understands, so that it can say
-so.
+Few imports; a Python too old for the runner still understands it, so that it can say so.
 """
 
 import os
@@ -38,20 +37,16 @@ if TYPE_CHECKING:
 NAME = "page-alloc-bench"
 KEEP = "PAGE_ALLOC_BENCH_KEEP"  # set by the runner once it has told the user so
 OLDEST_PYTHON = (3, 9)
-# Room for what is unpacked: the runner and psutil.
-NEEDED_BYTES = 2 << 20
+NEEDED_BYTES = 2 << 20  # for what is unpacked: the runner and psutil
 # Answered from within the zip, so that they work on a host with no place to unpack to.
 WITHOUT_SCRATCH = (
     "-h", "-help", "--help", "--version", "--list", "--check", "--info", "--extract", "--attach",
     "--status", "--stop", "--list-workloads",
 )  # fmt: skip
-SYSTEM_PATH = (
-    "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
-)  # fmt: skip
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # What a 64-bit kernel calls itself under setarch(8): include/linux/compat.h, COMPAT_UTS_MACHINE.
 MACHINES = {"i686": "x86_64", "armv8l": "aarch64"}
-FAILED = 1
-NOT_FIT = 3
+FAILED, NOT_FIT = 1, 3  # exit codes
 # Options of Python's own, which nobody sets but who starts it.
 HOME_OPTION = "page_alloc_bench_home"
 ALIVE_OPTION = "page_alloc_bench_alive"
@@ -224,10 +219,9 @@ class Scratch:
 
 def _remove_tree(path: str) -> None:
     for top, directories, files in os.walk(path, topdown=False):
-        for name in files:
-            _unless_gone(os.unlink, os.path.join(top, name))
-        for name in directories:
-            _unless_gone(os.rmdir, os.path.join(top, name))
+        for remove, names in ((os.unlink, files), (os.rmdir, directories)):
+            for name in names:
+                _unless_gone(remove, os.path.join(top, name))
     _unless_gone(os.rmdir, path)
 
 
@@ -278,31 +272,11 @@ def _start_keeper() -> int:
 
 
 def _keep(reader: int, say_ready: int) -> None:
-    """Be the keeper: no signal meant for the bundle reaches it, nobody waits for its streams."""
-    import signal  # loaded already
-
+    """Be the keeper."""
     _find_runner(os.path.join(os.environ["PAGE_ALLOC_BENCH_BUNDLE"], "site-packages"))
-    from page_alloc_bench.runner.lifetime import title
+    from page_alloc_bench.runner.lifetime import keeper
 
-    try:  # noqa: SIM105
-        title.set_title("pab-keeper")
-    except OSError:
-        pass  # without /proc/self/mem it can be found by the bundle's words
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    os.setsid()
-    os.chdir("/")
-    os.write(say_ready, b".")
-    os.dup2(reader, 0)
-    os.closerange(1, 1 << 16)
-    heard = b""
-    while not heard.endswith(b"bye\n"):
-        data = os.read(0, 4096)
-        if not data:
-            for path in heard.split(b"\0")[:-1]:
-                _remove_tree(os.fsdecode(path))
-            return
-        heard += data
+    keeper.keep(reader, say_ready, _remove_tree)
 
 
 def _dismiss_keeper() -> None:
@@ -362,9 +336,8 @@ def _unpack(scratch: "Scratch") -> None:
 
 def _run_guarded(scratch: "Scratch", site_packages: str) -> None:
     """Run the runner from where it lies; afterwards remove the scratch directory, if any."""
-    if not scratch.path:
-        _run_from(site_packages)
-    _guarded(scratch)
+    if scratch.path:
+        _guarded(scratch)
     try:
         _run_from(site_packages)
     finally:

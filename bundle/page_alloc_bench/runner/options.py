@@ -213,6 +213,7 @@ def _groups() -> dict[str, list[Option]]:
     own = [Group(part.title, part.options) for part in _parts().values()]
     groups: dict[str, list[Option]] = {}
     for group in (
+        common.what(),
         common.RUN,
         common.SAFETY,
         *own,

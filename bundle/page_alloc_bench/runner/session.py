@@ -17,8 +17,7 @@ from .errors import (
     exit_code,
 )
 from .kernel import mounts, procfs
-from .lifetime import claim as single
-from .lifetime import in_child, oom_score, watchdog
+from .lifetime import claim, in_child, oom_score, watchdog
 from .lifetime.scratch import Scratch
 from .lifetime.signals import Signals
 from .measuring import estimate
@@ -94,12 +93,12 @@ def _prepare(
     for each in workload.chosen(options):
         each.fits(options, cpus)
     with signals.deferred():
-        claim = stack.enter_context(single.claim())
+        claimed = stack.enter_context(claim.claim())
         inherited = _settle(reporter, signals)
         findings, expected = _preflight(options, reporter, signals)
         stack.enter_context(oom_score.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
-        guard = watchdog.Watchdog([claim.fileno(), *locked])
+        guard = watchdog.Watchdog([claimed.fileno(), *locked])
         stack.callback(guard.dismiss)
         if scratch.path and not scratch.keep:
             guard.expect(watchdog.TREE, scratch.path)

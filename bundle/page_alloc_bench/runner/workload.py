@@ -32,13 +32,15 @@ def _fits_all(_options: argparse.Namespace, _cpus: Sequence[int]) -> None:
 class Workload:
     """Something that can be measured.
 
+    Its metrics and phases are declared in result/declared/, in the file of the same name.
+
     name: for --workload. title: of its options in the help. isolates: what it tells, a clause.
-    options: its own. patterns: of the module, by their names, that it has the workers do. metrics:
-    names of the declared metrics that it measures. plan: returns the phases of a run of it that is
-    not cut short, in the order of time. run: measures, and puts what it finds into the bench; ends
-    with RunnerError, or with a Stop and what is whole in the document. seconds: how long a phase
-    takes in which memory is not filled, by its name; asked: the same where it follows from the
-    options. checks: names of the preflight's checks that matter to it; None: all. check: see Part.
+    options: its own. patterns: of the module, by their names, that it has the workers do. plan:
+    returns the phases of a run of it that is not cut short, in the order of time. run: measures,
+    and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
+    in the document. seconds: how long a phase takes in which memory is not filled, by its name;
+    asked: the same where it follows from the options. checks: names of the preflight's checks that
+    matter to it; None: all. check: see Part.
     shared: what has options that other workloads take too. cases: returns how many cases there are
     of each order. held: returns how much each case may hold that fills no memory, in bytes; None
     where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.
@@ -53,7 +55,6 @@ class Workload:
         isolates: str,
         options: tuple[Option, ...],
         patterns: tuple[str, ...],
-        metrics: tuple[str, ...],
         plan: Callable[[argparse.Namespace], Sequence[PlannedPhase]],
         run: Callable[[Bench], None],
         seconds: Mapping[str, float],
@@ -72,7 +73,6 @@ class Workload:
         self.isolates = isolates
         self.options = options
         self.patterns = patterns
-        self.metrics = metrics
         self.plan = plan
         self.run = run
         self.seconds = seconds

@@ -212,7 +212,7 @@ def _case(shown: Sequence[Side], case: Case) -> Section:
     page = next(sides.runs(shown)).run["kernel"].get("page_size_bytes", 4096)
     return Section(
         sides.id_of(case),
-        f"{sides.name_of(case)} ({ax.size(page << case.order)} a block)",
+        f"{sides.name_of(case)} ({ax.size(page << case.order)} per block)",
         parts=parts,
     )
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from page_alloc_bench.runner.workload import DEFAULT
+from page_alloc_bench.runner import workload
+from page_alloc_bench.runner.result.names import DEFAULT_WORKLOAD
 
 from .option import (
     Cpus,
@@ -21,6 +22,20 @@ from .option import (
 
 _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE in kmod/page_alloc_bench.h
 
+
+def what() -> Group:
+    """Return the option that says what to measure, of the workloads that there are."""
+    told = "; ".join(f"{name}: {each.isolates}" for name, each in workload.every().items())
+    option = Option(
+        "workload",
+        Names(),
+        [workload.DEFAULT],
+        f"what to measure, one after the other; all: all of these. {told}",
+        metavar="NAME[,NAME...]",
+    )
+    return Group(RUN.title, (option,))
+
+
 RUN = Group(
     "the run",
     (
@@ -31,7 +46,7 @@ RUN = Group(
             "how often available memory is measured in each phase",
             metavar="N",
             kind="invalidating",
-            workload=DEFAULT,
+            workload=DEFAULT_WORKLOAD,
             quick=1,
         ),
         Option(
@@ -41,13 +56,6 @@ RUN = Group(
             "orders to measure one after the other; a block is 2^order pages",
             metavar="LIST",
             kind="invalidating",
-        ),
-        Option(
-            "workload",
-            Names(),
-            [DEFAULT],
-            "what to measure, one after the other, of --list-workloads; all measures all of them",
-            metavar="NAME[,NAME...]",
         ),
         Option(
             "quick",
@@ -62,7 +70,7 @@ RUN = Group(
             "give up after this time; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="idle",
+            kind="ignored",
         ),
         Option(
             "cpus",
@@ -80,7 +88,7 @@ RUN = Group(
             metavar="GIB",
             unit="GiB",
             kind="invalidating",
-            workload=DEFAULT,
+            workload=DEFAULT_WORKLOAD,
         ),
         Option(
             "thp",
@@ -88,7 +96,7 @@ RUN = Group(
             "inherit",
             "transparent huge pages for the child's memory; inherit leaves it to the host",
             kind="invalidating",
-            workload=DEFAULT,
+            workload=DEFAULT_WORKLOAD,
         ),
         Option(
             "build_on_target",
@@ -121,7 +129,7 @@ SAFETY = Group(
             kind="invalidating",
             described="The child's memory was locked, and so kept out of swap.",
             always=False,
-            workload=DEFAULT,
+            workload=DEFAULT_WORKLOAD,
         ),
         Option(
             "stall_s",
@@ -131,7 +139,7 @@ SAFETY = Group(
             "record what the kernel says about it; 0 for never",
             metavar="SECONDS",
             unit="seconds",
-            kind="idle",
+            kind="ignored",
             described="How long nothing may move before the run gives up; 0: for ever.",
             always=False,
         ),
@@ -148,7 +156,7 @@ WORKERS = Group(
             1,
             "seed of every random choice; the same seed repeats the sequence of a run",
             metavar="N",
-            kind="idle",
+            kind="ignored",
         ),
         Option(
             "latencies",
@@ -196,7 +204,7 @@ OUTPUT = Group(
 )
 
 DETACHED = Group(
-    "a run that goes on without its connection",
+    "a run without its connection",
     (
         Option(
             "detach",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     # How a difference weighs when runs are compared: it refuses the comparison, it is listed, or it
     # is nothing to be told. None: the option is not a parameter of what is measured.
-    Kind = Optional[Literal["invalidating", "other", "idle"]]
+    Kind = Optional[Literal["invalidating", "other", "ignored"]]
 
 _MAX_ORDER = 63
 # Go's strconv.ParseBool.

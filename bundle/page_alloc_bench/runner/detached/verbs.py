@@ -26,7 +26,7 @@ from page_alloc_bench.runner.errors import (
     describe,
 )
 from page_alloc_bench.runner.kernel import pidfd
-from page_alloc_bench.runner.lifetime import claim as single
+from page_alloc_bench.runner.lifetime.claim import Claim, find
 from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.measuring.estimate import duration
 from page_alloc_bench.runner.module import loading
@@ -133,7 +133,7 @@ def _document() -> dict[str, Any]:
         document = _of_state(found, detached=True)
         document["exit_code"] = found.exit_code
         document["result"] = _place(found.values["output_path"], directory)
-    claim = single.find()
+    claim = find()
     if claim is not None and document["state"] == NONE:
         document = {"state": RUNNING if claim.pid else KILLED, "detached": False, "pid": claim.pid}
         values = whereabouts.find(claim.pid) if claim.pid else None
@@ -299,7 +299,7 @@ def _chunks(descriptor: int) -> Iterator[str]:
 
 def stop(_options: Options, signals: Signals, reporter: Reporter) -> int:
     """Ask the run on this host to end, wait until it has and the host is clean, and say so."""
-    claim = single.find()
+    claim = find()
     if claim is None:
         return _say_none(reporter)
     if claim.pid is None:
@@ -316,7 +316,7 @@ def stop(_options: Options, signals: Signals, reporter: Reporter) -> int:
     return EXIT_COMPLETE
 
 
-def _end(pid: int, claim: single.Claim, signals: Signals, reporter: Reporter) -> None:
+def _end(pid: int, claim: Claim, signals: Signals, reporter: Reporter) -> None:
     """Send SIGTERM to the run, to no process that has come to have its number, and wait for it."""
     try:
         descriptor = pidfd.open_pidfd(pid)
@@ -346,7 +346,7 @@ def _what_is_left() -> str:
 
 
 def _say_none(reporter: Reporter) -> int:
-    claim = single.find()
+    claim = find()
     if claim is not None and claim.pid is not None:
         reporter.error(
             f"the run on this host (PID {claim.pid}) is not detached: --stop can end it, and its "

@@ -68,7 +68,7 @@ def _loss(document: Document, loss: Loss, case: Case) -> str:
     if min(len(without), len(both)) < _ENOUGH:
         return f"{text} MiB (means; too few iterations to tell how sure that is)"
     error = 2 * math.sqrt(sum(variance(values) / len(values) for values in (without, both)))
-    noise = ": no more than the iterations differ by" if abs(lost) <= error else ""
+    noise = ": within the difference between iterations" if abs(lost) <= error else ""
     return f"{text} +/- {units.mib(error)} MiB (means, two standard errors){noise}"
 
 

@@ -55,7 +55,7 @@ def of_case(document: Document, case: Case | int, width: int = WIDTH) -> list[st
     """Return the table of one case, and what it cannot say."""
     case = case_of(case)
     return [
-        f"{case} ({_block(document.run, case.order)} a block)",
+        f"{case} ({_block(document.run, case.order)} per block)",
         *_table(document, case, width),
         *remarks.of(document, case, width),
     ]

@@ -155,7 +155,6 @@ def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
         isolates=isolates,
         options=(),
         patterns=(name,),
-        metrics=(),
         plan=plan,
         run=run,
         seconds={},

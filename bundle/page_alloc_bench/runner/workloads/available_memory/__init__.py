@@ -31,7 +31,6 @@ WORKLOAD = Workload(
     isolates="how much memory user space gets, and how much is lost beside an antagonist",
     options=(),
     patterns=("antagonist",),
-    metrics=(),
     plan=_plan,
     run=_run,
     needs="nearly all of the memory: it drives the host out of memory on purpose",
