@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 _DISTRIBUTION = "page-alloc-bench"
-_CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
 _EXTRA = re.compile(r"""\s*;\s*extra\s*==\s*["'](\w+)["']\s*$""")
 
 
@@ -25,8 +25,8 @@ def install_extra(extra: str) -> str:
     ``extra`` may be several, with commas.
     """
     pip = [sys.executable, "-m", "pip", "install"]
-    if (_CHECKOUT / "pyproject.toml").is_file():
-        return shlex.join([*pip, "-e", f"{_CHECKOUT}[{extra}]"])
+    if (CHECKOUT / "pyproject.toml").is_file():
+        return shlex.join([*pip, "-e", f"{CHECKOUT}[{extra}]"])
     # Of the libraries themselves: where this came from may be gone.
     wanted = []
     for requirement in metadata.requires(_DISTRIBUTION) or []:

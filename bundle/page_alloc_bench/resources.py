@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT = _PACKAGE.parent.parent
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parent.parent
 
 
 class ResourceError(RuntimeError):
@@ -21,7 +21,7 @@ class ResourceError(RuntimeError):
 
 def _find(name: str) -> Path:
     """Return the directory NAME from the wheel's package data or else from the checkout."""
-    candidates = (_PACKAGE / "data" / name, _CHECKOUT / name)
+    candidates = (PACKAGE / "data" / name, CHECKOUT / name)
     for candidate in candidates:
         if candidate.is_dir():
             return candidate

@@ -154,7 +154,7 @@ def receive(end):
     be_somebody()
     _, ancillary, *_ = end.recvmsg(1, 1024)
     (_, _, data), = ancillary
-    session._fd = array("i", data)[0]
+    os.dup2(array("i", data)[0], session.fileno())
 
 session = Device()
 ours, theirs = socket.socketpair()

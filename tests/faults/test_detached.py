@@ -95,7 +95,7 @@ def connect(
     host: Guest, *words: str, user: str = "root", tty: bool = False
 ) -> subprocess.Popen[str]:
     """Run a command over a connection of its own, which dies with the process returned."""
-    ssh, *options = host._ssh_options("ssh", user)
+    ssh, *options = host.ssh_options("ssh", user)
     return subprocess.Popen(
         [ssh, "-S", "none", "-tt" if tty else "-T", *options, "guest", *words],
         stdin=subprocess.DEVNULL,

@@ -92,7 +92,7 @@ def test_the_probe_leaves_what_is_measured_as_it_was(small: Guest) -> None:
 
 def on_terminal(guest: Guest, command: str, seconds: float = 300) -> str:
     """Run a command with a terminal of 80 columns; return what it showed."""
-    ssh, *options = guest._ssh_options("ssh", "root")
+    ssh, *options = guest.ssh_options("ssh", "root")
     leader, follower = pty.openpty()
     words = [ssh, "-S", "none", "-tt", *options, "guest", f"stty cols 80; {command}"]
     process = subprocess.Popen(words, stdin=follower, stdout=follower, stderr=follower)

@@ -227,7 +227,7 @@ def test_what_cannot_be_accepted_is_said_to_be_so(host: Host, name: str) -> None
 
 def connect(host: Host, line: str, user: str = "bench") -> subprocess.CompletedProcess[str]:
     """Run a line in a login session of its own, which has ended when this returns."""
-    ssh, *options = host.guest._ssh_options("ssh", user)
+    ssh, *options = host.guest.ssh_options("ssh", user)
     return subprocess.run(
         [ssh, "-S", "none", "-T", *options, "guest", f"cat /proc/self/cgroup; {line}"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
@@ -323,7 +323,7 @@ def test_what_is_warned_of_is_so(host: Host) -> None:
 @pytest.mark.attempt("session's scope stopped", "ends; nothing left", "idle, order 0")
 def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     """An ordinary run, not detached: `loginctl terminate-session`, as an administrator does."""
-    ssh, *options = host.guest._ssh_options("ssh", "bench")
+    ssh, *options = host.guest.ssh_options("ssh", "bench")
     line = f"cat /proc/self/cgroup; exec sudo {BENCH} {ENDLESS} --output-path /run/result.json"
     words = [ssh, "-S", "none", "-T", *options, "guest", line]
     running = subprocess.Popen(

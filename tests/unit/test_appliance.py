@@ -55,7 +55,7 @@ def test_files_go_in_with_their_modes(tmp_path: Path) -> None:
     program.write_bytes(b"#!/bin/sh\n")
     program.chmod(0o750)
     files: dict[str, Path | bytes] = {"/root/program": program, "/etc/data": b"\0data"}
-    appliance._pack(tmp_path / "input", "exit 3\n", files, ["/root/a b", "/tmp"])
+    appliance.pack(tmp_path / "input", "exit 3\n", files, ["/root/a b", "/tmp"])
     with tarfile.open(tmp_path / "input") as archive:
         modes = {member.name: member.mode for member in archive}
         contents = {name: archive.extractfile(name).read() for name in modes}  # type: ignore[union-attr]
@@ -71,15 +71,15 @@ def test_files_go_in_with_their_modes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["relative", "/two\nlines", ""])
 def test_paths_that_cannot_work_are_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(TargetError, match="is not an absolute path"):
-        appliance._pack(tmp_path / "input", "", {path: b""}, [])
+        appliance.pack(tmp_path / "input", "", {path: b""}, [])
     with pytest.raises(TargetError, match="is not an absolute path"):
-        appliance._pack(tmp_path / "input", "", {}, [path])
+        appliance.pack(tmp_path / "input", "", {}, [path])
 
 
 def test_what_comes_out_is_told_apart(tmp_path: Path, qemu: Qemu) -> None:
     (qemu.scratch / "console").write_text("booted\n")
     files = {"root/result.json": b"{}", "tmp/dir/raw": b"\xff"}
-    done = appliance._unpack(output(tmp_path / "out", WHOLE, files), qemu)
+    done = appliance.unpack(output(tmp_path / "out", WHOLE, files), qemu)
     assert (done.status, done.stdout, done.stderr, done.dmesg) == (3, "out\n", "", "log\n")
     assert done.files == {"/root/result.json": b"{}", "/tmp/dir/raw": b"\xff"}
     assert done.console == "booted\n"
@@ -94,10 +94,10 @@ def test_a_guest_that_wrote_nothing_or_half_is_an_error(tmp_path: Path, qemu: Qe
     early = output(tmp_path / "early", {"stdout": b"out\n", "stderr": b"", "dmesg": b"log\n"})
     for path in (empty, half, early):
         with pytest.raises(TargetError, match=r"(?s)panicked: .*why.*console ends.*last words"):
-            appliance._unpack(path, qemu)
+            appliance.unpack(path, qemu)
 
 
 def test_the_busybox_of_this_machine_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appliance, "_HOST", "amd64")
+    monkeypatch.setattr(appliance, "HOST", "amd64")
     monkeypatch.setattr(appliance, "need", lambda tool, package: f"/{package}/{tool}")
     assert appliance.busybox("amd64") == Path("/busybox-static/busybox")

@@ -134,8 +134,8 @@ import os, resource, sys, threading, time
 from page_alloc_bench.runner.measuring.findlimit import populate
 from page_alloc_bench.runner.measuring.findlimit.board import Board
 
-class Idle(populate._Populator):
-    def _work(self, number):
+class Idle(populate.Populator):
+    def work_on(self, number):
         time.sleep(3600)
 
 threads = 1024
@@ -148,7 +148,7 @@ threading.Thread(target=Idle(work, board).run, daemon=True).start()
 while not board.started_ns:
     time.sleep(0.01)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(len(board.thread_ids), after - before, len(board._map), work.piece_bytes * threads,
+print(len(board.thread_ids), after - before, board.size_bytes, work.piece_bytes * threads,
       flush=True)
 os._exit(0)
 """

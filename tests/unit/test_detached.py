@@ -42,9 +42,9 @@ from page_alloc_bench.runner.errors import HostUnfitError, Stop
 from page_alloc_bench.runner.measuring.estimate import Forecast
 from page_alloc_bench.runner.telling.progress import Reporter
 
-run_directory._PARENTS = ({parent!r},)
+run_directory.PARENTS = ({parent!r},)
 run_directory.require_root = lambda *_: None
-single._ADDRESS = "\\0pab-test-" + {name!r}
+single.ADDRESS = "\\0pab-test-" + {name!r}
 single.LISTED_AS = "@pab-test-" + {name!r}
 FAKE = os.environ.get("FAKE", "")
 
@@ -500,7 +500,7 @@ def test_a_directory_that_nobody_has_written_to_is_in_nobodys_way(host: Host) ->
 
 @pytest.fixture
 def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(run_directory, "_PARENTS", (str(tmp_path),))
+    monkeypatch.setattr(run_directory, "PARENTS", (str(tmp_path),))
     return tmp_path
 
 
@@ -555,7 +555,7 @@ def test_a_place_that_strangers_can_write_to_does_not_serve(
         run_directory.RunDirectory.find()
     (tmp_path / "private").mkdir(mode=0o700)
     monkeypatch.setattr(
-        run_directory, "_PARENTS", ("/nonexistent", str(parent), f"{tmp_path}/private")
+        run_directory, "PARENTS", ("/nonexistent", str(parent), f"{tmp_path}/private")
     )
     assert run_directory.RunDirectory.make().path == f"{tmp_path}/private/{run_directory.NAME}"
 

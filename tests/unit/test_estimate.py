@@ -237,7 +237,7 @@ def test_a_probe_that_is_slow_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch
     """As on a machine so large that its share of the memory takes many seconds."""
     taken = 0.9 * procfs.meminfo()["MemAvailable"]
     monkeypatch.setattr(probe, "available_bytes", lambda: int(taken))
-    monkeypatch.setattr(probe, "_LIFE_S", 0.15)
+    monkeypatch.setattr(probe, "LIFE_S", 0.15)
     seen = probe.measure(CPUS, "inherit", no_swap=False)
     assert 0 < seen.probe_bytes < 0.03 * taken
 
@@ -290,7 +290,7 @@ def on_terminal(act: Callable[[Reporter], object]) -> list[str]:
 def test_a_terminal_sees_phase_part_and_time_left_in_80_columns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress, "_UPDATE_S", 0)
+    monkeypatch.setattr(progress, "UPDATE_S", 0)
     arguments = "--iterations 1000000 --alloc-orders 10,4"
 
     def act(reporter: Reporter) -> None:

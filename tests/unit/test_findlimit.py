@@ -94,7 +94,7 @@ class FakeLibc:
 def ground(once: int, in_all: int, mapping: int = 64 * HUGE) -> tuple[Any, FakeLibc]:
     work = populate.plan((0, 1), 2 * GIB, mapping, HUGE, "inherit")
     libc = FakeLibc(once, in_all)
-    return populate._Ground(libc, work), libc  # type: ignore[arg-type]
+    return populate.Ground(libc, work), libc  # type: ignore[arg-type]
 
 
 def test_blocks_are_aligned_and_distinct_over_mappings() -> None:
@@ -116,10 +116,10 @@ def test_an_end_of_mappings_is_explained() -> None:
     land, _ = ground(once=GIB, in_all=4 * HUGE)
     for _ in range(2):
         land.claim()
-    with pytest.raises(populate._CannotGoOnError, match=r"maps no 2048 KiB more after 0\.00 GiB"):
+    with pytest.raises(populate.CannotGoOnError, match=r"maps no 2048 KiB more after 0\.00 GiB"):
         land.claim()
     land, _ = ground(once=HUGE, in_all=GIB)
-    with pytest.raises(populate._CannotGoOnError, match=r"maps no 2048 KiB at all"):
+    with pytest.raises(populate.CannotGoOnError, match=r"maps no 2048 KiB at all"):
         land.claim()
 
 
@@ -150,7 +150,7 @@ def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Board], Non
     def use(body: Callable[[Board], None]) -> None:
         def run(_work: populate.Plan, board: Board, _parent: int) -> None:
             try:
-                populate._reset_signals()
+                populate.reset_signals()
                 body(board)
             finally:
                 os._exit(7)
@@ -269,7 +269,7 @@ def confirmed(
     log.found = oom_log.Kill(1, populate.NAME, "Out of memory", sizes, "CONSTRAINT_NONE", **of_kill)
     monkeypatch.setattr(oom_log, "OomLog", lambda: log)
     monkeypatch.setattr(populate, "run", run)
-    monkeypatch.setattr(measure, "_BACK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(measure, "BACK_TIMEOUT_S", 0.5)
     return measure.measure(SETTINGS)
 
 

@@ -36,7 +36,7 @@ def test_an_installed_wheel_asks_for_the_libraries_themselves(
 ) -> None:
     site = tmp_path / "lib/python3/site-packages"
     site.mkdir(parents=True)
-    monkeypatch.setattr(installation, "_CHECKOUT", site.parent)
+    monkeypatch.setattr(installation, "CHECKOUT", site.parent)
     words = shlex.split(installation.install_extra(extra))
     assert words[:4] == [sys.executable, "-m", "pip", "install"]
     names = {word.partition(">=")[0] for word in words[4:]}

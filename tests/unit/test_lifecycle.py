@@ -146,7 +146,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 @pytest.fixture
 def own_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run beside each other, and beside a real run."""
-    monkeypatch.setattr(single, "_ADDRESS", f"\0page-alloc-bench-test-{os.getpid()}")
+    monkeypatch.setattr(single, "ADDRESS", f"\0page-alloc-bench-test-{os.getpid()}")
 
 
 def test_a_second_copy_is_refused_and_told_who_runs(own_address: None) -> None:

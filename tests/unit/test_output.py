@@ -323,7 +323,7 @@ def test_a_closed_stderr_is_a_wish_for_silence() -> None:
 
 
 def test_a_reader_that_does_not_read_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_STUCK_MS", 10)
+    monkeypatch.setattr(output, "STUCK_MS", 10)
     reader, writer = os.pipe()
     saved = os.dup(1)
     os.dup2(writer, 1)

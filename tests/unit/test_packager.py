@@ -504,8 +504,8 @@ def test_warnings_about_the_kernels_own_headers_are_not_passed_on() -> None:
         'WARNING: modpost: "x" [/scratch/kmod/page_alloc_bench.ko] undefined!',
         "warning: the compiler differs from the one used to build the kernel",
     )
-    assert all(kbuild._not_ours(line, sources) for line in theirs)
-    assert not any(kbuild._not_ours(line, sources) for line in ours)
+    assert all(kbuild.not_ours(line, sources) for line in theirs)
+    assert not any(kbuild.not_ours(line, sources) for line in ours)
 
 
 def test_sources_are_copied_without_what_a_build_left(tmp_path: Path) -> None:

@@ -594,7 +594,7 @@ def test_the_worst_comes_first_and_refuses(tmp_path: Path) -> None:
     host = make(tmp_path, changes)
     found = verdict.look(host, FILE_CHECKS)
     assert [finding.name for finding in found] == ["panic-on-oom", "swap", "panic-reboot"]
-    records = [verdict._record(finding, host) for finding in found]
+    records = [verdict.as_record(finding, host) for finding in found]
     assert [record["name"] for record in verdict.refused(records)] == ["panic-on-oom"]
     text = verdict.table(records, 10)
     assert "or accept it: --accept panic-on-oom" in text
@@ -606,7 +606,7 @@ def test_the_worst_comes_first_and_refuses(tmp_path: Path) -> None:
 
 def test_what_is_accepted_does_not_refuse(tmp_path: Path) -> None:
     host = make(tmp_path, sysctl("vm.panic_on_oom", "1"), "--accept panic-on-oom,swap")
-    records = [verdict._record(f, host) for f in verdict.look(host, FILE_CHECKS)]
+    records = [verdict.as_record(f, host) for f in verdict.look(host, FILE_CHECKS)]
     assert [record["accepted"] for record in records] == [True]
     assert verdict.refused(records) == []
     assert verdict.table(records, 10).endswith("a run may begin")
@@ -639,7 +639,7 @@ def test_nobody_is_told_to_accept_what_cannot_be_accepted(tmp_path: Path) -> Non
     for number, (_, severity, changes, arguments) in enumerate(FOUND):
         host = make(tmp_path / str(number), changes, arguments)
         cgroup.own.cache_clear()
-        for record in (verdict._record(f, host) for f in verdict.look(host, FILE_CHECKS)):
+        for record in (verdict.as_record(f, host) for f in verdict.look(host, FILE_CHECKS)):
             refuses, possible = severity == REFUSE, record["name"] not in NOT_ACCEPTABLE
             assert record["acceptable"] is possible
             for text in (verdict.refusal(record), verdict.table([record], 2)):
@@ -655,7 +655,7 @@ def advised(host: Host, name: str) -> tuple[list[str], list[str]]:
     """Return the commands that the finding of that name has, and those that undo them."""
     cgroup.own.cache_clear()
     (found,) = [f for f in verdict.look(host, FILE_CHECKS) if f.name == name]
-    record = verdict._record(found, host)
+    record = verdict.as_record(found, host)
     return list(record["commands"]), list(record["undo"])
 
 
@@ -796,14 +796,14 @@ def test_a_run_says_what_was_found_or_what_refuses_it(monkeypatch: pytest.Monkey
         finding("d", WARN),
         finding("e", NOTE),
     ]
-    monkeypatch.setattr(session, "_examine", lambda _options: (findings, refusals(), ESTIMATE))
+    monkeypatch.setattr(session, "examine", lambda _options: (findings, refusals(), ESTIMATE))
     said = Said()
     with pytest.raises(HostUnfitError, match=r"^c$"):
-        session._preflight(options.parse([]), said, Signals())  # type: ignore[arg-type]
+        session.judge_host(options.parse([]), said, Signals())  # type: ignore[arg-type]
     assert said.lines == [("error", "a")]
     said.lines.clear()
     del findings[2], findings[0]
-    told = session._preflight(options.parse([]), said, Signals())  # type: ignore[arg-type]
+    told = session.judge_host(options.parse([]), said, Signals())  # type: ignore[arg-type]
     assert told == (findings, ESTIMATE)
     assert said.lines[0] == ("hint", "the run takes about 40 s: 20 fills of 1.00 GiB at 1.00 GiB/s")
     assert said.lines[1:] == [("warning", "B"), ("warning", "D"), ("note", "e: E")]

@@ -69,7 +69,7 @@ def test_a_kernel_without_readable_config_is_null_with_a_reason(
     def refuse(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(host_facts, "_read_config", refuse)
+    monkeypatch.setattr(host_facts, "read_config", refuse)
     found = host_facts.config("1.2.3")
     assert found["options"] is None
     assert "/boot/config-1.2.3" in found["reason"]
@@ -86,7 +86,7 @@ def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
     def refuse(path: str) -> str:
         raise FileNotFoundError(path)
 
-    monkeypatch.setattr(host_facts, "_read_config", refuse)
+    monkeypatch.setattr(host_facts, "read_config", refuse)
     built = host_facts.describe_config("CONFIG_KASAN=y\n")
     found = host_facts.config("1.2.3", built)
     assert (found["path"], found["reason"]) == ("bundle", None)
@@ -97,17 +97,17 @@ def test_the_configuration_of_the_tree_stands_in_for_one_that_the_host_lacks(
 def test_a_device_tree_tells_of_a_hypervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_facts, "_DEVICE_TREE", str(tmp_path))
-    assert host_facts._hypervisor_in_device_tree() is None
+    monkeypatch.setattr(host_facts, "DEVICE_TREE", str(tmp_path))
+    assert host_facts.hypervisor_in_device_tree() is None
     (tmp_path / "memory@40000000").mkdir()
-    assert host_facts._hypervisor_in_device_tree() is None
+    assert host_facts.hypervisor_in_device_tree() is None
     (tmp_path / "fw-cfg@9020000").mkdir()
-    assert host_facts._hypervisor_in_device_tree() == "QEMU"
+    assert host_facts.hypervisor_in_device_tree() == "QEMU"
     (tmp_path / "hypervisor").mkdir()
     (tmp_path / "hypervisor/compatible").write_bytes(b"xen,xen-4.17\0xen,xen\0")
-    assert host_facts._hypervisor_in_device_tree() == "xen,xen-4.17"
-    monkeypatch.setattr(host_facts, "_DEVICE_TREE", str(tmp_path / "none"))
-    assert host_facts._hypervisor_in_device_tree() is None
+    assert host_facts.hypervisor_in_device_tree() == "xen,xen-4.17"
+    monkeypatch.setattr(host_facts, "DEVICE_TREE", str(tmp_path / "none"))
+    assert host_facts.hypervisor_in_device_tree() is None
 
 
 def test_the_largest_order_is_the_last_of_buddyinfo(monkeypatch: pytest.MonkeyPatch) -> None:

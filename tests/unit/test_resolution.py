@@ -58,9 +58,9 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
     )  # fmt: skip
     run = AvailableMemory(bench)
     device.configure(parameters={"held": 1000}, cpus=cpus, sample_capacity=1000)
-    run._steady = device.progress()
-    for run._order in orders:
-        run._collect(device.progress())
+    steady = device.progress()
+    for order in orders:
+        run.collect(order, steady, device.progress())
     document.end(complete=True, reason=None, exit_code=0)
     return document
 
@@ -286,7 +286,7 @@ def test_a_report_says_so(written: Any) -> None:
 def test_a_bound_is_not_exported_as_a_figure(written: Any) -> None:
     run = results.load(next(written(recorded.BASE, "base").iterdir()))
     (given,) = tidy.runs([run], lambda _: None)
-    paths = [test["path"] for test in to_kcidb._tests(given, "here", "build")]
+    paths = [test["path"] for test in to_kcidb.tests(given, "here", "build")]
     assert not any("alloc_latencies_ns.median" in path for path in paths)
     assert any("idle_available_bytes" in path for path in paths)
 

@@ -17,13 +17,13 @@ def test_a_checkout_has_them_at_its_top() -> None:
 
 
 def test_a_wheel_carries_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path)
     (tmp_path / "data/kmod").mkdir(parents=True)
     assert resources.kmod_dir() == tmp_path / "data/kmod"
 
 
 def test_a_broken_installation_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(resources, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(resources, "CHECKOUT", tmp_path)
     with pytest.raises(resources.ResourceError, match=r"templates/ is neither .* nor "):
         resources.templates_dir()

@@ -15,9 +15,9 @@ ROWS = [
 
 @pytest.mark.parametrize("kernel", ROWS, ids=lambda kernel: kernel.name)
 def test_no_row_asks_for_an_option_twice(kernel: kernels.Kernel) -> None:
-    lines = source_kernel._read_fragments(kernel.config).splitlines()
-    options = [line for line in lines if source_kernel._options(line)]
-    names = [name for line in options for name in source_kernel._options(line)]
+    lines = source_kernel.read_fragments(kernel.config).splitlines()
+    options = [line for line in lines if source_kernel.options_of(line)]
+    names = [name for line in options for name in source_kernel.options_of(line)]
     assert len(set(names)) == len(names) > 20
     comments = [line for line in lines if line not in options]
     assert all(line.startswith("# ") for line in comments), comments
@@ -39,7 +39,7 @@ def test_options_that_vanish_are_found() -> None:
 
 def test_the_release_ends_as_the_row_does() -> None:
     row = kernels.lookup("6.12-nonuma")
-    assert source_kernel._local_version(row) == 'CONFIG_LOCALVERSION="-nonuma"\n'
+    assert source_kernel.local_version(row) == 'CONFIG_LOCALVERSION="-nonuma"\n'
 
 
 def test_the_sanitizers_kernel_is_found_by_name_only() -> None:
@@ -48,7 +48,7 @@ def test_the_sanitizers_kernel_is_found_by_name_only() -> None:
     assert row not in kernels.KERNELS
     assert row.boots_roots
     assert not kernels.lookup("6.12-nonuma").boots_roots
-    asked = source_kernel._options(source_kernel._read_fragments(row.config))
+    asked = source_kernel.options_of(source_kernel.read_fragments(row.config))
     # KASAN vanishes without a word together with this one.
     assert asked["SLUB_TINY"] == "n"
     assert asked["KASAN"] == "y"

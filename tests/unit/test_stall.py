@@ -61,7 +61,7 @@ class Log:
 def sysrq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for /proc/sysrq-trigger, so that this machine does not report to its log."""
     path = tmp_path / "trigger"
-    monkeypatch.setattr(stall, "_SYSRQ", str(path))
+    monkeypatch.setattr(stall, "SYSRQ", str(path))
     return path
 
 
@@ -112,7 +112,7 @@ def sleeper() -> Iterator[tuple[int, int]]:
 
 def watch(monkeypatch: pytest.MonkeyPatch, log: Any, stall_s: float) -> child.Watch:
     monkeypatch.setattr(child, "PROGRESS_S", 0.02)
-    monkeypatch.setattr(stall, "_sysrq", lambda: ["the kernel's report"])
+    monkeypatch.setattr(stall, "sysrq", lambda: ["the kernel's report"])
     return child.Watch(Board(1), log, stall_s, None)
 
 

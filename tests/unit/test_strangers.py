@@ -142,7 +142,7 @@ def test_python_gets_the_same_path(
     bad, good = for_all(tmp_path / "bad"), tmp_path / "good"
     good.mkdir()
     monkeypatch.setenv("PATH", f":{bad}:.:{good}:/usr/bin:/nowhere:{his(tmp_path / 'his')}:rel")
-    launch._scrub_environment()
+    launch.scrub_environment()
     assert os.environ["PATH"] == f"{good}:/usr/bin"
     assert bench.exists()
 
@@ -192,7 +192,7 @@ def test_it_does_not_unpack_where_others_could_swap_it(
     place: str, bench: Path, embedding: Path, tmp_path: Path
 ) -> None:
     where = unsafe_places(tmp_path)[place]
-    assert launch._others_may_change(str(where))
+    assert launch.others_may_change(str(where))
     assert safe_paths.others_may_change(str(where))
     env = {"PAGE_ALLOC_BENCH_TMPDIR": str(where)}
     assert told(start([str(bench)], env=env))["scratch"].startswith("/dev/shm/")

@@ -145,7 +145,7 @@ def test_the_image_is_found_where_debian_puts_it(tmp_path: Path) -> None:
         ):
             (top / file).parent.mkdir(parents=True, exist_ok=True)
             (top / file).touch()
-        assert kernels._locate(top, kernels.lookup("6.1")) == {
+        assert kernels.locate(top, kernels.lookup("6.1")) == {
             "release": release,
             "vmlinuz": image,
             "modules_dir": modules,
@@ -153,7 +153,7 @@ def test_the_image_is_found_where_debian_puts_it(tmp_path: Path) -> None:
         }
     (tmp_path / "6.1.0-1-cloud-amd64/boot/vmlinuz-6.1.0-2-cloud-amd64").touch()
     with pytest.raises(TargetError, match="hold 2 images"):
-        kernels._locate(tmp_path / "6.1.0-1-cloud-amd64", kernels.lookup("6.1"))
+        kernels.locate(tmp_path / "6.1.0-1-cloud-amd64", kernels.lookup("6.1"))
 
 
 def test_a_build_root_shows_what_it_is_given_and_nothing_else(
@@ -228,7 +228,7 @@ def test_a_cached_kernel_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> No
         about = {"release": "6.1.0-1", "vmlinuz": "boot/v", "modules_dir": "m", "kdir": "k"}
         (temporary / "kernel.json").write_text(json.dumps(about))
 
-    monkeypatch.setattr(kernels, "_fetch", fake)
+    monkeypatch.setattr(kernels, "build_entry", fake)
     first = kernels.fetch("6.1")
     monkeypatch.setenv("PATH", "/nowhere")
     assert kernels.fetch("6.1") == first
@@ -243,7 +243,7 @@ def test_headers_are_made_to_work_where_they_lie(tmp_path: Path) -> None:
     (headers / "scripts").symlink_to("/usr/lib/linux-kbuild-6.1/scripts")
     (headers / "tools").symlink_to("../../lib/linux-kbuild-6.1/tools")
     for _ in range(2):
-        kernels._relocate(tmp_path, Path("/final"))
+        kernels.relocate(tmp_path, Path("/final"))
     makefile = "include /final/usr/src/linux-headers-6.1.0-1-common/Makefile\n"
     assert (headers / "Makefile").read_text() == makefile
     assert str((headers / "scripts").readlink()) == "/final/usr/lib/linux-kbuild-6.1/scripts"
@@ -459,14 +459,14 @@ def test_vm_does_not_wait_for_a_guest_that_hangs(monkeypatch: pytest.MonkeyPatch
             if self.asked == 3:
                 raise TargetError(f"no end after {timeout:g} s")
 
-    monkeypatch.setattr(vm, "_ASK_S", 0.01)
+    monkeypatch.setattr(vm, "ASK_S", 0.01)
     guest = Hanging()
     with (
         subprocess.Popen(["sleep", "100"]) as process,
         pytest.raises(TargetError, match="no end after 600 s"),
     ):
-        vm._await_end(guest, process)  # type: ignore[arg-type]
+        vm.await_end(guest, process)  # type: ignore[arg-type]
     assert process.returncode == -9
     assert guest.asked == 3
     with subprocess.Popen(["sh", "-c", "exit 7"]) as process:
-        assert vm._await_end(guest, process) == 7  # type: ignore[arg-type]
+        assert vm.await_end(guest, process) == 7  # type: ignore[arg-type]

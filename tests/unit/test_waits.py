@@ -168,7 +168,7 @@ def test_a_directory_that_another_keeps_locked_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_directory, "LOCK_S", 0.3)
-    monkeypatch.setattr(run_directory, "_PARENTS", (str(tmp_path),))
+    monkeypatch.setattr(run_directory, "PARENTS", (str(tmp_path),))
     tmp_path.chmod(0o700)
     directory = run_directory.RunDirectory.make()
     directory.close()

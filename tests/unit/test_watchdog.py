@@ -138,14 +138,14 @@ def test_the_module_is_unloaded_as_soon_as_its_session_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = [11, 11, 0]  # EAGAIN while the device is open
-    monkeypatch.setattr(loading, "_delete_module", lambda _name: answers.pop(0))
+    monkeypatch.setattr(loading, "delete_module", lambda _name: answers.pop(0))
     monkeypatch.setattr(loading, "is_loaded", lambda _name: False)
     loading.unload("page_alloc_bench", time.monotonic() + 10)
     assert answers == []
 
 
 def test_a_module_that_stays_in_use_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_delete_module", lambda _name: 11)
+    monkeypatch.setattr(loading, "delete_module", lambda _name: 11)
     with pytest.raises(RunnerError, match="rmmod page_alloc_bench"):
         loading.unload("page_alloc_bench", time.monotonic())
 
@@ -154,9 +154,9 @@ def test_one_failure_does_not_keep_the_rest_from_being_cleaned(
     traces: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complaints: list[str] = []
-    monkeypatch.setattr(watchdog, "_complain", complaints.append)
+    monkeypatch.setattr(watchdog, "complain", complaints.append)
     tree, file, _ = (str(path) for path in traces)
-    watchdog._clean([(watchdog.TREE, tree), (watchdog.FILE, tree), (watchdog.FILE, file)])
+    watchdog.clean([(watchdog.TREE, tree), (watchdog.FILE, tree), (watchdog.FILE, file)])
     assert [path.exists() for path in traces] == [False, False, True]
     assert len(complaints) == 1
 

@@ -135,7 +135,7 @@ def build(
     for line in _COMPARED.sub(r"; \1", finished.stderr).splitlines():
         if not tree.symvers and _SYMBOLS.search(line):
             continue
-        if "warning" in line.lower() and not _not_ours(line, sources):
+        if "warning" in line.lower() and not not_ours(line, sources):
             progress(line.replace(str(sources), "kmod"))
     made_for = dict(tree.build)
     changed = _changed_since_link(tree, sources)
@@ -219,7 +219,7 @@ def _changed_since_link(tree: Tree, sources: Path) -> Path | None:
     return None
 
 
-def _not_ours(line: str, sources: Path) -> bool:
+def not_ours(line: str, sources: Path) -> bool:
     """Whether a warning is about the kernel's own headers, or about BTF, which is off."""
     found = re.match(r"(/[^:]+):\d+:", line)
     return "pahole" in line or bool(found and not found[1].startswith(f"{sources}/"))

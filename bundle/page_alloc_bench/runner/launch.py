@@ -90,7 +90,7 @@ def _require_isolation(bundle: str) -> None:
         )
 
 
-def _scrub_environment() -> None:
+def scrub_environment() -> None:
     """Drop what could steer shiv, or the Python of a child, away from what we packed."""
     for name in list(os.environ):
         if name.startswith(("PYTHON", "SHIV_")) or name in ("PAGE_ALLOC_BENCH_SCRATCH", KEEP):
@@ -108,7 +108,7 @@ def _is_roots(directory: str) -> bool:
         return True
     try:
         mode = os.stat(directory).st_mode
-        return directory.startswith("/") and not mode & 0o022 and not _others_may_change(directory)
+        return directory.startswith("/") and not mode & 0o022 and not others_may_change(directory)
     except OSError:
         return False
 
@@ -130,7 +130,7 @@ def _check_stub(bundle: str) -> None:
         _fail(FAILED, f"{bundle} is damaged (the shell script at its start): copy it again")
 
 
-def _others_may_change(path: str) -> bool:
+def others_may_change(path: str) -> bool:
     """Return whether somebody else can have a part of ``path`` stand for something else.
 
     What is unpacked runs as root. A directory where everybody may make files, and nobody remove
@@ -186,7 +186,7 @@ class Scratch:
         """Try one place; return what is wrong with it, or nothing."""
         try:
             # Known before it exists, so that whatever comes in between finds what to remove.
-            if _others_may_change(parent):
+            if others_may_change(parent):
                 return "other users could replace it"
             self.path = os.path.join(os.path.abspath(parent), f"{NAME}.{os.urandom(8).hex()}")
             os.write(self._keeper, os.fsencode(self.path) + b"\0")
@@ -355,7 +355,7 @@ def launch() -> None:
     _occupy_standard_descriptors()
     bundle = _own_path()
     _require_isolation(bundle)
-    _scrub_environment()
+    scrub_environment()
     os.environ["PAGE_ALLOC_BENCH_BUNDLE"] = bundle
     scratch = Scratch(str(sys._xoptions.get(HOME_OPTION, "")))
     if scratch.path:

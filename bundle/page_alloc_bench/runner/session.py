@@ -95,7 +95,7 @@ def _prepare(
     with signals.deferred():
         claimed = stack.enter_context(claim.claim())
         inherited = _settle(reporter, signals)
-        findings, expected = _preflight(options, reporter, signals)
+        findings, expected = judge_host(options, reporter, signals)
         stack.enter_context(oom_score.from_oom_killer())
         locked = [attendant.directory] if attendant is not None else []
         guard = watchdog.Watchdog([claimed.fileno(), *locked])
@@ -131,7 +131,7 @@ def _prepare(
     )
 
 
-def _preflight(
+def judge_host(
     options: Options, reporter: Reporter, signals: Signals
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Look at the host, say what there is to say, and return it, with how long it will take.
@@ -139,7 +139,7 @@ def _preflight(
     Raises HostUnfitError if something refuses the run that has not been accepted; only that is
     told then.
     """
-    findings, refusals, expected = in_child.call(lambda: _examine(options), signals.let_in)
+    findings, refusals, expected = in_child.call(lambda: examine(options), signals.let_in)
     if refusals:
         for refusal in refusals[:-1]:
             reporter.error(refusal)
@@ -176,7 +176,7 @@ def _is_usual() -> bool:
     return table.is_usual()
 
 
-def _examine(options: Options) -> tuple[list[dict[str, Any]], list[str], dict[str, Any] | None]:
+def examine(options: Options) -> tuple[list[dict[str, Any]], list[str], dict[str, Any] | None]:
     """Return what is found; of it what refuses a run, in words; and how long a run would take."""
     from .preflight import verdict
 

@@ -28,7 +28,7 @@ from page_alloc_bench.targets.qemu import Qemu
 
 _DRIVERS = ("virtio_pci", "virtio_blk")
 _SUITES = ("bookworm",)
-_HOST = ARCHITECTURES.get(platform.machine(), "")
+HOST = ARCHITECTURES.get(platform.machine(), "")
 _SCRIPT, _COLLECT, _OUTPUT = "/appliance/script", "/appliance/collect", "/appliance/output"
 _OUTPUT_BYTES = 1 << 30  # of the sparse file that takes what comes out
 _POLL_S = 0.05
@@ -95,12 +95,12 @@ class Appliance:
         qemu = Qemu()
         try:
             given, taken = qemu.scratch / "input", qemu.scratch / "output"
-            _pack(given, script, files or {}, collect)
+            pack(given, script, files or {}, collect)
             with taken.open("wb") as file:
                 file.truncate(_OUTPUT_BYTES)
             qemu.start(self._command_line(qemu.scratch, given, taken))
             _await_end(qemu, timeout)
-            return _unpack(taken, qemu)
+            return unpack(taken, qemu)
         finally:
             qemu.remove()
 
@@ -130,7 +130,7 @@ class Appliance:
 
 def busybox(arch: str) -> Path:
     """Return Debian's static busybox for ARCH: this host's own, or one from the cache."""
-    if arch == _HOST:
+    if arch == HOST:
         return Path(need("busybox", "busybox-static"))
     directory = cache.entry(
         "busybox",
@@ -153,7 +153,7 @@ def _fetch_busybox(arch: str, temporary: Path) -> None:
     found[0].rename(temporary / "busybox")
 
 
-def _pack(
+def pack(
     path: Path, script: str, files: Mapping[str, Path | bytes], collect: Sequence[str]
 ) -> None:
     """Write the archive that the guest unpacks over its root to PATH."""
@@ -182,7 +182,7 @@ def _await_end(qemu: Qemu, timeout: float) -> None:
         raise qemu.why_it_ended()
 
 
-def _unpack(path: Path, qemu: Qemu) -> Finished:
+def unpack(path: Path, qemu: Qemu) -> Finished:
     """Read what the guest wrote to its second disk, PATH."""
     try:
         with tarfile.open(path, "r:") as archive:

@@ -184,7 +184,7 @@ class Guest:
         """End QEMU at once and remove its files; a second time does nothing."""
         self.console()
         for user in self._masters:
-            run([*self._ssh_options("ssh", user), "-O", "exit", "guest"], check=False, timeout=10)
+            run([*self.ssh_options("ssh", user), "-O", "exit", "guest"], check=False, timeout=10)
         self._masters.clear()
         if self._qemu is not None:
             self._qemu.remove()
@@ -193,7 +193,7 @@ class Guest:
     def raise_if_unreachable(self, user: str) -> None:
         """Raise TargetError unless the guest lives and USER's connection to it stands."""
         self._raise_if_gone()
-        argv = [*self._ssh_options("ssh", user), "-O", "check", "guest"]
+        argv = [*self.ssh_options("ssh", user), "-O", "check", "guest"]
         if run(argv, check=False, timeout=10).returncode != 0:
             self._masters.discard(user)
             # A QEMU that has just died closes its sockets a moment before its keeper knows.
@@ -242,7 +242,7 @@ class Guest:
 
     def _ssh(self, user: str) -> list[str]:
         """Return the ssh command for USER, over a master connection that is there already."""
-        options = self._ssh_options("ssh", user)
+        options = self.ssh_options("ssh", user)
         with self._lock:
             if user not in self._masters:
                 self._raise_if_gone()
@@ -251,7 +251,8 @@ class Guest:
                 self._masters.add(user)
         return [*options, "-T", "guest"]
 
-    def _ssh_options(self, tool: str, user: str) -> list[str]:
+    def ssh_options(self, tool: str, user: str) -> list[str]:
+        """Return TOOL (ssh or scp) and its options for USER; the name of the host is ``guest``."""
         settings = {
             "User": user,
             "HostName": "127.0.0.1",
@@ -278,7 +279,7 @@ class Guest:
     def _scp(self, user: str, src: str, dst: str) -> None:
         self._ssh(user)
         try:
-            run([*self._ssh_options("scp", user), "-rpq", src, dst])
+            run([*self.ssh_options("scp", user), "-rpq", src, dst])
         except CommandError as error:
             self._raise_if_gone()
             raise TargetError(f"cannot copy {src} to {dst}: {_reason(error)}") from error

@@ -206,7 +206,7 @@ def _fetch_packages(kernel: Kernel, *, refresh: bool = False) -> Path:
     return cache.entry(
         "kernels",
         _key(kernel),
-        lambda temporary, final: _fetch(kernel, temporary, final),
+        lambda temporary, final: build_entry(kernel, temporary, final),
         f"Debian's kernel {kernel.name} ({kernel.flavour}, {suites})",
         room=_CLOUD_ROOM if kernel.flavour.startswith("cloud-") else _ROOM,
         refresh=refresh,
@@ -218,7 +218,7 @@ def _key(kernel: Kernel) -> str:
     return f"{kernel.name}-{digest}"
 
 
-def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
+def build_entry(kernel: Kernel, temporary: Path, final: Path) -> None:
     """Fill TEMPORARY, which will become FINAL, with image, headers and kbuild of KERNEL."""
     apt_dir = temporary / "apt"
     apt = PrivateApt(apt_dir / kernel.arch, kernel.suites, kernel.arch)
@@ -239,12 +239,12 @@ def _fetch(kernel: Kernel, temporary: Path, final: Path) -> None:
     native.update()
     native.extract(sorted(kbuild), temporary)
     shutil.rmtree(apt_dir)
-    about = _locate(temporary, kernel)
-    _relocate(temporary, final)
+    about = locate(temporary, kernel)
+    relocate(temporary, final)
     (temporary / "kernel.json").write_text(json.dumps(about, indent=1))
 
 
-def _locate(root: Path, kernel: Kernel) -> dict[str, str]:
+def locate(root: Path, kernel: Kernel) -> dict[str, str]:
     """Find the parts of the one kernel under ROOT; paths in the answer are relative to ROOT."""
     found = [path for path in root.glob("boot/vmlinu[xz]-*") if path.name.endswith(kernel.flavour)]
     images = {path.name.split("-", 1)[1]: path for path in found}
@@ -267,7 +267,7 @@ def _locate(root: Path, kernel: Kernel) -> dict[str, str]:
     }
 
 
-def _relocate(root: Path, final: Path) -> None:
+def relocate(root: Path, final: Path) -> None:
     """Make the headers under ROOT name FINAL where they name the places they would install to."""
     pattern = re.compile(r"(?<![\w./])(/usr/(?:src/linux-|lib/linux-kbuild-))")
     for headers in root.glob("usr/src/linux-headers-*"):

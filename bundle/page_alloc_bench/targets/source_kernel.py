@@ -89,35 +89,36 @@ def build(kernel: Kernel, *, refresh: bool = False) -> Path:
 
 def key(kernel: Kernel) -> str:
     """Return the name that the build of the row KERNEL has in the cache."""
-    options = sorted(f"{name}={value}" for name, value in _options(_config(kernel)).items())
+    options = sorted(f"{name}={value}" for name, value in options_of(_config(kernel)).items())
     return f"{kernel.name}-{cache.digest(*options, *kernel.suites, *kernel.make)}"
 
 
 def _config(kernel: Kernel) -> str:
     """Return the configuration that is asked for."""
-    return _read_fragments(kernel.config) + _local_version(kernel)
+    return read_fragments(kernel.config) + local_version(kernel)
 
 
 def missing_options(asked: str, got: str) -> list[str]:
     """Return the lines of the configuration ASKED that the configuration GOT does not keep."""
-    wanted, there = _options(asked), _options(got)
+    wanted, there = options_of(asked), options_of(got)
     return [
         f"CONFIG_{name}={value}" for name, value in wanted.items() if there.get(name, "n") != value
     ]
 
 
-def _options(config: str) -> Mapping[str, str]:
+def options_of(config: str) -> Mapping[str, str]:
     """Return the options of the text CONFIG, those that are not set as "n"."""
     unset = dict.fromkeys(re.findall(r"^# CONFIG_(\w+) is not set$", config, re.M), "n")
     return unset | dict(re.findall(r"^CONFIG_(\w+)=(.*)$", config, re.M))
 
 
-def _read_fragments(names: Sequence[str]) -> str:
+def read_fragments(names: Sequence[str]) -> str:
+    """Return the text of the fragments of a .config that have these NAMES, in this order."""
     directory = resources.templates_dir() / "kernel-config"
     return "".join((directory / f"{name}.config").read_text() for name in names)
 
 
-def _local_version(kernel: Kernel) -> str:
+def local_version(kernel: Kernel) -> str:
     """Return the option that makes ``uname -r`` of the row 6.12-x end in -x."""
     return f'CONFIG_LOCALVERSION="-{kernel.name.partition("-")[2]}"\n'
 

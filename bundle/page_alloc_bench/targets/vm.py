@@ -26,7 +26,7 @@ _STDOUT = Path("-")
 _USER = "bench"
 _REMOTE = "/home/bench/bench.run"
 _PIDFILE = "/tmp/bench.pid"  # noqa: S108 (in the guest)
-_ASK_S = 60.0  # how often the guest is asked whether it lives
+ASK_S = 60.0  # how often the guest is asked whether it lives
 _HANGS_S = 600.0  # without an answer: even an OOM storm on an emulated CPU is over by then
 _GRACE_S = 60.0  # for a run that was told to stop to write what it has
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -113,7 +113,7 @@ def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> 
         start_new_session=True,
     )
     try:
-        status = _await_end(guest, process)
+        status = await_end(guest, process)
     except Interrupted as interrupted:
         _stop(guest, process, interrupted.signum)
         raise
@@ -123,7 +123,7 @@ def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> 
     return status
 
 
-def _await_end(guest: Guest, process: subprocess.Popen[bytes]) -> int:
+def await_end(guest: Guest, process: subprocess.Popen[bytes]) -> int:
     """Return PROCESS's exit status; raise TargetError when the guest shows no sign of life.
 
     A guest that is out of memory may take long to answer, but it answers in the end.
@@ -131,7 +131,7 @@ def _await_end(guest: Guest, process: subprocess.Popen[bytes]) -> int:
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(_ASK_S)
+                return process.wait(ASK_S)
             guest.run(["true"], timeout=_HANGS_S)
     except TargetError:
         process.kill()

@@ -39,7 +39,7 @@ def export(
         report["checkouts"] = [_checkout(run, origin) for run in builds.values()]
         report["builds"] = [_build(run, origin) for run in builds.values()]
     report["tests"] = [
-        test for run in runs for test in _tests(run, origin, build_id or _build_id(run, origin))
+        test for run in runs for test in tests(run, origin, build_id or _build_id(run, origin))
     ]
     json.dump(report, stream, indent=1)
     stream.write("\n")
@@ -87,7 +87,7 @@ def _compiler(run: tidy.Run) -> str | None:
     return None
 
 
-def _tests(run: tidy.Run, origin: str, build_id: str) -> Iterator[dict[str, Any]]:
+def tests(run: tidy.Run, origin: str, build_id: str) -> Iterator[dict[str, Any]]:
     """Yield the run as a test, then its figures."""
     document = run.result.run
     common: dict[str, Any] = {"origin": origin, "build_id": build_id}

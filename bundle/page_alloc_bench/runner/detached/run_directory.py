@@ -28,7 +28,7 @@ from page_alloc_bench.runner.preflight import NOT_ROOT_TO_LOOK
 NAME = "page-alloc-bench"
 LOG, RESULT, STATE = "log", "result", "state"
 # The first that serves, so that all find the same. Nobody but root can put anything into /run.
-_PARENTS = ("/run", "/dev/shm", "/tmp")  # noqa: S108 - a private directory, trusted only if root's
+PARENTS = ("/run", "/dev/shm", "/tmp")  # noqa: S108 - a private directory, trusted only if root's
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_TRIES, _READ_S = 100, 0.01
@@ -220,7 +220,7 @@ def is_alive(values: dict[str, Any]) -> bool:
 
 def _path() -> str:
     """Return where the directory is, or would be. Raises HostUnfitError."""
-    for parent in _PARENTS:
+    for parent in PARENTS:
         try:
             status = os.lstat(parent)
         except OSError:
@@ -229,7 +229,7 @@ def _path() -> str:
         safe = status.st_uid in (0, os.geteuid()) and (mode & stat.S_ISVTX or not mode & 0o022)
         if stat.S_ISDIR(mode) and safe:
             return os.path.join(parent, NAME)
-    raise HostUnfitError(f"no place to keep a result in: none of {', '.join(_PARENTS)} can be used")
+    raise HostUnfitError(f"no place to keep a result in: none of {', '.join(PARENTS)} can be used")
 
 
 def _is_private(descriptor: int) -> bool:

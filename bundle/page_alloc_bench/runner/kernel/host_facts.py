@@ -14,7 +14,7 @@ from typing import Any
 from . import build_identity, procfs
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
-_DEVICE_TREE = "/proc/device-tree"
+DEVICE_TREE = "/proc/device-tree"
 _CLOCK = "/sys/devices/system/clocksource/clocksource0"
 
 # What changes the speed of the allocator or the memory it has, whether or not it is for debugging.
@@ -134,7 +134,7 @@ def config_text(release: str, root: str = "/") -> tuple[str | None, str | None]:
     """Return the running kernel's configuration and where it stands; None both: nowhere."""
     for path in _config_paths(release):
         try:
-            text = _read_config(os.path.join(root, path[1:]))
+            text = read_config(os.path.join(root, path[1:]))
         except OSError:
             continue
         return text, path
@@ -155,7 +155,8 @@ def describe_config(text: str) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "options": parse_config(text)}
 
 
-def _read_config(path: str) -> str:
+def read_config(path: str) -> str:
+    """Return the text of a kernel's .config, be it compressed or not."""
     if not path.endswith(".gz"):
         return procfs.read(path)
     import gzip
@@ -245,16 +246,16 @@ def hypervisor() -> str | None:
     virtual = ("QEMU", "VMware", "Xen", "innotek", "Amazon EC2", "Google", "Microsoft Corporation")
     if vendor is not None:
         return vendor if vendor.startswith(virtual) else None
-    return _hypervisor_in_device_tree()
+    return hypervisor_in_device_tree()
 
 
-def _hypervisor_in_device_tree() -> str | None:
+def hypervisor_in_device_tree() -> str | None:
     """Return what machines without DMI, arm64's for instance, say of a hypervisor."""
-    named = procfs.read_or_none(f"{_DEVICE_TREE}/hypervisor/compatible")
+    named = procfs.read_or_none(f"{DEVICE_TREE}/hypervisor/compatible")
     if named:
         return named.strip("\0").split("\0")[0]
     try:
-        nodes = os.listdir(_DEVICE_TREE)
+        nodes = os.listdir(DEVICE_TREE)
     except OSError:
         return None
     # The channel through which QEMU, and nobody else, tells its firmware about the machine.

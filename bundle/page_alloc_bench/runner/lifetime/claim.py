@@ -14,7 +14,7 @@ from page_alloc_bench.runner.errors import HostUnfitError
 from page_alloc_bench.runner.kernel import procfs
 
 # An abstract name: no file is left behind, and the kernel gives it up with its last holder.
-_ADDRESS = "\0page-alloc-bench"
+ADDRESS = "\0page-alloc-bench"
 LISTED_AS = "@page-alloc-bench"  # in /proc/net/unix
 _ACCEPTS = 1 << 16  # include/linux/net.h: __SO_ACCEPTCON, set for the socket that listens
 _HELPERS = ("pab-watchdog", "pab-findlimit")
@@ -27,7 +27,7 @@ def claim() -> socket.socket:
     """
     claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        claimed.bind(_ADDRESS)
+        claimed.bind(ADDRESS)
         claimed.listen(64)  # nobody accepts: each who asks for the holder takes a place
     except OSError as error:
         claimed.close()
@@ -109,7 +109,7 @@ def holder() -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(_ADDRESS)
+            probe.connect(ADDRESS)
             size = struct.calcsize("3i")  # struct ucred
             credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         except OSError:

@@ -111,7 +111,7 @@ def _guard(reader: int, say_ready: int, kept_fds: set[int]) -> None:
     _leave_descriptors(kept_fds)
     expected = _listen(reader)
     if expected is not None:
-        _clean(expected)
+        clean(expected)
     os._exit(0)
 
 
@@ -150,7 +150,7 @@ def _listen(reader: int) -> list[tuple[str, str]] | None:
                 expected.append((kind, name))
 
 
-def _clean(expected: list[tuple[str, str]]) -> None:
+def clean(expected: list[tuple[str, str]]) -> None:
     """Undo what is expected, newest first; one failure does not stop the rest."""
     for kind, name in reversed(expected):
         _undo(kind, name)
@@ -161,7 +161,7 @@ def _undo(kind: str, name: str) -> None:
     try:
         undo[kind](name)
     except Exception as error:  # reported, and the rest still undone
-        _complain(f"cannot clean up {kind} {name}: {error}")
+        complain(f"cannot clean up {kind} {name}: {error}")
 
 
 def _unload(name: str) -> None:
@@ -186,6 +186,6 @@ def _kill_group(number: str) -> None:
         return
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
     """Leave word in the kernel log, the only place left that anybody reads."""
     log.say(f"page-alloc-bench: {message}")

@@ -15,7 +15,7 @@ from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.kernel.log import KernelLog
 
-_SYSRQ = "/proc/sysrq-trigger"
+SYSRQ = "/proc/sysrq-trigger"
 # Documentation/admin-guide/sysrq.rst: m reports memory, w the tasks that are blocked.
 _REPORTS = ("m", "w")
 _QUIET_S = 0.5
@@ -63,7 +63,7 @@ def record(pid: int | None) -> dict[str, Any]:
         "meminfo": procfs.read_or_none("/proc/meminfo"),
         "vmstat": procfs.read_or_none("/proc/vmstat"),
         "zoneinfo": None if zoneinfo is None else _OF_A_CPU.sub("", zoneinfo),
-        "kernel_log": _sysrq(),
+        "kernel_log": sysrq(),
     }
 
 
@@ -88,12 +88,12 @@ def _thread(directory: str, number: int) -> dict[str, Any]:
     }
 
 
-def _sysrq() -> list[str]:
+def sysrq() -> list[str]:
     """Have the kernel report to its log, and return what it wrote; why not, if it does not."""
     try:
         with KernelLog() as log:
             for key in _REPORTS:
-                with open(_SYSRQ, "w", encoding="ascii") as trigger:
+                with open(SYSRQ, "w", encoding="ascii") as trigger:
                     trigger.write(key)
             return _until_quiet(log)
     except OSError as error:

@@ -49,7 +49,7 @@ def unload(name: str, deadline: float) -> None:
     Gone already is fine. Raises RunnerError if it is still loaded then.
     """
     while True:
-        error = _delete_module(name)
+        error = delete_module(name)
         if error in (0, errno.ENOENT):
             break
         if error not in (errno.EAGAIN, errno.EBUSY) or time.monotonic() >= deadline:
@@ -106,14 +106,14 @@ def _init_module(image: bytes) -> int:
     return ctypes.get_errno() if _libc().init_module(image, size, b"") else 0
 
 
-def _delete_module(name: str) -> int:
+def delete_module(name: str) -> int:
     """Call delete_module(2); return 0 or the errno."""
     flags = ctypes.c_uint(_O_NONBLOCK)
     return ctypes.get_errno() if _libc().delete_module(name.encode(), flags) else 0
 
 
 def _remove_stale() -> None:
-    error = _delete_module(NAME)
+    error = delete_module(NAME)
     if error in (errno.EAGAIN, errno.EBUSY):
         raise HostUnfitError(
             f"a module {NAME} is loaded and in use; wait for its user to end "

@@ -69,7 +69,7 @@ def examine(options: Options, host: Host | None = None) -> list[dict[str, Any]]:
     """
     _check_accepted(options.accept)
     host = host or this_host(options)
-    return [_record(finding, host) for finding in look(host, checks_for(options))]
+    return [as_record(finding, host) for finding in look(host, checks_for(options))]
 
 
 def checks_for(options: Options) -> list[Check]:
@@ -174,7 +174,7 @@ def _conclusion(records: Sequence[dict[str, Any]]) -> str:
     return f"a run may begin{f', with {warned} warning(s)' if warned else ''}"
 
 
-def _record(finding: Finding, host: Host) -> dict[str, Any]:
+def as_record(finding: Finding, host: Host) -> dict[str, Any]:
     """Return a finding as a dict, with whether the user has accepted it, as the user has to act."""
     told = replace(
         finding,

@@ -16,7 +16,7 @@ from page_alloc_bench.runner.options import PROGRAM
 
 from .streams import is_writable
 
-_STUCK_MS = 1000
+STUCK_MS = 1000
 STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 NOWHERE = "none"  # a file of that name is ./none
 
@@ -254,7 +254,7 @@ def _write_to_reader(fd: int, data: bytes, while_stuck: Callable[[], object]) ->
     poller = select.poll()
     poller.register(fd, select.POLLOUT)
     while data:
-        if poller.poll(_STUCK_MS):
+        if poller.poll(STUCK_MS):
             data = data[os.write(fd, data[: select.PIPE_BUF]) :]
         else:
             while_stuck()

@@ -18,7 +18,7 @@ from page_alloc_bench.runner.result import columns
 from . import streams
 
 PATIENCE_S = 10.0  # with a stderr that takes nothing
-_UPDATE_S = 0.25  # of the line on a terminal, and of what is told
+UPDATE_S = 0.25  # of the line on a terminal, and of what is told
 _LINE_S = 60.0  # of lines within a phase where there is no terminal
 _GIB = 1 << 30
 _ERASE_LINE = "\r\x1b[K"
@@ -92,7 +92,7 @@ class Reporter:
         self._streams.check()
         if size_bytes is not None and self._forecast is not None:
             self._forecast.filling(size_bytes)
-        if time.monotonic() - self._updated < _UPDATE_S:
+        if time.monotonic() - self._updated < UPDATE_S:
             return
         self._updated = time.monotonic()
         size = "" if size_bytes is None else self._filled(size_bytes)

@@ -23,8 +23,9 @@ class Board:
 
     def __init__(self, threads: int) -> None:
         words = self._FIRST + threads * self._LINE
-        self._map = mmap.mmap(-1, words * 8, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
-        self._map[:] = bytes(words * 8)  # Charged to the parent, present from the beginning.
+        self.size_bytes = words * 8
+        self._map = mmap.mmap(-1, self.size_bytes, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+        self._map[:] = bytes(self.size_bytes)  # Charged to the parent, present from the beginning.
         self._words = memoryview(self._map).cast("Q")
         self._threads = range(self._FIRST, words, self._LINE)
 

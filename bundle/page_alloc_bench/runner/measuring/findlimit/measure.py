@@ -25,7 +25,7 @@ from .board import Board
 from .child import Progress
 
 _ABSENT_S = 5.0  # less is what a machine out of memory does to everybody
-_BACK_TIMEOUT_S = 30.0
+BACK_TIMEOUT_S = 30.0
 _BACK_INTERVAL_S = 0.05
 
 
@@ -119,8 +119,8 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
         with signals.window():
             release_s = _await_release(own, charged, min(counted, rss), kill, end.died_ns)
         if release_s is None:
-            release_s = _BACK_TIMEOUT_S
-            warnings.append(f"the memory was not all back after {_BACK_TIMEOUT_S:g} s")
+            release_s = BACK_TIMEOUT_S
+            warnings.append(f"the memory was not all back after {BACK_TIMEOUT_S:g} s")
         warnings += witness.log_warnings(log, kill)
     return Limit(
         available_bytes=counted,
@@ -193,7 +193,7 @@ def _await_release(
     charged: what OWN held before. None: they were not back within the time allowed.
     """
     inside = own if own and kill.constraint == "CONSTRAINT_MEMCG" else None
-    deadline_ns = died_ns + int(_BACK_TIMEOUT_S * 1e9)
+    deadline_ns = died_ns + int(BACK_TIMEOUT_S * 1e9)
     last, since_ns = -1, died_ns
     while True:
         at_ns = time.monotonic_ns()

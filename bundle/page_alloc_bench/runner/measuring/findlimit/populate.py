@@ -57,7 +57,7 @@ _RETRY_S = 0.002
 _ERRNO_EHWPOISON = 133
 
 
-class _CannotGoOnError(Exception):
+class CannotGoOnError(Exception):
     """The reason why the child ends by itself; a line for the user."""
 
 
@@ -108,7 +108,7 @@ def run(work: Plan, board: Board, parent: int) -> NoReturn:
     """
     try:
         _stand_alone(parent)
-        _Populator(work, board).run()
+        Populator(work, board).run()
     except BaseException as error:
         _give_up(board, error)
     finally:
@@ -117,7 +117,7 @@ def run(work: Plan, board: Board, parent: int) -> NoReturn:
 
 def _give_up(board: Board, error: BaseException) -> NoReturn:
     """End the process, all of its threads included, and say why."""
-    if isinstance(error, _CannotGoOnError):
+    if isinstance(error, CannotGoOnError):
         board.fail(str(error))
     else:
         board.fail(f"{type(error).__name__}: {error}")
@@ -135,7 +135,7 @@ def _stand_alone(parent: int) -> None:
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # One is that of the directory just read.
             os.close(int(descriptor))
-    _reset_signals()
+    reset_signals()
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
     # No cycles are made here, and collecting would write to pages shared with the parent.
@@ -146,7 +146,7 @@ def _stand_alone(parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
     """Let signals do what they do by default; those of the terminal are the parent's business."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         terminal = number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
@@ -190,7 +190,7 @@ class _Libc:
         self.mmap.restype = size
 
 
-class _Ground:
+class Ground:
     """Hands out blocks of memory that is mapped and not yet touched; maps more when it is used up.
 
     A mapping that the kernel refuses is tried again at half the size, down to one block.
@@ -223,7 +223,7 @@ class _Ground:
             if address != _MAP_FAILED:
                 break
             if ctypes.get_errno() != errno.ENOMEM or self._size <= block:
-                raise _CannotGoOnError(self._refused())
+                raise CannotGoOnError(self._refused())
             self._size = max(block, self._size // 2 // block * block)
         self._next = -(-address // huge) * huge
         self._end = self._next + self._size
@@ -237,7 +237,7 @@ class _Ground:
         return f"{MAPS_NO_MORE} {self._size >> 10} KiB {have}: {why}"
 
 
-class _Populator:
+class Populator:
     """The threads of the child."""
 
     def __init__(self, work: Plan, board: Board) -> None:
@@ -246,7 +246,7 @@ class _Populator:
         self._libc = _Libc()
         if work.thp == "never":
             self._libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
-        self._ground = _Ground(self._libc, work)
+        self._ground = Ground(self._libc, work)
         self._piece = work.piece_bytes
         self._populate = self._choose()
         self._ready = threading.Barrier(len(work.cpus) + 1)
@@ -263,7 +263,7 @@ class _Populator:
             thread.start()
         self._ready.wait()
         if not lock_resident(future=self._plan.no_swap) and self._plan.no_swap:
-            raise _CannotGoOnError("its memory cannot be kept out of swap: mlockall is refused")
+            raise CannotGoOnError("its memory cannot be kept out of swap: mlockall is refused")
         self._board.start(_own_bytes())
         self._go.wait()
         for thread in threads:
@@ -273,7 +273,7 @@ class _Populator:
     def _guarded(self, number: int, cpu: int) -> None:
         try:
             self._prepare(number, cpu)
-            self._work(number)
+            self.work_on(number)
         except BaseException as error:
             _give_up(self._board, error)
 
@@ -282,7 +282,7 @@ class _Populator:
             os.sched_setaffinity(0, {cpu})
         except OSError as error:
             if error.errno != errno.EINVAL:
-                raise _CannotGoOnError(
+                raise CannotGoOnError(
                     f"no thread may run on CPU {cpu}: {error.strerror}"
                 ) from error
             # Taken away since the run began. Threads that are there already go on elsewhere too.
@@ -292,7 +292,7 @@ class _Populator:
         self._ready.wait()
         self._go.wait()
 
-    def _work(self, number: int) -> None:
+    def work_on(self, number: int) -> None:
         """Populate block after block. Nothing in the loops allocates memory."""
         claim, populate = self._ground.claim, self._populate
         block, piece = self._plan.block_bytes, self._piece
@@ -321,7 +321,7 @@ class _Populator:
                 words[index] = have + self._present(address).count(1) * page_size()
                 time.sleep(_RETRY_S)
             elif error not in (errno.EINTR, errno.EAGAIN):
-                raise _CannotGoOnError(_populate_error(error))
+                raise CannotGoOnError(_populate_error(error))
             if not self._populate(address, piece, _MADV_POPULATE_WRITE):
                 return
 
@@ -342,12 +342,12 @@ class _Populator:
             0, page_size(), _PROT_READ_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0
         )
         if page == _MAP_FAILED:
-            raise _CannotGoOnError(f"{MAPS_NO_MORE} page at all: {os.strerror(ctypes.get_errno())}")
+            raise CannotGoOnError(f"{MAPS_NO_MORE} page at all: {os.strerror(ctypes.get_errno())}")
         if self._libc.madvise(page, page_size(), _MADV_POPULATE_WRITE) == 0:
             populate: Callable[[int, int, int], int] = self._libc.madvise
             return populate
         if ctypes.get_errno() != errno.EINVAL:
-            raise _CannotGoOnError(_populate_error(ctypes.get_errno()))
+            raise CannotGoOnError(_populate_error(ctypes.get_errno()))
         if self._plan.thp == "always":
             return self._touch
         # Mapping less than a huge page anew would split, and give back in part, the one just got.

@@ -21,7 +21,7 @@ from . import populate
 from .board import Board
 
 _SHARE = 0.03  # of the memory that is available: far from its end
-_LIFE_S = 0.5  # of filling; on a large machine that is not the whole share
+LIFE_S = 0.5  # of filling; on a large machine that is not the whole share
 _ALL_S = 1.8
 _POLL_S = 0.005
 _LIVES = 12
@@ -111,7 +111,7 @@ def _live(work: populate.Plan, deadline: float) -> tuple[int, float]:
         descriptor = pidfd.open_pidfd(pid)
         while not pidfd.ended(descriptor, _POLL_S):
             now, began = time.monotonic(), board.started_ns / 1e9
-            if now > deadline or (board.populated_bytes and now - began > _LIFE_S):
+            if now > deadline or (board.populated_bytes and now - began > LIFE_S):
                 break
         size, over_ns = board.populated_bytes, board.ended_ns or time.monotonic_ns()
     finally:

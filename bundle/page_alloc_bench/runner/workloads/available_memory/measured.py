@@ -250,16 +250,21 @@ class AvailableMemory:
                 self._device.stop()
             after_stop = procfs.vmstat()
             with self._bench.phase("results", self._order):
-                self._collect(last)
+                assert self._steady is not None
+                self.collect(self._order, self._steady, last)
                 delta = difference(self._before_start, after_stop)
                 self._accounts.pages(self._order, delta, self._options.iterations)
 
-    def _collect(self, last: Progress) -> None:
+    def collect(self, order: int, steady: Progress, last: Progress) -> None:
+        """Put into the document what the workers of ORDER counted and timed.
+
+        steady, last: their counts when all had what they hold, and when they were stopped.
+        """
+        self._order = order
         stats = [self._device.cpu_stats(cpu) for cpu in self._cpus]
         self._check_workers(stats)
         self._collect_counts(stats)
-        assert self._steady is not None
-        self._collect_rates(self._steady, last)
+        self._collect_rates(steady, last)
         self._document.run["clocks"] = [
             {
                 "cpu": s.cpu,
