@@ -128,7 +128,7 @@ def test_it_does_nothing_while_it_waits(traces: list[Path]) -> None:
 def test_a_killed_watchdog_is_noticed_and_no_obstacle(traces: list[Path]) -> None:
     runner, guard = start(
         traces,
-        "while guard.expect(watchdog.FILE, '/nonexistent'): time.sleep(0.01)\ndog.dismiss()",
+        "while guard.expect(watchdog.FILE, '/nonexistent'): time.sleep(0.01)\nguard.dismiss()",
     )
     os.kill(guard, signal.SIGKILL)
     assert runner.wait(timeout=10) == 0
