@@ -46,7 +46,7 @@ def test_a_hundred_results_of_50_000_samples_are_compared_in_5_s_and_500_mb(tmp_
     child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode in (0, 1)
+    assert child.returncode in (0, 1, 2)
     document = json.loads((tmp_path / "o.json").read_text())
     assert len(document["base"]) == len(document["new"]) == RESULTS / 2
     print(used.ru_utime, used.ru_stime, used.ru_maxrss)

@@ -70,9 +70,15 @@ def bisect(tree: Path, *options: str, status: int = 0) -> str:
     return git(tree, "bisect", "run", str(SCRIPT), base, measure, *options, status=status)
 
 
-@pytest.mark.parametrize("options", [(), ("--sure", "--metric=*_available_bytes_order0")])
+# The base is measured once, before all commits.
+ONCE = "--accept-order"
+
+
+@pytest.mark.parametrize(
+    "options", [("--not-shown-worse",), ("--metric=*_available_bytes_order0", "--threshold=4%")]
+)
 def test_git_bisect_finds_the_commit(tree: Path, options: tuple[str, ...]) -> None:
-    said = bisect(tree, *options)
+    said = bisect(tree, ONCE, *options)
     assert "is the first bad commit" in said.replace("'bad'", "bad")
     culprit = git(tree, "rev-parse", "refs/bisect/bad").strip()
     assert git(tree, "show", "-s", "--format=%s", culprit).strip() == f"commit {CULPRIT}"
@@ -94,10 +100,22 @@ def test_too_few_runs_skip_and_a_refusal_stops(tree: Path) -> None:
     assert run(tree) == 255
 
 
+def test_a_base_that_was_measured_before_needs_a_word_for_it(tree: Path) -> None:
+    git(tree, "checkout", "-q", "HEAD")
+    measure, base = tree.parent / "measure", tree.parent / "base"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [SCRIPT, base, measure], cwd=tree, env={**os.environ, "PATH": path}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 125
+    assert b"--accept-order" in done.stdout
+
+
 def run(tree: Path) -> int:
     """Return the script's exit code for the commit that is checked out."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [SCRIPT, tree.parent / "base", tree.parent / "measure"]
+    command = [SCRIPT, tree.parent / "base", tree.parent / "measure", ONCE]
     environment = {**os.environ, "PATH": path}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, check=False)
     return done.returncode

@@ -4,60 +4,104 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
+import numpy as np
+
+from .comparison import Row
+from .observed import Observed
 from .results import Result
+from .verdict import order
 
-_SAME_BOOT_S = 5.0  # by which two reckonings of one boot may differ
+_NOTABLE = 0.5  # rank correlation with time
+_OFTEN = 0.5  # part of the figures
 
 
-def cautions(base: Sequence[Result], new: Sequence[Result]) -> list[str]:
-    """Return what to know of the runs, a sentence without a full stop each."""
+def cautions(
+    base: Sequence[Result],
+    new: Sequence[Result],
+    observed: Observed,
+    rows: Sequence[Row],
+    *,
+    accepted: bool,
+) -> list[str]:
+    """Return what to know of the runs, a sentence without a full stop each.
+
+    accepted: a verdict is wanted though one side was measured before the other.
+    """
     return [
-        *_boots("base", base),
-        *_boots("new", new),
-        *_turns(base, new),
+        *_boots(observed, (len(base), len(new))),
+        *_order(observed, accepted=accepted),
+        *_drift(observed, rows),
+        *_first(observed, rows),
         *_emulation((*base, *new)),
         *_warnings((*base, *new)),
     ]
 
 
-def _boots(name: str, side: Sequence[Result]) -> Iterator[str]:
-    """Say if runs share a boot: figures vary from boot to boot more than from run to run."""
-    boots = sorted(boot for result in side if (boot := _boot(result)) is not None)
-    if len(boots) < len(side) or len(side) < 2:
-        return
-    distinct = 1 + sum(b - a > _SAME_BOOT_S for a, b in zip(boots, boots[1:], strict=False))
-    if distinct < len(boots):
+def _boots(observed: Observed, runs: tuple[int, int]) -> Iterator[str]:
+    """Say if runs share a boot, and if that is a guess."""
+    for name, boots, number in zip(("base", "new"), observed.boots, runs, strict=True):
+        if boots.number < number:
+            yield (
+                f"the {number} runs of {name} are of {boots.number} boot(s): runs of one boot count"
+                " as one"
+            )
+    if any(boots.guessed for boots in observed.boots):
         yield (
-            f"the {len(boots)} runs of {name} are of {distinct} boot(s): runs of one boot are more"
-            " alike than boots are, and a verdict may be too sure"
+            "some results do not say of which boot they are: boots are guessed by the clock and the"
+            " uptime"
         )
 
 
-def _boot(result: Result) -> float | None:
-    """Return when the host was booted, in seconds since the epoch."""
-    started, uptime = _started(result), result.run["machine"].get("uptime_s")
-    return None if started is None or uptime is None else started - uptime
+def _order(observed: Observed, *, accepted: bool) -> Iterator[str]:
+    sequence = order.order(*observed.times())
+    if sequence.together is None and min(boots.number for boots in observed.boots) > 1:
+        yield "not all results say when they were made: a drift of the host cannot be seen"
+    elif sequence.confounded and accepted:
+        yield "one side was measured before the other: what drifts in a host looks like a change"
 
 
-def _started(result: Result) -> float | None:
-    try:
-        return datetime.fromisoformat(result.run["started_at"].replace("Z", "+00:00")).timestamp()
-    except (KeyError, ValueError):
-        return None
-
-
-def _turns(base: Sequence[Result], new: Sequence[Result]) -> Iterator[str]:
-    """Say if one side was run before the other: what drifts looks like a change."""
-    sides = [[_started(result) for result in side] for side in (base, new)]
-    if any(time is None for side in sides for time in side) or min(len(base), len(new)) < 2:
+def _drift(observed: Observed, rows: Sequence[Row]) -> Iterator[str]:
+    """Say what drifts within both sides alike."""
+    times = observed.times()
+    if any(time is None for side in times for time in side):
         return
-    (first, last), (begin, end) = (
-        (min(filter(None, side)), max(filter(None, side))) for side in sides
-    )
-    if last < begin or end < first:
-        yield "one side was run before the other: what drifts in a host looks like a change"
+    drifting = []
+    for row in rows:
+        values = row.base.values, row.new.values
+        if not row.decides or [len(v) for v in values] != [len(t) for t in times]:
+            continue
+        trends = [
+            order.trend(np.array(v), np.array(t, float)) for v, t in zip(values, times, strict=True)
+        ]
+        known = [trend for trend in trends if trend is not None]
+        if len(known) == 2 and min(map(abs, known)) >= _NOTABLE and known[0] * known[1] > 0:
+            drifting.append(row)
+    deciding = [row for row in rows if row.decides]
+    if drifting and len(drifting) >= _OFTEN * len(deciding):
+        yield (
+            f"{len(drifting)} of {len(deciding)} figures drift over time on both sides: the host "
+            "changed while it was measured"
+        )
+
+
+def _first(observed: Observed, rows: Sequence[Row]) -> Iterator[str]:
+    """Say if the first boot of a side is the odd one in most figures."""
+    deciding = [row for row in rows if row.decides]
+    for name, which in (("base", 0), ("new", 1)):
+        times = observed.boots[which].started
+        if None in times or not deciding:
+            continue
+        odd = 0
+        for row in deciding:
+            values = np.array((row.base, row.new)[which].values)
+            if values.size == len(times):
+                odd += order.first_is_odd(values, np.array(times, float))
+        if odd > _OFTEN * len(deciding):
+            yield (
+                f"the first boot of {name} is the farthest from the others in {odd} of "
+                f"{len(deciding)} figures: boot once before you measure"
+            )
 
 
 def _emulation(results: Sequence[Result]) -> Iterator[str]:

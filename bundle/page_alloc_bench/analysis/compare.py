@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Compare two sides, each of several runs: what changed, and may it be believed?
+"""Compare two sides, each of several boots: what changed, and may it be believed?
 
-The run is the observation: percentiles are taken within a run, and tests are made between runs.
+The boot is the observation: percentiles are taken within a run, runs of one boot are averaged, and
+tests are made between boots. The interval of a change decides, never the change itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from page_alloc_bench.runner.result import names
-from page_alloc_bench.runner.result.metrics import Better, declared, families
-
-from . import facts_difference, per_run, statistics
+from . import facts_difference, rows
 from .cautions import cautions
 from .comparison import (
     CANNOT_TELL,
@@ -28,14 +22,16 @@ from .comparison import (
     Geomean,
     Row,
     Side,
-    Verdict,
     describe,
     label,
 )
-from .conclusion import conclude
+from .conclusion import Reasons, conclude
 from .facts_difference import Difference
-from .per_run import Below, Rank, Statistic
+from .observed import NothingError, Observed
 from .results import Result
+from .rows import Settings
+from .thresholds import Thresholds
+from .verdict import interval, order
 
 __all__ = [
     "CANNOT_TELL",
@@ -49,7 +45,9 @@ __all__ = [
     "Row",
     "Side",
     "compare",
+    "compare_all",
     "describe",
+    "exit_code",
     "label",
 ]
 
@@ -71,67 +69,111 @@ def compare(
     base: Sequence[Result],
     new: Sequence[Result],
     *,
-    threshold_percent: float = 2.0,
+    thresholds: Thresholds | None = None,
     confidence: float = 0.95,
-    seed: int = 1,
     allow: Iterable[str] = (),
     only: Sequence[str] = (),
     everything: bool = False,
-    sure: bool = False,
-    resamples: int = statistics.RESAMPLES,
+    not_shown_worse: bool = False,
+    accept_order: bool = False,
+    sides: int = 1,
 ) -> Comparison:
     """Compare the runs of new with those of base.
 
-    threshold_percent: the change that matters. confidence: of every interval, and the chance that
-    no verdict is false if nothing has changed. allow: as in facts_difference.differences(). only:
-    patterns for NAME, NAME:STATISTIC or NAME_orderN:STATISTIC of what is to be tested. everything:
-    test all that has a good direction. sure: call it no regression only if the intervals exclude
-    one. resamples: of each bootstrap. Raises RefusedError for sides that must not be compared,
-    CompareError where nothing can be.
+    thresholds: the changes that matter. confidence: of all intervals of what decides together.
+    allow: as in facts_difference.differences(). only: patterns for NAME, NAME:STATISTIC or
+    NAME_orderN:STATISTIC of what is to decide. everything: show and test apart all that has a good
+    direction. not_shown_worse: say no regression if nothing is shown to be worse, not only if each
+    is shown to be no worse than its threshold. accept_order: decide though one side was measured
+    before the other. sides: how many are compared with base. Raises RefusedError for sides that
+    must not be compared, CompareError where nothing can be.
     """
+    differences = _alike(base, new, tuple(allow))
+    try:
+        observed = Observed(base, new)
+        wanted = observed.select(only, everything=everything)
+    except NothingError as error:
+        raise CompareError(str(error)) from error
+    deciding = [s for s in wanted if only or observed.decides(s)]
+    apart = [s for s in wanted if s not in deciding and (everything or observed.weighs(s))]
+    sequence = order.order(*observed.times())
+    settings = Settings(
+        thresholds=thresholds or Thresholds(),
+        alpha=1 - confidence,
+        tests=max(1, len(deciding) * sides),
+        tests_apart=max(1, len(apart) * sides),
+        confounded=sequence.confounded and not accept_order,
+    )
+    made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
+    reasons = Reasons(
+        confounded=settings.confounded,
+        missing=tuple(describe(s) for s in observed.missing(only)),
+        least_boots=interval.least_boots(settings.alpha / settings.tests),
+        boots=(observed.boots[0].number, observed.boots[1].number),
+        runs=(len(base), len(new)),
+    )
+    sentence, code = conclude(made, reasons, not_shown_worse=not_shown_worse)
+    warnings = cautions(base, new, observed, made, accepted=accept_order)
+    return Comparison(
+        base=tuple(result.path for result in base),
+        new=tuple(result.path for result in new),
+        base_boots=reasons.boots[0],
+        new_boots=reasons.boots[1],
+        boots_guessed=any(boots.guessed for boots in observed.boots),
+        together=sequence.together,
+        thresholds=str(settings.thresholds),
+        confidence=confidence,
+        differences=differences,
+        rows=tuple(made),
+        geomeans=tuple(rows.geomeans(observed, made, wanted, settings)),
+        warnings=(*warnings, *_gaps(observed, made)),
+        tests=settings.tests,
+        least_boots=reasons.least_boots,
+        sentence=sentence,
+        exit_code=code,
+    )
+
+
+def _alike(
+    base: Sequence[Result], new: Sequence[Result], allow: Iterable[str]
+) -> tuple[Difference, ...]:
+    """Return what differs. Raises CompareError for sides that must not be compared."""
     _check(base, new)
     if unknown := facts_difference.unknown(base, new, allow):
         raise CompareError(f"--allow-difference: {unknown}")
     differences = facts_difference.differences(base, new, allow)
     if refused := [d for d in differences if d.refused]:
         raise RefusedError(refused)
-    figures = _Figures(base, new)
-    wanted = figures.select(only, everything=everything)
-    known = [s for s in wanted if not any(figures.below(s))]
-    tested = [s for s in known if only or everything or figures.is_primary(s)]
-    settings = _Settings(threshold_percent, confidence, seed, len(tested), resamples)
-    rows, changes = _rows(figures, wanted, set(tested), settings)
-    least = statistics.least_runs(len(tested), settings.alpha)
-    sentence, exit_code = conclude(rows, threshold_percent, least, sure=sure)
-    return Comparison(
-        base=tuple(result.path for result in base),
-        new=tuple(result.path for result in new),
-        threshold_percent=threshold_percent,
-        confidence=confidence,
-        seed=seed,
-        differences=tuple(differences),
-        rows=tuple(rows),
-        geomeans=tuple(_geomeans(rows, changes, confidence)),
-        warnings=(*_gaps(figures), *cautions(base, new)),
-        tests=len(tested),
-        least_runs=least,
-        sentence=sentence,
-        exit_code=exit_code,
-    )
+    return tuple(differences)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    threshold_percent: float
-    confidence: float
-    seed: int
-    tests: int
-    resamples: int
+def compare_all(
+    base: Sequence[Result], news: Sequence[Sequence[Result]], **options: object
+) -> list[Comparison]:
+    """Compare each of several sides with base: the intervals and p hold for all together.
 
-    @property
-    def alpha(self) -> float:
-        """Return the chance of any false verdict that is put up with."""
-        return 1 - self.confidence
+    options: those of compare(). Raises as compare() does.
+    """
+    made = [compare(base, new, sides=len(news), **options) for new in news]  # type: ignore[arg-type]
+    for decides in (True, False):
+        places = [
+            (side, place)
+            for side, comparison in enumerate(made)
+            for place, row in enumerate(comparison.rows)
+            if row.decides == decides and row.p is not None
+        ]
+        p = interval.holm([made[side].rows[place].p or 0.0 for side, place in places])
+        for (side, place), corrected in zip(places, p, strict=True):
+            changed = list(made[side].rows)
+            changed[place] = replace(changed[place], p_corrected=corrected)
+            made[side] = replace(made[side], rows=tuple(changed))
+    return made
+
+
+def exit_code(made: Sequence[Comparison]) -> int:
+    """Return the exit code for several comparisons: a regression is one, wherever it is."""
+    codes = {comparison.exit_code for comparison in made}
+    return next(code for code in (REGRESSION, CANNOT_TELL, NO_REGRESSION) if code in codes)
 
 
 def _check(base: Sequence[Result], new: Sequence[Result]) -> None:
@@ -145,200 +187,15 @@ def _check(base: Sequence[Result], new: Sequence[Result]) -> None:
             raise CompareError(f"{result.path}: the same run as {first}; a run counts once")
 
 
-class _Figures:
-    """The figures of all runs of both sides, by statistic."""
-
-    def __init__(self, base: Sequence[Result], new: Sequence[Result]) -> None:
-        self._sides = [[per_run.statistics(result) for result in side] for side in (base, new)]
-        found = [{s for run in side for s in run} for side in self._sides]
-        self.common = found[0] & found[1]
-        self.lone = sorted(found[0] ^ found[1], key=_place)
-        if not self.common:
-            raise CompareError(
-                f"{base[0].path} and {new[0].path}: the sides have no metric in common"
-            )
-
-    def is_primary(self, statistic: Statistic) -> bool:
-        """Return whether this is tested unless something else is asked for.
-
-        A metric that varies less may be declared to be tested instead of another: where a side does
-        not have it, the other stands in.
-        """
-        if statistic.rank is Rank.PRIMARY:
-            return True
-        better = declared(statistic.metric).stand_in_for
-        return bool(better) and not any(
-            (s.metric, s.case) == (better, statistic.case) for s in self.common
-        )
-
-    def select(self, only: Sequence[str], *, everything: bool) -> list[Statistic]:
-        """Return the statistics to show, in the order of the table."""
-        if only:
-            for pattern in only:
-                self._require(pattern)
-            chosen = [s for s in self.common if any(_matches(s, pattern) for pattern in only)]
-        else:
-            chosen = [s for s in self.common if everything or s.rank < Rank.REST]
-        return sorted(chosen, key=_place)
-
-    def _require(self, pattern: str) -> None:
-        """Raise CompareError for a pattern that matches nothing: a typing mistake is not silent."""
-        if any(_matches(s, pattern) for s in self.common):
-            return
-        name, _, kind = pattern.partition(":")
-        of_it = [s for s in sorted(self.common, key=_place) if _matches(s, name)]
-        if of_it:
-            instead = names.instead_of(kind, (s.statistic for s in of_it))
-        else:
-            instead = names.instead_of(name, (s.metric for s in sorted(self.common, key=_place)))
-        raise CompareError(f"no metric in common matches {pattern}. {instead}")
-
-    def arrays(self, statistic: Statistic) -> tuple[statistics.Array, statistics.Array]:
-        """Return the figures of both sides; a run that lacks this one has none in them."""
-        base, new = (
-            np.array([run[statistic] for run in side if statistic in run]) for side in self._sides
-        )
-        return base, new
-
-    def below(self, statistic: Statistic) -> tuple[bool, bool]:
-        """Return for each side whether the clock of one of its runs was too coarse for this."""
-        base, new = (
-            any(isinstance(run.get(statistic), Below) for run in side) for side in self._sides
-        )
-        return base, new
-
-    def incomplete(self) -> list[Statistic]:
-        """Return the statistics that some runs lack."""
-        runs = [run for side in self._sides for run in side]
-        return [s for s in sorted(self.common, key=_place) if any(s not in run for run in runs)]
-
-
-def _place(statistic: Statistic) -> tuple[object, ...]:
-    return statistic.place
-
-
-def _matches(statistic: Statistic, pattern: str) -> bool:
-    name, _, kind = pattern.partition(":")
-    names = (statistic.metric, statistic.key)
-    return any(fnmatchcase(n, name) for n in names) and kind in ("", statistic.statistic)
-
-
-def _rows(
-    figures: _Figures, wanted: Sequence[Statistic], tested: set[Statistic], settings: _Settings
-) -> tuple[list[Row], list[statistics.Change]]:
-    """Return a row for each wanted statistic, and the change it tells."""
-    arrays = [figures.arrays(statistic) for statistic in wanted]
-    tests = {
-        statistic: statistics.u_test(*pair)
-        for statistic, pair in zip(wanted, arrays, strict=True)
-        if statistic in tested
-    }
-    corrected = dict(zip(tests, statistics.holm([p for p, _ in tests.values()]), strict=True))
-    rows, changes = [], []
-    for statistic, (base, new) in zip(wanted, arrays, strict=True):
-        change = statistics.change(
-            base, new, settings.confidence, settings.seed, settings.resamples
-        )
-        changes.append(change)
-        p, larger = tests.get(statistic, (None, 0))
-        p_corrected = corrected.get(statistic)
-        verdict = _verdict(statistic.better, (base.size, new.size), p_corrected, larger, settings)
-        below = figures.below(statistic)
-        percent = None if any(below) else _percent(change.ratio)
-        # A change from nothing to something has no percentage and is beyond any.
-        far = change.ratio is None or (
-            change.ratio * larger > 0 and abs(change.ratio) * 100 >= settings.threshold_percent
-        )
-        low, high = (None, None) if any(below) else change.interval or (None, None)
-        rows.append(
-            Row(
-                family=statistic.family,
-                metric=statistic.metric,
-                statistic=statistic.statistic,
-                order=statistic.order,
-                chosen=statistic.case.chosen,
-                unit=statistic.unit,
-                better=statistic.better,
-                base=_side(base, settings.confidence, below=below[0]),
-                new=_side(new, settings.confidence, below=below[1]),
-                change_percent=percent,
-                change_low=_percent(low),
-                change_high=_percent(high),
-                p=p,
-                p_corrected=p_corrected,
-                verdict=verdict,
-                beyond=verdict in ("better", "worse") and far,
-                runs_needed=None
-                if any(below)
-                else _runs_needed(base, new, statistic in tested, settings),
-            )
-        )
-    return rows, changes
-
-
-def _percent(ratio: float | None) -> float | None:
-    return None if ratio is None else 100 * ratio
-
-
-def _side(values: statistics.Array, confidence: float, *, below: bool) -> Side:
-    interval = None if below else statistics.median_interval(values, confidence)
-    low, high = interval or (None, None)
-    return Side(tuple(map(float, values)), float(np.median(values)), low, high, below)
-
-
-def _verdict(
-    better: Better, runs: tuple[int, int], p: float | None, larger: int, settings: _Settings
-) -> Verdict:
-    if p is None:
-        return "not tested"
-    reachable = statistics.least_p(*runs) * settings.tests <= settings.alpha
-    if min(runs) < statistics.LEAST_RUNS or not reachable:
-        return "too few runs"
-    if p > settings.alpha or not larger:
-        return "~"
-    return "better" if (larger > 0) == (better == "higher") else "worse"
-
-
-def _runs_needed(
-    base: statistics.Array, new: statistics.Array, tested: bool, settings: _Settings
-) -> int | None:
-    """Return the runs needed to find the threshold, as one of so many tests."""
-    tests = settings.tests if tested else settings.tests + 1
-    alpha = settings.alpha / tests
-    needed = statistics.runs_needed(base, new, settings.threshold_percent / 100, alpha)
-    least = statistics.least_runs(tests, settings.alpha)
-    return None if needed is None else max(needed, least)
-
-
-def _geomeans(
-    rows: Sequence[Row], changes: Sequence[statistics.Change], confidence: float
-) -> list[Geomean]:
-    """Return the mean of each family of tested rows that has more than one."""
-    tested = [(r, c) for r, c in zip(rows, changes, strict=True) if r.verdict != "not tested"]
-    tested.sort(key=lambda pair: pair[0].family)
-    means = []
-    for family, group in groupby(tested, key=lambda pair: pair[0].family):
-        members = list(group)
-        sizes = {(len(row.base.values), len(row.new.values)) for row, _ in members}
-        mean, interval = statistics.geometric_mean([c for _, c in members], confidence)
-        if mean is None or len(members) < 2:
-            continue
-        low, high = interval if interval and len(sizes) == 1 else (None, None)
-        means.append(Geomean(family, len(members), 100 * mean, _percent(low), _percent(high)))
-    return sorted(means, key=lambda mean: families().index(mean.family))
-
-
-def _gaps(figures: _Figures) -> list[str]:
-    """Return what could not be compared, or not of all runs."""
-    lone = [s for s in figures.lone if figures.is_primary(s)]
-    lacking = [s for s in figures.incomplete() if figures.is_primary(s)]
-    coarse = [s for s in sorted(figures.common, key=_place) if any(figures.below(s))]
-    coarse = [s for s in coarse if figures.is_primary(s)]
+def _gaps(observed: Observed, made: Sequence[Row]) -> list[str]:
+    """Return what could not be compared, or not of all runs, or is known only by a bound."""
+    lone = [s for s in observed.lone if observed.weighs(s)]
+    lacking = [s for s in observed.incomplete() if observed.weighs(s)]
     return [
         *(
-            f"{describe(s)} is below the step of a run's clock, and no more is known of it: not "
-            "tested"
-            for s in coarse
+            f"{describe(row)} is below the step of a run's clock, and takes part as less than that"
+            for row in made
+            if row.decides and row.below
         ),
         *(f"only one side has {describe(s)}: not compared" for s in lone),
         *(f"some runs have no {describe(s)}: the others are compared" for s in lacking),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,18 +13,47 @@ from page_alloc_bench.runner.result.metrics import Better, Kind, declared
 
 from .facts_difference import Difference
 from .per_run import Statistic
+from .verdict.power import MANY, Needed
+from .verdict.states import CANNOT_TELL, NO_REGRESSION, REGRESSION
 
-Verdict = Literal["better", "worse", "~", "too few runs", "not tested"]
+__all__ = [
+    "CANNOT_TELL",
+    "NO_REGRESSION",
+    "REFUSED",
+    "REGRESSION",
+    "Comparison",
+    "Geomean",
+    "Row",
+    "Side",
+    "Verdict",
+    "boots",
+    "describe",
+    "label",
+    "short_label",
+]
 
-NO_REGRESSION, REGRESSION, CANNOT_TELL, REFUSED = range(4)
+# A state of verdict/states.py; or nothing is said, for a reason that is not the figures'.
+Verdict = Literal[
+    "worse",
+    "worse, size unclear",
+    "no worse",
+    "same",
+    "better, size unclear",
+    "better",
+    "unknown",
+    "too few boots",
+    "not tested",
+]
+
+REFUSED = 3
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one side has of a statistic. values: one a run, in the order of the files.
+    """What one side has of a statistic. values: one a boot, in the order of the boots.
 
-    low, high: the exact interval of the median; None where too few runs have none. below: of one
-    run at least is known only that its figure is less than its value here, the step of its clock,
+    low, high: the exact interval of the median; None where too few boots have none. below: of one
+    boot at least is known only that its figure is less than its value here, the step of its clock,
     so that the median is at most what it is here, and has no interval.
     """
 
@@ -38,11 +68,14 @@ class Side:
 class Row:
     """A statistic on both sides.
 
-    better: the direction that is good. change_percent: of the medians, None if the base's is 0;
-    change_low, change_high: its interval, None if there is none. p, p_corrected: of the U test,
-    None if it was not made. beyond: the change is in the direction of the verdict and at least the
-    threshold. runs_needed: about how many a side would find a change of the threshold; None if the
-    runs show no variance to tell it by. chosen: what the case has besides its order.
+    better: the direction that is good. kind: of figure, which threshold_percent is of.
+    change_percent: by Hodges and Lehmann, None if it is not known; change_low, change_high: its
+    interval, None where nothing bounds it. Of failures these are percent of the attempts, not of
+    base's figure. p: of the U test; p_corrected: by Holm's method, over the rows that decide, or
+    over the others. verdict: what the interval shows. decides: whether the comparison's verdict
+    rests on it. needed: boots a side until the decision has a power of 80 %; None if it decides
+    nothing, or the boots show no spread to tell it by.
+    chosen: what the case has besides its order.
     """
 
     family: str
@@ -52,6 +85,8 @@ class Row:
     chosen: tuple[tuple[str, str], ...]
     unit: str
     better: Better
+    kind: str
+    threshold_percent: float
     base: Side
     new: Side
     change_percent: float | None
@@ -60,8 +95,8 @@ class Row:
     p: float | None
     p_corrected: float | None
     verdict: Verdict
-    beyond: bool
-    runs_needed: int | None
+    decides: bool
+    needed: Needed | None
 
     @property
     def case(self) -> Case:
@@ -70,13 +105,20 @@ class Row:
 
     @property
     def below(self) -> bool:
-        """Return whether a side is not known well enough to be compared."""
+        """Return whether a side is not known well enough to have a median."""
         return self.base.below or self.new.below
 
     @property
     def regression(self) -> bool:
-        """Return whether it is worse, significantly and by the threshold or more."""
-        return self.verdict == "worse" and self.beyond
+        """Return whether it is worse by the threshold or more."""
+        return self.verdict == "worse"
+
+    @property
+    def least_change(self) -> float:
+        """Return by how much it changed at least, in percent; 0 if it may not have at all."""
+        low = -100.0 if self.change_low is None else self.change_low
+        high = math.inf if self.change_high is None else self.change_high
+        return max(low, -high, 0.0)
 
 
 @dataclass(frozen=True)
@@ -94,21 +136,28 @@ class Geomean:
 class Comparison:
     """All that is said of two sides.
 
-    tests: how many p-values were corrected together. least_runs: a side, for one of them to be
-    significant at all. sentence: the verdict, for people. exit_code: NO_REGRESSION and so on.
+    base, new: the files. base_boots, new_boots: how many boots they are of; boots_guessed: no run
+    of a side says which boot it is of. together: how the boots follow each other, as Order has it;
+    None if a time is not known. thresholds: as parse() reads them. tests: how many rows decide, of
+    all comparisons made together; their intervals hold together with the confidence. least_boots: a
+    side, for one of them to have an interval at all. sentence: the verdict, for people. exit_code:
+    NO_REGRESSION and so on.
     """
 
     base: tuple[Path, ...]
     new: tuple[Path, ...]
-    threshold_percent: float
+    base_boots: int
+    new_boots: int
+    boots_guessed: bool
+    together: float | None
+    thresholds: str
     confidence: float
-    seed: int
     differences: tuple[Difference, ...]
     rows: tuple[Row, ...]
     geomeans: tuple[Geomean, ...]
     warnings: tuple[str, ...]
     tests: int
-    least_runs: int
+    least_boots: int
     sentence: str
     exit_code: int
 
@@ -117,13 +166,15 @@ class Comparison:
         """Return the rows that a verdict was asked of."""
         return [row for row in self.rows if row.verdict != "not tested"]
 
+    @property
+    def deciding(self) -> list[Row]:
+        """Return the rows that the verdict rests on."""
+        return [row for row in self.rows if row.decides]
+
 
 def describe(row: Row | Statistic) -> str:
     """Return a short name of a statistic, such as "allocation p99, order 4"."""
     return f"{label(row)}, {row.case}"
-
-
-_MANY = 1000  # runs
 
 
 def label(row: Row | Statistic) -> str:
@@ -138,6 +189,11 @@ def short_label(row: Row | Statistic) -> str:
     return f"{metric.brief} {row.statistic}" if metric.kind is Kind.SAMPLE else metric.brief
 
 
-def at_most(runs: int) -> str:
-    """Return a number of runs as text, as far as anybody would make so many."""
-    return f"{runs:,}" if runs <= _MANY else f"over {_MANY:,}"
+def boots(needed: Needed) -> str:
+    """Return how many boots are needed as text, such as "14 (9..30)"."""
+    low, middle, high = (_at_most(n) for n in (needed.low, needed.boots, needed.high))
+    return middle if low == high else f"{middle} ({low}..{high})"
+
+
+def _at_most(number: int) -> str:
+    return f"{number:,}" if number < MANY else f">{MANY:,}"

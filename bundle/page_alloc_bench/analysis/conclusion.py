@@ -4,86 +4,136 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from . import notation
-from .comparison import CANNOT_TELL, NO_REGRESSION, REGRESSION, Row, at_most, describe
+from .comparison import CANNOT_TELL, NO_REGRESSION, REGRESSION, Row, boots, describe
+from .verdict import states
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What forbids a verdict, whatever the figures are.
+
+    missing: descriptions of what was to decide and only one side has. least_boots: a side, for an
+    interval. boots, runs: of base and new.
+    """
+
+    confounded: bool
+    missing: tuple[str, ...]
+    least_boots: int
+    boots: tuple[int, int]
+    runs: tuple[int, int]
+
+    @property
+    def sound(self) -> bool:
+        """Return whether nothing does."""
+        return not self.confounded and not self.missing
 
 
 def conclude(
-    rows: Sequence[Row], threshold_percent: float, least: int, *, sure: bool
+    rows: Sequence[Row], reasons: Reasons, *, not_shown_worse: bool = False
 ) -> tuple[str, int]:
     """Return the verdict as a sentence, and the exit code.
 
-    least: runs per side that it takes for any test to be significant. sure: call it no regression
-    only if the intervals exclude one.
+    not_shown_worse: as in states.decide().
     """
-    limit = f"{threshold_percent:g} %"
-    tested = [row for row in rows if row.verdict != "not tested"]
-    worse = [row for row in tested if row.regression]
-    better = [row for row in tested if row.verdict == "better" and row.beyond]
-    too_few = [row for row in tested if row.verdict == "too few runs"]
-    gains = f" Better: {_changes(better)}." if better else ""
-    if worse:
-        return f"Regression of {limit} or more: {_changes(worse)}.{gains}", REGRESSION
-    if too_few:
-        said = _too_few(too_few, len(tested), least)
-        return f"Cannot tell: {said}.{_needed(too_few, limit)}{gains}", CANNOT_TELL
-    unsure = [row for row in tested if _possible(row, threshold_percent)]
-    if sure and unsure:
-        names = _some([describe(row) for row in unsure])
-        said = f"a regression of {limit} is not excluded for {names}"
-        return f"Cannot tell: {said}.{_needed(unsure, limit)}{gains}", CANNOT_TELL
-    return f"No regression of {limit} or more was found.{gains}", NO_REGRESSION
+    deciding = [row for row in rows if row.decides]
+    found = [
+        cast("states.State", "unknown" if row.verdict == "too few boots" else row.verdict)
+        for row in deciding
+    ]
+    code = states.decide(found, sound=reasons.sound, not_shown_worse=not_shown_worse)
+    few = [row for row in deciding if row.verdict == "too few boots"]
+    if code != REGRESSION and few:
+        code = CANNOT_TELL
+    gains = [row for row in deciding if row.verdict in ("better", "better, size unclear")]
+    better = f" Better: {_changes(gains)}." if gains else ""
+    if code == REGRESSION:
+        worse = [row for row in deciding if row.verdict == "worse"]
+        limits = " or more, ".join(sorted({f"{row.threshold_percent:g} %" for row in worse}))
+        return f"Regression of {limits} or more: {_changes(worse)}.{better}", code
+    if code == NO_REGRESSION:
+        if not_shown_worse:
+            return f"No regression is shown.{better}", code
+        return f"No regression: {_excluded(deciding)}.{better}", code
+    return f"Cannot tell: {_reason(deciding, few, reasons)}{better}", code
 
 
-def _possible(row: Row, threshold_percent: float) -> bool:
-    """Return whether the interval of the change holds a regression of the threshold."""
-    if row.verdict == "better":
-        return False
-    bound = row.change_high if row.better == "lower" else row.change_low
-    if bound is None:
-        return len({*row.base.values, *row.new.values}) > 1
-    return (bound if row.better == "lower" else -bound) >= threshold_percent
+def _excluded(rows: Sequence[Row]) -> str:
+    """Return what is shown of all rows."""
+    limits = {row.kind: f"{row.kind} {row.threshold_percent:g} %" for row in rows}
+    which = f"all {len(rows)} figures are" if len(rows) > 1 else f"{describe(rows[0])} is"
+    return f"{which} shown to be no worse than the threshold ({', '.join(limits.values())})"
 
 
-def _too_few(rows: Sequence[Row], tests: int, least: int) -> str:
-    """Return why rows have no verdict; tests: how many rows were to be tested in all."""
-    have = min((len(row.base.values), len(row.new.values)) for row in rows)
-    runs = f"{have[0]} and {have[1]} runs"
-    need = f"{tests} tests need" if tests > 1 else "a test needs"
-    if len(rows) == tests:
-        return f"of {runs} no test can be significant ({need} {least} per side)"
-    names = _some([describe(row) for row in rows])
-    return f"only {runs} have {names} ({need} {least} per side)"
+def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
+    """Return why there is no verdict and what to do, as sentences."""
+    if not rows:
+        return "nothing that decides was measured on both sides; see --metric."
+    if reasons.missing:
+        return f"only one side has {_some(reasons.missing)}."
+    if few:
+        return _too_few(few, len(rows), reasons)
+    if reasons.confounded:
+        return (
+            "one side was measured before the other, so what drifts in a host looks like a change."
+            " Boot the sides by turns; --accept-order decides all the same."
+        )
+    unclear = [row for row in rows if row.verdict == "worse, size unclear"]
+    if unclear:
+        said = f"worse, by less or more than the threshold: {_changes(unclear)}."
+        return f"{said}{_needed(unclear)}"
+    open_rows = [row for row in rows if row.verdict == "unknown"]
+    limits = sorted({f"{row.threshold_percent:g} %" for row in open_rows})
+    names = _some([describe(row) for row in open_rows])
+    said = f"a regression of {' or '.join(limits)} is not excluded for {names}."
+    return f"{said}{_needed(open_rows)}"
 
 
-def _needed(rows: Sequence[Row], limit: str) -> str:
-    """Return how many runs would find a change of the limit, as a sentence."""
-    known = [(row.runs_needed, row) for row in rows if row.runs_needed is not None]
+def _too_few(few: Sequence[Row], deciding: int, reasons: Reasons) -> str:
+    have = min((len(row.base.values), len(row.new.values)) for row in few)
+    need = f"{deciding} figures need" if deciding > 1 else "one figure needs"
+    names = "" if len(few) == deciding else f" of {_some([describe(row) for row in few])}"
+    of_runs = ""
+    if reasons.boots != reasons.runs:
+        of_runs = f", of {reasons.runs[0]} and {reasons.runs[1]} runs"
+    return (
+        f"{have[0]} and {have[1]} boots{names}{of_runs}, are too few for an interval ({need} "
+        f"{reasons.least_boots} a side)."
+    )
+
+
+def _needed(rows: Sequence[Row]) -> str:
+    """Return how many boots would decide, as a sentence."""
+    known = [(row.needed, row) for row in rows if row.needed is not None]
     if not known:
-        return " The runs show no variance to tell by how many it would take."
-    (few, easy), (many, hard) = (pick(known, key=lambda pair: pair[0]) for pick in (min, max))
-    found = f"{limit} is found with 80 % power by about {at_most(few)} runs per side"
-    text = f" By the variance seen, {found}"
-    if easy is hard:
-        return f"{text}."
-    return f"{text} for {describe(easy)} and {at_most(many)} for {describe(hard)}."
+        return " The boots show no spread to tell by how many it would take."
+    few, easy = min(known, key=lambda pair: pair[0].boots)
+    many, hard = max(known, key=lambda pair: pair[0].boots)
+    text = " By the spread seen, a decision takes about"
+    if few.boots == many.boots:
+        return f"{text} {boots(few)} boots a side."
+    return (
+        f"{text} {boots(few)} boots a side for {describe(easy)} and {boots(many)} for"
+        f" {describe(hard)}."
+    )
 
 
 def _changes(rows: Sequence[Row]) -> str:
-    """Return rows and their changes as words, the largest first."""
-
-    def size(row: Row) -> float:
-        return float("inf") if row.change_percent is None else abs(row.change_percent)
-
-    ordered = sorted(rows, key=size, reverse=True)
+    """Return rows and their changes as words, the surest and largest first."""
+    ordered = sorted(rows, key=lambda row: row.least_change, reverse=True)
     return _some([f"{describe(row)}{_change(row)}" for row in ordered])
 
 
 def _change(row: Row) -> str:
-    if row.change_percent is None:
-        return ""
-    return " " + notation.change(row.change_percent, row.change_low, row.change_high)
+    three = row.change_percent, row.change_low, row.change_high
+    if row.kind == "failures":
+        return f" {notation.points(three[0])}"
+    within = notation.interval(*three)
+    middle = "" if row.change_percent is None else f" {notation.change(*three)}"
+    return middle + (f" ({within})" if within else "")
 
 
 def _some(words: Sequence[str]) -> str:

@@ -103,6 +103,11 @@ def differences(
     return sorted(judged, key=lambda d: (not d.refused, order.index(d.kind)))
 
 
+def texts(result: Result) -> dict[str, str]:
+    """Return the facts of a result that are compared, by their names, as text."""
+    return {name: _text(fact.value) for name, fact in _facts(result).items()}
+
+
 def unknown(base: Sequence[Result], new: Sequence[Result], allow: Iterable[str]) -> str | None:
     """Return what is wrong with the first of allow that names no fact; None if all do."""
     facts = {

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from . import format_words as words
-from .comparison import Comparison, Row, at_most, label
+from .comparison import Comparison, Row, boots, label
 
 
 def render(comparison: Comparison) -> str:
     """Return the Markdown: what differs, the verdict, a table, how to read it."""
-    needed = f"runs for {comparison.threshold_percent:g} %"
     parts = [
-        f"**{_plain(comparison.sentence)}** ({words.runs(comparison)})",
+        f"**{_plain(comparison.sentence)}** ({words.boots(comparison)})",
         "\n".join(f"- {_plain(text)}" for text in words.differences(comparison)),
         "\n".join([
-            f"| | order | base | new | change | interval | p (Holm) | verdict | {needed} |",
-            "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | ---: |",
+            "| | order | base | new | change | interval | verdict | decides | boots needed |",
+            "| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: |",
             *(_row(row) for row in comparison.rows),
         ]),
         "\n".join(
@@ -37,9 +36,9 @@ def _row(row: Row) -> str:
         f"{words.median(row.new, row.unit)} {words.spread(row.new)}",
         words.change(row),
         words.interval(row),
-        words.p_value(row.p_corrected),
         words.verdict(row, short=False),
-        "" if row.runs_needed is None else at_most(row.runs_needed),
+        "yes" if row.decides else "",
+        "" if row.needed is None else boots(row.needed),
     )
     return "| " + " | ".join(_plain(str(cell)) for cell in cells) + " |"
 

@@ -19,15 +19,15 @@ from .comparison import (
     Comparison,
     Row,
     Side,
-    at_most,
+    boots,
     label,
     short_label,
 )
 
 _WIDE = 110  # columns
-_COLUMNS = ("", "base", "new", "change", "interval", "p (Holm)", "verdict", "runs")
+_COLUMNS = ("", "base", "new", "change", "interval", "verdict", "boots needed")
 # What is left out, one set after the other, until the rest fits; "±": the medians' intervals.
-_NARROW = frozenset({"p (Holm)", "runs"})
+_NARROW = frozenset({"boots needed"})
 _LEFT_OUT = (
     frozenset[str](),
     _NARROW,
@@ -37,7 +37,13 @@ _LEFT_OUT = (
     _NARROW | {"±", "interval", "base", "new"},
 )
 
-_STYLES = {"better": "green", "worse": "bold red", "too few runs": "yellow", "not tested": "dim"}
+_STYLES = {
+    "better": "green",
+    "worse": "bold red",
+    "worse, size unclear": "red",
+    "too few boots": "yellow",
+    "not tested": "dim",
+}
 
 
 def render(comparison: Comparison, width: int | None = None) -> str:
@@ -73,7 +79,7 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
     unbounded = console.options.update(max_width=10 * _WIDE)
     for without in _LEFT_OUT[0 if wide else 1 :]:
         table = _table(comparison, narrow=bool(without), without=without)
-        if not without or Measurement.get(console, unbounded, table).maximum <= console.width:
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
             break
     return table
 
@@ -81,27 +87,22 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
 def _table(comparison: Comparison, *, narrow: bool, without: Collection[str]) -> Table:
     """Return the table; narrow: with short words. without: the columns that are left out."""
     padding = (0, 0) if narrow else (0, 1)
-    title = words.runs(comparison)
+    title = words.boots(comparison)
     table = Table(box=box.SIMPLE_HEAD, title=title, pad_edge=False, padding=padding)
     kept = [column for column in _COLUMNS if column not in without]
     for column in kept:
-        head = f"runs for {comparison.threshold_percent:g} %" if column == "runs" else column
         text = column in ("", "verdict")
-        table.add_column(head, justify="left" if text else "right", no_wrap=column != "runs")
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
     case = None
     for row in comparison.rows:
         if row.case != case:
             case = row.case
             table.add_section()
             table.add_row(Text(str(case), style="bold"))
-        style = _STYLES.get(row.verdict, "") if _loud(row) else ""
+        style = _STYLES.get(row.verdict, "") if row.decides else "dim"
         cells = _cells(row, narrow=narrow, spreads="±" not in without)
         table.add_row(*(cells[column] for column in kept), style=style)
     return table
-
-
-def _loud(row: Row) -> bool:
-    return row.beyond or row.verdict in ("too few runs", "not tested")
 
 
 def _cells(row: Row, *, narrow: bool, spreads: bool) -> dict[str, str]:
@@ -117,7 +118,6 @@ def _cells(row: Row, *, narrow: bool, spreads: bool) -> dict[str, str]:
         "new": side(row.new),
         "change": words.change(row),
         "interval": words.interval(row),
-        "p (Holm)": words.p_value(row.p_corrected),
         "verdict": words.verdict(row, short=narrow),
-        "runs": "" if row.runs_needed is None else at_most(row.runs_needed),
+        "boots needed": "" if row.needed is None else boots(row.needed),
     }

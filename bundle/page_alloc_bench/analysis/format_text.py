@@ -9,13 +9,15 @@ from itertools import groupby
 from page_alloc_bench.runner.result.case import Case
 
 from . import format_words as words
-from .comparison import Comparison, Row, at_most, short_label
+from .comparison import Comparison, Row, boots, short_label
 
 WIDTH = 72
 _NAME = 12
+_OPEN = ("unknown", "worse, size unclear")
+_APART = "shown, and tested apart; decides nothing:"
 _GLUE = "\0"  # where no line is to be broken
 # Columns: name, base, its interval, new, its interval, change, its interval, verdict.
-_LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>7} {:<13} {}"
+_LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>6} {:<13} {}"
 
 
 def render(comparison: Comparison) -> str:
@@ -29,7 +31,7 @@ def render(comparison: Comparison) -> str:
         [line for text in comparison.warnings for line in _wrap(f"warning: {text}")],
         _wrap(words.legend(comparison)),
     ]
-    title = f"page-alloc-bench compare: {words.runs(comparison)}"
+    title = f"page-alloc-bench compare: {words.boots(comparison)}"
     return "\n\n".join([title, *("\n".join(lines) for lines in blocks if lines)]) + "\n"
 
 
@@ -42,10 +44,12 @@ def _case(comparison: Comparison, case: Case) -> list[str]:
     short = name if len(name) <= _NAME else ""
     head = _LINE.format(short, "base", "", "new", "", "change", "", "verdict")
     lines = [head.rstrip()] if short else [*_wrap(name), head.rstrip()]
-    for row in comparison.rows:
-        if row.case == case:
+    rows = [row for row in comparison.rows if row.case == case]
+    for row in rows:
+        if row.decides:
             lines += _row(row)
-    return lines
+    apart = [line for row in rows if not row.decides for line in _row(row)]
+    return [*lines, *([_APART] if apart else []), *apart]
 
 
 def _row(row: Row) -> list[str]:
@@ -73,16 +77,16 @@ def _geomeans(comparison: Comparison) -> list[str]:
 
 
 def _needed(comparison: Comparison) -> list[str]:
-    """Return how many runs would have been needed where no change was found."""
-    unsure = [r for r in comparison.tested if r.verdict == "~" and r.runs_needed is not None]
-    if not unsure:
+    """Return how many boots would have been needed where nothing could be told."""
+    open_rows = [r for r in comparison.deciding if r.verdict in _OPEN and r.needed is not None]
+    if not open_rows:
         return []
     lines = _wrap(
-        f"Runs per side that would find {comparison.threshold_percent:g} % with 80 % power, "
-        "by the variance seen:"
+        "Boots a side until a figure decides, with 80 % power, by the spread seen (and by the 95 % "
+        "interval of that spread):"
     )
-    for case, rows in groupby(unsure, key=lambda row: row.case):
-        each = (f"{short_label(row)} {at_most(row.runs_needed or 0)}" for row in rows)
+    for case, rows in groupby(open_rows, key=lambda row: row.case):
+        each = (f"{short_label(row)} {boots(row.needed)}" for row in rows if row.needed)
         glued = ", ".join(text.replace(" ", _GLUE) for text in each)
         lines += [line.replace(_GLUE, " ") for line in _wrap(f"  {case}: {glued}")]
     return lines

@@ -44,19 +44,32 @@ def spread(side: Side) -> str:
 
 def change(row: Row | Geomean) -> str:
     """Return a change, such as "-1.2%"; a large one as a factor, such as "x46.5"."""
+    if isinstance(row, Row) and row.kind == "failures":
+        return notation.points(row.change_percent).removesuffix("ppm")
     return notation.change(row.change_percent, row.change_low, row.change_high)
 
 
 def interval(row: Row | Geomean) -> str:
     """Return the interval of a change, such as "-1.6..+1.5"; empty if there is none."""
+    if isinstance(row, Row) and row.kind == "failures":
+        if row.change_low is None or row.change_high is None:
+            return ""
+        return f"{row.change_low * 1e4:+.3g}..{row.change_high * 1e4:+.3g}"
     return notation.interval(row.change_percent, row.change_low, row.change_high)
 
 
+_SHORT = {
+    "worse, size unclear": "worse?",
+    "better, size unclear": "better?",
+    "unknown": "~",
+    "too few boots": "?",
+    "not tested": "-",
+}
+
+
 def verdict(row: Row, *, short: bool) -> str:
-    """Return the verdict; in parentheses if the change is real but below the threshold."""
-    if row.verdict in ("better", "worse"):
-        return row.verdict if row.beyond else f"({row.verdict})"
-    return {"too few runs": "?", "not tested": "-"}.get(row.verdict, "~") if short else row.verdict
+    """Return the verdict; short: in eight columns, as the legend explains."""
+    return _SHORT.get(row.verdict, row.verdict) if short else row.verdict
 
 
 def p_value(p: float | None) -> str:
@@ -98,23 +111,37 @@ def differences(comparison: Comparison) -> list[str]:
     return lines
 
 
+def thresholds(comparison: Comparison) -> str:
+    """Return the threshold of each kind of figure that decides, such as "memory 2 %, rate 5 %"."""
+    found = {row.kind: row.threshold_percent for row in comparison.rows if row.decides}
+    return ", ".join(f"{kind} {percent:g} %" for kind, percent in found.items())
+
+
 def legend(comparison: Comparison) -> str:
     """Return how to read the figures."""
     confidence = f"{100 * comparison.confidence:g} %"
-    alpha = f"{100 * (1 - comparison.confidence):.3g} %"
+    decide = "figure decides" if comparison.tests == 1 else "figures decide"
     return (
-        f"Median of runs ± exact {confidence} interval (? if too few runs have one); change of "
-        f"the medians in percent with its bootstrap interval (seed {comparison.seed}). Verdicts: "
-        f"Mann-Whitney U, Holm-corrected over {comparison.tests} tests at {alpha}; ~ no evidence, "
-        f"() significant but below {comparison.threshold_percent:g} %, ? too few runs, "
-        "- not tested."
+        f"Median of boots ± its exact {confidence} interval; change by Hodges and Lehmann with its "
+        f"exact interval. {comparison.tests} {decide}: all of their intervals hold together with "
+        f"{confidence}. Verdicts say what the interval shows: worse, better: by the threshold "
+        f"({thresholds(comparison)}) or more; worse?, better?: that it is, but by less or more; "
+        "same: a change below the threshold, if any; no worse: no regression of the threshold; "
+        '~: too wide to tell, which is not "same"; ?: too few boots; -: not tested.'
     )
 
 
-def runs(comparison: Comparison) -> str:
-    """Return how many runs each side has."""
-    return f"base {_runs(len(comparison.base))}, new {_runs(len(comparison.new))}"
+def boots(comparison: Comparison) -> str:
+    """Return how many boots each side has, and of how many runs if these are more."""
+    sides = (
+        ("base", comparison.base_boots, len(comparison.base)),
+        ("new", comparison.new_boots, len(comparison.new)),
+    )
+    return ", ".join(
+        f"{name} {_many(number, 'boot')}" + (f" ({_many(runs, 'run')})" if runs != number else "")
+        for name, number, runs in sides
+    )
 
 
-def _runs(number: int) -> str:
-    return f"{number} run" if number == 1 else f"{number} runs"
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -23,11 +23,21 @@ def change(middle: float | None, low: float | None = None, high: float | None = 
 
 
 def interval(middle: float | None, low: float | None, high: float | None) -> str:
-    """Return the interval of a change, such as "-1.6..+1.5" or "x41..x52"; "" if there is none."""
-    if low is None or high is None:
+    """Return the interval of a change, such as "-1.6..+1.5" or "x41..x52".
+
+    An end that nothing bounds is left out, as in "x4.1.."; "" if there is no interval. A change of
+    -100 % is as far as one can fall, so it bounds nothing.
+    """
+    ends = (None if low is None or low <= -100 else low), high
+    if ends == (None, None):
         return ""
-    write = _writer(middle, low, high)
-    return f"{write(low)}..{write(high)}"
+    write = _writer(middle, *ends)
+    return "..".join("" if end is None else write(end) for end in ends)
+
+
+def points(percent: float | None) -> str:
+    """Return a change of a share as parts of a million, such as "+93ppm"."""
+    return "n/a" if percent is None else f"{percent * 1e4:+.3g}ppm"
 
 
 def _writer(*percents: float | None) -> Callable[[float], str]:

@@ -6,7 +6,7 @@ What is compared, and how much it weighs, is as the metrics are declared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,7 +125,7 @@ def _share(result: Result, metric: Metric, case: Case) -> float | None:
 
 
 def _latencies(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Statistic, float]]:
-    known = figures.of(result.counts, result.run, metric.name, case)
+    known = figures.of(_ordered(result), result.run, metric.name, case)
     for name in FIGURES:
         figure = known.get(name, beyond=_LEAST_BEYOND)
         if figure is None or (name == "max" and known.distribution.known_largest is None):
@@ -134,6 +134,19 @@ def _latencies(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Sta
         if value is not None:
             rank = Rank.SHOWN if name == "max" else Rank.PRIMARY
             yield _statistic(metric, name, case, rank=rank), value
+
+
+def _ordered(result: Result) -> Callable[[str, Case | int], list[int]]:
+    """Return what gives a metric's values, a sample in order: numpy sorts it ten times as fast."""
+
+    def counts(name: str, case: Case | int) -> list[int]:
+        values = result.values(name, case)
+        if declared(name).kind is Kind.SAMPLE:
+            values = np.sort(values)
+        found: list[int] = values.tolist()
+        return found
+
+    return counts
 
 
 def _bound(figure: figures.Figure) -> Below | None:

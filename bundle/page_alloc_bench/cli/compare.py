@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,14 +15,15 @@ import click
 from page_alloc_bench import installation, outputs
 
 from .common import CONTEXT, OUTPUT, Codes, complain
-from .sides import SidesCommand, percent, split
+from .sides import SidesCommand, split_all
+from .verdict_options import verdict_options
 
 _NO_VERDICT = 3
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.compare import Comparison, RefusedError
 
-_FORMATS = ("table", "text", "markdown", "csv", "json")
+_FORMATS = ("table", "text", "short", "markdown", "csv", "json")
 _FORMAT_OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json"}
 
 
@@ -31,73 +33,9 @@ class _Command(SidesCommand):
     codes = Codes(failed=_NO_VERDICT, usage=_NO_VERDICT)
 
 
-def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    return percent(value)
-
-
-def _confidence(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return 0.95 for "95%" or "95"."""
-    number = percent(value)
-    if not 50 <= number < 100:
-        raise click.BadParameter(f"{value!r} is not from 50% to below 100%")
-    return number / 100
-
-
 @click.command(cls=_Command, context_settings=CONTEXT)
 @click.argument("files", nargs=-1, required=True, metavar="BASE... --vs NEW...")
-@click.option(
-    "--threshold",
-    callback=_percent,
-    metavar="PERCENT",
-    default="2%",
-    show_default=True,
-    help="The change that matters: a smaller one is not a regression, however sure it is.",
-)
-@click.option(
-    "--confidence",
-    callback=_confidence,
-    metavar="PERCENT",
-    default="95%",
-    show_default=True,
-    help="The confidence of every interval, and of having no false verdict if nothing has changed.",
-)
-@click.option(
-    "--allow-difference",
-    "allow",
-    multiple=True,
-    metavar="NAME",
-    help="Compare although this fact differs, such as thp.enabled, or parameters for all of "
-    "them. May be given more than once.",
-)
-@click.option(
-    "--metric",
-    "only",
-    multiple=True,
-    metavar="NAME[:STATISTIC]",
-    help="Test only this, such as idle_available_bytes, 'kernel_*_latencies_ns:p99' or "
-    "idle_available_bytes_order4. May be given more than once.",
-)
-@click.option(
-    "--all-statistics",
-    "everything",
-    is_flag=True,
-    help="Show and test everything that has a better direction. Each additional test makes the "
-    "others weaker.",
-)
-@click.option(
-    "--sure",
-    is_flag=True,
-    help="Say that there is no regression only if the intervals exclude one as large as the "
-    "threshold.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="The seed of the bootstrap.",
-)
+@verdict_options
 @click.option(
     "--format",
     "form",
@@ -106,53 +44,78 @@ def _confidence(_context: click.Context, _parameter: click.Parameter, value: str
 )
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write it there; - is stdout.")
 def compare(files: tuple[str, ...], form: str | None, output: Path | None, **options: Any) -> None:
-    """Say whether the runs of NEW are worse than those of BASE.
+    """Say whether the boots of NEW are worse than those of BASE.
 
-    Each of BASE and NEW is a result file, a directory of them, or a glob. A file is one run, and a
-    run is one observation. Take the two kernels' runs by turns, six of each at least, better ten.
+    Each of BASE and NEW is a result file, a directory of them, or a glob. The runs of one boot are
+    one observation. Boot the two kernels by turns, six times each at least, better ten. With --vs
+    more than once, or with three directories or more, each side is compared with the first.
     """
-    base, new = split(files)
-    if not new:
+    base, *news = split_all(files)
+    if not news:
         raise click.UsageError("give the two sides as BASE... --vs NEW...")
     form = form or _default_format(output)
     with outputs.OutputFile(output) if output else nullcontext() as stream:
-        comparison = _compare(base, new, **options)
-        text = _render(comparison, form)
+        made = _compare(base, news, **options)
+        text = _render(made, form)
         if stream:
             stream.write(outputs.encoded(text))
         else:
             click.echo(text, nl=False)
     if output:
-        click.echo(comparison.sentence, err=True)
-    sys.exit(comparison.exit_code)
+        for comparison in made:
+            click.echo(comparison.sentence, err=True)
+    sys.exit(_exit_code(made))
 
 
-def _render(comparison: Comparison, form: str) -> str:
+def _exit_code(made: Sequence[Comparison]) -> int:
+    from page_alloc_bench.analysis import compare as engine
+
+    return engine.exit_code(made)
+
+
+def _render(made: Sequence[Comparison], form: str) -> str:
+    from page_alloc_bench.analysis import format_words
+
     if form == "csv":  # it has no place for what must be known first
-        from page_alloc_bench.analysis import format_words
-
-        for line in (*format_words.differences(comparison), *comparison.warnings):
-            click.echo(line, err=True)
+        for comparison in made:
+            for line in (*format_words.differences(comparison), *comparison.warnings):
+                click.echo(line, err=True)
     module = importlib.import_module(f"page_alloc_bench.analysis.format_{form}")
-    return str(module.render(comparison))
+    if len(made) == 1:
+        return str(module.render(made[0]))
+    if form == "json":
+        return str(module.render_all(made))
+    return "\n".join(str(module.render(comparison)) for comparison in made)
 
 
 def _compare(
-    base: tuple[str, ...], new: tuple[str, ...], *, threshold: float, **options: Any
-) -> Comparison:
+    base: tuple[str, ...],
+    news: Sequence[tuple[str, ...]],
+    *,
+    filters: tuple[str, ...],
+    **options: Any,
+) -> Sequence[Comparison]:
     try:
         from page_alloc_bench.analysis import compare as engine
-        from page_alloc_bench.analysis import results
+        from page_alloc_bench.analysis import fact_filter, results
     except ImportError as error:
-        needed = installation.install_extra("analysis")
-        _fail(f"{error.name} is not installed; this needs:\n  {needed}")
+        _fail_to_import(error)
     try:
-        sides = results.load_all(base), results.load_all(new)
-        return engine.compare(*sides, threshold_percent=threshold, **options)
+        sides = [results.load_all(side) for side in (base, *news)]
+        wanted = [fact_filter.parse(text) for text in filters]
+        sides = [fact_filter.chosen(side, wanted) for side in sides]
+        if len(sides) == 2:
+            return [engine.compare(*sides, **options)]
+        return engine.compare_all(sides[0], sides[1:], **options)
     except engine.RefusedError as error:
         _explain(error)
-    except (results.ResultError, engine.CompareError) as error:
+    except (results.ResultError, engine.CompareError, fact_filter.FilterError) as error:
         _fail(str(error))
+
+
+def _fail_to_import(error: ImportError) -> NoReturn:
+    needed = installation.install_extra("analysis")
+    _fail(f"{error.name} is not installed; this needs:\n  {needed}")
 
 
 def _explain(error: RefusedError) -> NoReturn:

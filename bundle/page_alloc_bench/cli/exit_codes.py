@@ -23,9 +23,13 @@ COMMANDS = (
 )
 
 COMPARE = (
-    ("0", "no regression was found"),
-    ("1", "a regression: it is significant, and at least `--threshold`"),
-    ("2", "cannot tell: too few runs for a verdict, or `--sure` and not sure"),
+    ("0", "no regression: each figure that decides is shown to be no worse than its threshold"),
+    ("1", "a regression: the interval of a change is beyond the threshold"),
+    (
+        "2",
+        "cannot tell: intervals too wide, too few boots, one side measured before the other, or a "
+        "figure that one side lacks",
+    ),
     (
         "3",
         "wrong usage, a file that is not a result, sides that must not be compared, or a verdict "

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from page_alloc_bench import installation, outputs
 
 from .common import CONTEXT, OUTPUT, complain
-from .sides import SidesCommand, percent, split
+from .sides import SidesCommand, split
+from .verdict_options import verdict_options
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.results import Result
@@ -42,30 +43,15 @@ _FAILED, _BAD_INPUT = 1, 2
     metavar="DIR",
     help="Write each picture there as NAME.svg.",
 )
-@click.option(
-    "--threshold",
-    type=percent,
-    metavar="PERCENT",
-    default="2%",
-    show_default=True,
-    help="With --vs: the change that matters, as for compare.",
-)
-@click.option(
-    "--allow-difference",
-    "allow",
-    multiple=True,
-    metavar="NAME",
-    help="With --vs: compare although this fact differs, as for compare. May be given more than "
-    "once.",
-)
+@verdict_options
 def report(
     files: tuple[str, ...],
     *,
     output: Path | None,
     png: Path | None,
     svg: Path | None,
-    threshold: float,
-    allow: tuple[str, ...],
+    filters: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Show results as a page with pictures; with --vs, the runs of NEW against the others.
 
@@ -74,23 +60,27 @@ def report(
     """
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
-    base, new = _load(*split(files))
+    base, new = _load(*split(files), filters)
     if output:
-        _page(base, new, output, threshold, allow)
+        _page(base, new, output, options)
     if png or svg:
         _pictures(base, new, png, svg)
 
 
-def _load(base: Sequence[str], new: Sequence[str]) -> tuple[Sequence[Result], Sequence[Result]]:
+def _load(
+    base: Sequence[str], new: Sequence[str], filters: Sequence[str]
+) -> tuple[Sequence[Result], Sequence[Result]]:
     try:
+        from page_alloc_bench.analysis import fact_filter, results
         from page_alloc_bench.analysis import report as _  # noqa: F401 (what it needs is there)
-        from page_alloc_bench.analysis import results
     except ImportError as error:
         needed = installation.install_extra("analysis")
         _fail(f"{error.name} is not installed; this needs:\n  {needed}", _FAILED)
     try:
-        return results.load_all(base), results.load_all(new)
-    except results.ResultError as error:
+        wanted = [fact_filter.parse(text) for text in filters]
+        sides = [fact_filter.chosen(results.load_all(side), wanted) for side in (base, new) if side]
+        return sides[0], sides[1] if new else []
+    except (results.ResultError, fact_filter.FilterError) as error:
         _fail(str(error), _BAD_INPUT)
 
 
@@ -98,15 +88,14 @@ def _page(
     base: Sequence[Result],
     new: Sequence[Result],
     output: Path,
-    threshold: float,
-    allow: Sequence[str],
+    options: Mapping[str, Any],
 ) -> None:
     from page_alloc_bench.analysis import compare
     from page_alloc_bench.analysis import report as made
 
     with outputs.OutputFile(output) as stream:
         try:
-            text = made.html(base, new, threshold_percent=threshold, allow=allow)
+            text = made.html(base, new, **options)
         except compare.CompareError as error:
             _fail(str(error), _BAD_INPUT)
         page = outputs.encoded(text)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import click
 
@@ -41,6 +42,25 @@ def split(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not base or not new:
         raise click.UsageError("each side of --vs needs at least one result")
     return base, new
+
+
+def split_all(files: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return all sides, the base first: divided by each --vs, or each of three directories or more.
+
+    Raises click.UsageError.
+    """
+    if _VS not in files:
+        many = len(files) > 2 and all(Path(file).is_dir() for file in files)
+        return [(file,) for file in files] if many else [files]
+    sides: list[tuple[str, ...]] = [()]
+    for file in files:
+        if file == _VS:
+            sides.append(())
+        else:
+            sides[-1] = (*sides[-1], file)
+    if not all(sides):
+        raise click.UsageError("each side of --vs needs at least one result")
+    return sides
 
 
 def percent(value: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from page_alloc_bench import outputs
 from page_alloc_bench.analysis.results import Result
@@ -23,16 +24,16 @@ def html(
     base: Sequence[Result],
     new: Sequence[Result] = (),
     *,
-    threshold_percent: float = 2.0,
     allow: Iterable[str] = (),
+    **options: Any,
 ) -> str:
     """Return the page about base, or about new against base.
 
-    threshold_percent, allow: as compare() takes them. Raises CompareError if nothing of the sides
+    allow, options: as compare() takes them. Raises CompareError if nothing of the sides
     can be compared.
     """
     shown = sides.make(base, new)
-    return page.render(shown, outcome.conclude(shown, threshold_percent, allow))
+    return page.render(shown, outcome.conclude(shown, allow, **options))
 
 
 def save_pictures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class Outcome:
     comparison: compare.Comparison | None = None
 
 
-def conclude(shown: Sequence[Side], threshold_percent: float, allow: Iterable[str]) -> Outcome:
-    """Return what can be said of one side, or how two compare.
+def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Outcome:
+    """Return what can be said of one side, or how two compare; options: those of compare().
 
     Two sides that must not be compared are shown all the same, with that as the verdict. Raises
     CompareError where nothing can be compared.
@@ -42,7 +43,7 @@ def conclude(shown: Sequence[Side], threshold_percent: float, allow: Iterable[st
     new = shown[1].results
     allowed = tuple(allow)
     try:
-        made = compare.compare(base, new, threshold_percent=threshold_percent, allow=allowed)
+        made = compare.compare(base, new, allow=allowed, **options)
     except compare.RefusedError as error:
         names = ", ".join(difference.name for difference in error.differences)
         sentence = f"Not compared, because something else than the kernel differs: {names}."

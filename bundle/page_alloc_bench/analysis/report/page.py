@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 import page_alloc_bench
 from page_alloc_bench import resources
+from page_alloc_bench.analysis import format_words
 from page_alloc_bench.analysis.compare import Comparison
 from page_alloc_bench.runner.result.case import Case
 
@@ -185,14 +186,7 @@ def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
 
 
 def _how_compared(comparison: Comparison) -> list[str]:
-    level = f"{100 * comparison.confidence:g}{ax.SPACE}%"
-    threshold = f"{comparison.threshold_percent:g}{ax.SPACE}%"
-    return [
-        f"A run is one observation. Medians of the runs with their {level} confidence intervals;"
-        " the change of the medians with its bootstrap interval; p of the Mann-Whitney U test,"
-        f" corrected by Holm's method over the {comparison.tests} tests. ~ means no evidence of a"
-        f" change; a verdict in brackets is of a change of less than {threshold}."
-    ]
+    return [format_words.legend(comparison)]
 
 
 def _case(shown: Sequence[Side], case: Case) -> Section:

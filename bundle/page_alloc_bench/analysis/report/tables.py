@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from page_alloc_bench.analysis import compare, notation
+from page_alloc_bench.analysis import compare, format_words, notation
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Loss, Metric
@@ -18,7 +18,6 @@ from . import counters, figures, memory
 from .sides import Side
 
 _UNKNOWN = "-"
-_SILENT = ("~", "too few runs", "not tested")
 
 
 class Row(tuple[str, ...]):
@@ -63,7 +62,7 @@ def summary(side: Side) -> Table:
 def comparison(made: compare.Comparison, sides: Sequence[Side]) -> Table:
     """Return the table of a comparison."""
     # What matters most stands where a narrow screen shows it.
-    head = ("figure", "change", "verdict", "p (Holm)", *(side.legend for side in sides))
+    head = ("figure", "change", "verdict", *(side.legend for side in sides))
     rows = []
     for row in made.rows:
         marks = {"worse": "worse", "better": "better"}
@@ -71,13 +70,12 @@ def comparison(made: compare.Comparison, sides: Sequence[Side]) -> Table:
             Row(
                 (
                     compare.describe(row),
-                    _percent(row.change_percent, row.change_low, row.change_high),
-                    row.verdict if row.beyond or row.verdict in _SILENT else f"({row.verdict})",
-                    _UNKNOWN if row.p_corrected is None else f"{row.p_corrected:.2g}",
+                    f"{format_words.change(row)} {format_words.interval(row)}".rstrip(),
+                    row.verdict if row.decides else f"{row.verdict} (apart)",
                     _interval(row.base, row.unit),
                     _interval(row.new, row.unit),
                 ),
-                marks.get(row.verdict, "") if row.beyond else "",
+                marks.get(row.verdict, "") if row.decides else "",
             )
         )
     return Table("What changed", head, rows, open=True)

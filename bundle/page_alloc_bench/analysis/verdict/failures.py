@@ -24,19 +24,28 @@ def judge(base: Array, new: Array, alpha: float, limit: float = LIMIT) -> State:
     more of new have than chance explains (Fisher's exact test, one-sided). unknown: it is from none
     to some in too few boots to tell, or the interval does not exclude the limit.
     """
-    if not np.any(base) and not np.any(new):
-        return "same"
     change = shift(Sample(base, base), Sample(new, new), alpha)
     low, high = float(change.low), float(change.high)
+    if not math.isfinite(low):
+        return "unknown"
+    if not np.any(base) and not np.any(new):
+        return "same"
     failing = [int(np.count_nonzero(side)) for side in (base, new)]
     if low >= limit or (not failing[0] and _chance(base.size, new.size, failing[1]) <= alpha / 2):
         return "worse"
     if not failing[0]:
         return "unknown"
+    return _bounded(low, high, limit)
+
+
+def _bounded(low: float, high: float, limit: float) -> State:
+    """Return the state of an interval that is not above the limit."""
+    if -limit < low and high < limit:
+        return "same"
     if high < 0:
         return "better" if high <= -limit else "better, size unclear"
     if high < limit:
-        return "same" if low > -limit else "no worse"
+        return "no worse"
     return "worse, size unclear" if low > 0 else "unknown"
 
 

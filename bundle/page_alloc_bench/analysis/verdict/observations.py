@@ -81,19 +81,26 @@ def _guesses(starts: Sequence[Start]) -> list[object]:
 
 
 def averaged(low: Array, high: Array, of_run: Sequence[int]) -> Sample:
-    """Return the mean of the runs of each boot: a value a boot, in the order of the boots.
+    """Return the mean of the runs of each boot as logarithms: a value a boot.
 
     low, high: what each run's figure is at least and at most, the last axis being that of the runs;
     not logarithms. of_run: as in Boots.
     """
+    return sample(*means(low, high, of_run))
+
+
+def means(low: Array, high: Array, of_run: Sequence[int]) -> tuple[Array, Array]:
+    """Return the mean of the runs of each boot, in the order of the boots, as averaged() does."""
     size = np.bincount(of_run)
     if size.size == len(of_run):
-        return _sample(low, high)
+        order = np.argsort(of_run)
+        return low[..., order], high[..., order]
     which = np.asarray(of_run)[:, None] == np.arange(size.size)
-    return _sample(low @ which / size, high @ which / size)
+    return low @ which / size, high @ which / size
 
 
-def _sample(low: Array, high: Array) -> Sample:
+def sample(low: Array, high: Array) -> Sample:
+    """Return figures, of which is known what they are at least and at most, as logarithms."""
     with np.errstate(divide="ignore"):
         if np.array_equal(low, high):
             logs = np.log(low)

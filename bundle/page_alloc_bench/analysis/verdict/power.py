@@ -8,6 +8,7 @@ one threshold away from the truth, so both take the same number of boots.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from dataclasses import dataclass
@@ -63,11 +64,11 @@ def boots_needed(spread: float, distance: float, alpha: float, power: float = PO
     if not spread:
         return least
     wanted = distance / spread
-    for boots in range(least, max(least, _SIMULATED) + 1):
-        if detectable(boots, alpha, power) <= wanted:
-            return boots
-    large = max(least, _SIMULATED)
-    return min(MANY, math.ceil(large * (detectable(large, alpha, power) / wanted) ** 2))
+    tried = range(least, max(least, _SIMULATED) + 1)
+    place = bisect.bisect_left(tried, True, key=lambda n: detectable(n, alpha, power) <= wanted)
+    if place < len(tried):
+        return tried[place]
+    return min(MANY, math.ceil(tried[-1] * (detectable(tried[-1], alpha, power) / wanted) ** 2))
 
 
 def needed(base: Array, new: Array, distance: float, alpha: float) -> Needed | None:

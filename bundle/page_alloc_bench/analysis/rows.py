@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The rows of a comparison: of each statistic the change, its interval, and what that shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from itertools import groupby
+from typing import cast
+
+import numpy as np
+
+from page_alloc_bench.runner.result.metrics import families
+
+from . import statistics
+from .comparison import Geomean, Row, Side, Verdict
+from .observed import Observed
+from .per_run import Statistic
+from .thresholds import Thresholds, kind_of
+from .verdict import failures, interval, observations, order, power, states
+from .verdict.interval import Array, Sample, Shift
+
+_PPM = 1e6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all rows.
+
+    alpha: the chance of an error that is put up with in all that decides together. tests: how many
+    rows share it; tests_apart: how many of the others share as much. confounded: nothing can be
+    told, because of the order of the boots.
+    """
+
+    thresholds: Thresholds
+    alpha: float
+    tests: int
+    tests_apart: int
+    confounded: bool
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Both sides of a statistic, a value a boot: what it is at least and at most, and when."""
+
+    lows: tuple[Array, Array]
+    highs: tuple[Array, Array]
+    times: tuple[Array, Array] | None
+
+    @classmethod
+    def of(cls, observed: Observed, statistic: Statistic) -> _Figures:
+        base, new = observed.values(statistic, 0), observed.values(statistic, 1)
+        return cls((base[0], new[0]), (base[1], new[1]), observed.when((base[2], new[2])))
+
+    def samples(self) -> tuple[Sample, Sample]:
+        base, new = map(observations.sample, self.lows, self.highs)
+        return base, new
+
+    @property
+    def below(self) -> tuple[bool, bool]:
+        base, new = (
+            not np.array_equal(low, high) for low, high in zip(self.lows, self.highs, strict=True)
+        )
+        return base, new
+
+
+def rows(
+    observed: Observed,
+    wanted: Sequence[Statistic],
+    deciding: Set[Statistic],
+    apart: Set[Statistic],
+    settings: Settings,
+) -> list[Row]:
+    """Return a row for each wanted statistic, those that decide with the others of their case."""
+    corrected: dict[Statistic, float] = {}
+    p: dict[Statistic, float] = {}
+    for group in (deciding, apart):
+        members = [s for s in wanted if s in group]
+        found = [interval.u_test(*_Figures.of(observed, s).samples()) for s in members]
+        p.update(zip(members, found, strict=True))
+        corrected.update(zip(members, interval.holm(found), strict=True))
+    made = []
+    for statistic in wanted:
+        tests = settings.tests if statistic in deciding else settings.tests_apart
+        tested = statistic in p
+        alpha = settings.alpha / (tests if tested else 1)
+        figures = _Figures.of(observed, statistic)
+        made.append(
+            _row(figures, statistic, settings, alpha, tested=tested, decides=statistic in deciding,
+                 p=(p.get(statistic), corrected.get(statistic)))
+        )  # fmt: skip
+    return made
+
+
+def _row(
+    figures: _Figures,
+    statistic: Statistic,
+    settings: Settings,
+    alpha: float,
+    *,
+    tested: bool,
+    decides: bool,
+    p: tuple[float | None, float | None],
+) -> Row:
+    base, new = figures.samples()
+    kind = kind_of(statistic)
+    threshold = settings.thresholds.of(statistic) / 100
+    if kind == "failures":
+        parts = [high / _PPM for high in figures.highs]
+        change = interval.shift(Sample(parts[0], parts[0]), Sample(parts[1], parts[1]), alpha)
+        percents = [_finite(100 * float(v)) for v in (change.estimate, change.low, change.high)]
+        found = failures.judge(parts[0], parts[1], alpha, threshold)
+    else:
+        change = order.shift_in_time(base, new, alpha, figures.times)
+        percents = [_percent(v) for v in (change.estimate, change.low, change.high)]
+        if not np.isfinite(change.low):
+            percents[1] = None
+        harm = states.Harm.of(change.low, change.high, threshold, statistic.better)
+        found = cast("states.State", str(states.states(harm)))
+    return Row(
+        family=statistic.family,
+        metric=statistic.metric,
+        statistic=statistic.statistic,
+        order=statistic.order,
+        chosen=statistic.case.chosen,
+        unit=statistic.unit,
+        better=statistic.better,
+        kind=kind,
+        threshold_percent=100 * threshold,
+        base=_side(figures.highs[0], settings, below=figures.below[0]),
+        new=_side(figures.highs[1], settings, below=figures.below[1]),
+        change_percent=percents[0],
+        change_low=percents[1],
+        change_high=percents[2],
+        p=p[0],
+        p_corrected=p[1],
+        verdict=_verdict(found, change, settings, tested=tested),
+        decides=decides,
+        needed=_needed(base, new, statistic, threshold, alpha)
+        if decides and not any(figures.below)
+        else None,
+    )
+
+
+def _verdict(found: states.State, change: Shift, settings: Settings, *, tested: bool) -> Verdict:
+    if not tested:
+        return "not tested"
+    if settings.confounded:
+        return "unknown"
+    if not np.isfinite(change.low) and not np.isfinite(change.high) and found == "unknown":
+        return "too few boots" if np.isfinite(change.estimate) else "unknown"
+    return found
+
+
+def _needed(
+    base: Sample, new: Sample, statistic: Statistic, threshold: float, alpha: float
+) -> power.Needed | None:
+    """Return the boots for a decision on the threshold, or None where no spread tells them."""
+    if kind_of(statistic) == "failures":
+        return None
+    worse = math.log1p(threshold)
+    if statistic.better == "higher" and threshold < 1:
+        worse = -math.log1p(-threshold)
+    return power.needed(base.high, new.high, worse, alpha)
+
+
+def _percent(log: Array) -> float | None:
+    """Return a ratio as a change in percent; None for one that is not known or has no bound."""
+    value = float(log)
+    return None if not value < math.inf else _finite(100 * math.expm1(value))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _side(values: Array, settings: Settings, *, below: bool) -> Side:
+    found = None if below else statistics.median_interval(values, 1 - settings.alpha)
+    low, high = found or (None, None)
+    return Side(tuple(map(float, values)), float(np.median(values)), low, high, below)
+
+
+def geomeans(
+    observed: Observed, made: Sequence[Row], wanted: Sequence[Statistic], settings: Settings
+) -> Iterator[Geomean]:
+    """Yield the mean change of each family of tested rows that has more than one.
+
+    Of each boot the mean of the logarithms is taken, of boots that have all of them. Its interval
+    is that of one test.
+    """
+    tested = [
+        statistic
+        for row, statistic in zip(made, wanted, strict=True)
+        if row.verdict != "not tested" and row.kind != "failures"
+    ]
+    tested.sort(key=lambda s: families().index(s.family))
+    for family, group in groupby(tested, key=lambda s: s.family):
+        members = [_Figures.of(observed, statistic) for statistic in group]
+        sizes = {tuple(high.size for high in each.highs) for each in members}
+        logs = [each.samples() for each in members]
+        if len(members) < 2 or len(sizes) > 1 or any(any(each.below) for each in members):
+            continue
+        base, new = (np.mean([pair[side].high for pair in logs], axis=0) for side in (0, 1))
+        if not np.all(np.isfinite(np.concatenate([base, new]))):
+            continue
+        samples = Sample(base, base), Sample(new, new)
+        change = order.shift_in_time(*samples, settings.alpha, members[0].times)
+        middle = _percent(change.estimate)
+        if middle is not None:
+            yield Geomean(family, len(members), middle, _percent(change.low), _percent(change.high))
