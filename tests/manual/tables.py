@@ -117,11 +117,14 @@ GENERATED = (
             ("report", "report"),
             ("export", "export"),
             ("query", "query"),
+            ("exact", "ab"),
+            ("exact", "kconfig"),
         )
     ),
     Generated(MANUAL / "preflight.md", "checks", _checks),
     Generated(MANUAL / "metrics.md", "metrics", _metrics),
     Generated(MANUAL / "exit-codes.md", "bundle", _codes(errors.EXIT_CODES)),
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),
+    Generated(MANUAL / "exit-codes.md", "ab", _codes(exit_codes.AB)),
     Generated(MANUAL / "exit-codes.md", "commands", _codes(exit_codes.COMMANDS)),
 )

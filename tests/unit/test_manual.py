@@ -220,7 +220,7 @@ def home(tmp_path: Path) -> Path:
     ("name", "line", "wanted"),
     [
         ("page-alloc-bench", "hel", "help"),
-        ("page-alloc-bench", "vm --no", "--nodes"),
+        ("page-alloc-bench", "vm --nod", "--nodes"),
         ("page-alloc-bench", "kernels 6.1-r", "6.1-rt"),
         ("pab", "help pref", "preflight"),
     ],
@@ -266,5 +266,6 @@ def test_the_help_of_every_command_ends_with_its_exit_codes() -> None:
                 "1",
                 "2",
                 "3",
+                *(["4", "5"] if name == "ab" else []),
                 "128+n",
             ]

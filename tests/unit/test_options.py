@@ -58,6 +58,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "stop": False,
         "keep": False,
         "build_on_target": False,
+        "exact_allocs": 300_000,
     }
 
 

@@ -38,6 +38,17 @@ COMPARE = (
     _SIGNAL,
 )
 
+AB = (
+    ("0", "no regression was found"),
+    ("1", "a regression: a path is longer by more than `--threshold`"),
+    ("2", "cannot tell: the boots of one kernel differ by too much"),
+    ("3", "wrong usage, a kernel that is not fit, or a module that does not build"),
+    ("4", "a new kernel does not boot, or does not survive the run"),
+    ("5", "trouble here, or with the base"),
+    _SIGNAL,
+)
+_OF = {"compare": COMPARE, "ab": AB}
+
 _AS_THE_BENCHMARK = ("run", "vm")
 
 
@@ -47,7 +58,7 @@ def epilog(name: str) -> str:
         return "Exit codes: those of the benchmark; see `page-alloc-bench help exit-codes`."
     width = max(_LEAST, min(_MOST, shutil.get_terminal_size().columns - 4))
     lines = ["\b", "Exit codes:"]
-    for code, meaning in COMPARE if name == "compare" else COMMANDS:
+    for code, meaning in _OF.get(name, COMMANDS):
         text = meaning.replace("`", "")
         lines += textwrap.wrap(
             text, width, initial_indent=f"  {code:<5}  ", subsequent_indent=" " * 9

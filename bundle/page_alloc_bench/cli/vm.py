@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand
@@ -77,6 +78,20 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     metavar="FILE",
     help="Write the guest's serial console there, however the run ends.",
 )
+@click.option(
+    "--exact",
+    "counted",
+    is_flag=True,
+    help="Count the instructions of allocations and frees instead: --workload exact on one CPU, "
+    "without disk and network.",
+)
+@click.option(
+    "--where/--no-where",
+    "by_function",
+    default=True,
+    show_default=True,
+    help="With --exact, count by function of the kernel too.",
+)
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def vm(
     bundle: Path,
@@ -87,6 +102,8 @@ def vm(
     nodes: int,
     memory: str,
     output: str | None,
+    counted: bool,
+    by_function: bool,
     **options: Any,
 ) -> None:
     """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
@@ -98,6 +115,21 @@ def vm(
     """
 
     def work() -> int:
+        if counted:
+            from page_alloc_bench.cli import vm_exact
+
+            source = click.get_current_context().get_parameter_source
+            if any(source(name) is not ParameterSource.DEFAULT for name in ("cpus", "nodes")):
+                raise UsageError("--exact counts on one CPU and node: leave out --cpus and --nodes")
+            return vm_exact.run(
+                bundle,
+                bench_options,
+                kernel=kernel,
+                memory=memory if source("memory") is not ParameterSource.DEFAULT else None,
+                output=_path(output),
+                console=options["console"],
+                by_function=by_function,
+            )
         machine = machines.machine(cpus, nodes, memory)
         archive = before_boot.open_bundle(bundle)
         before_boot.check_options(archive, bench_options, machine)

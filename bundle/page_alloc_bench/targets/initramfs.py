@@ -58,7 +58,7 @@ def _write(path: Path, busybox: Path, modules: dict[str, Path], init: str) -> No
         archive.directory(directory)
     # The kernel opens it for process 1 before anything is mounted.
     archive.device("dev/console", 5, 1)
-    archive.file("bin/busybox", _static(busybox), 0o755)
+    archive.file("bin/busybox", static_program(busybox), 0o755)
     archive.link("bin/sh", "busybox")
     archive.file("init", init.encode(), 0o755)
     for name, module in modules.items():
@@ -66,7 +66,7 @@ def _write(path: Path, busybox: Path, modules: dict[str, Path], init: str) -> No
     path.write_bytes(archive.finish())
 
 
-def _static(busybox: Path) -> bytes:
+def static_program(busybox: Path) -> bytes:
     """Return the program; one that needs shared libraries would not start in the guest."""
     content = busybox.read_bytes()
     if ELFFile(io.BytesIO(content)).get_section_by_name(".interp") is not None:

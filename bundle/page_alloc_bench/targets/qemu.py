@@ -53,6 +53,19 @@ class Qemu:
         status = self.scratch / "exit"
         return int(status.read_text()) if status.exists() else None
 
+    def starved_s(self) -> float:
+        """Return how long QEMU has waited for a CPU of this host so far, in seconds.
+
+        Documentation/scheduler/sched-stats.rst: schedstat of a task; 0 where there is none.
+        """
+        try:
+            pid = (self.scratch / "pid").read_text()
+            tasks = list(Path(f"/proc/{pid}/task").iterdir())
+            waits = [int((task / "schedstat").read_text().split()[1]) for task in tasks]
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        return max(waits, default=0) / 1e9
+
     def console(self) -> str:
         """Return what the guest wrote to its serial console so far, also after its end."""
         path = self.scratch / "console"

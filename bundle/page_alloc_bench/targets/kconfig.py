@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel must be configured with to run the benchmark in a guest with two serial ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Need(NamedTuple):
+    """An option of the kernel. arch: Debian's name of the only one that it is of, "" for all."""
+
+    symbol: str
+    why: str
+    arch: str = ""
+
+
+# Without one of these there is no run.
+NEEDED = (
+    Need("MODULES", "the benchmark is a module"),
+    Need("BLK_DEV_INITRD", "the guest has no disk, and all of it is in an initramfs"),
+    Need("BINFMT_ELF", "the guest's programs are ELF"),
+    Need("BINFMT_SCRIPT", "the guest's first program is a script"),
+    Need("DEVTMPFS", "the guest's device nodes"),
+    Need("PROC_FS", "the benchmark reads /proc"),
+    Need("SYSFS", "the benchmark reads /sys"),
+    Need("TMPFS", "the benchmark unpacks itself there"),
+    Need("SHMEM", "tmpfs with contents"),
+    Need("TTY", "the console"),
+    Need("PRINTK", "the console"),
+    Need("FUTEX", "Python"),
+    Need("EPOLL", "Python"),
+    Need("SERIAL_8250", "the result comes over a serial port"),
+    Need("SERIAL_8250_CONSOLE", "what the kernel says when it does not boot", "amd64"),
+    Need("SERIAL_AMBA_PL011_CONSOLE", "what the kernel says when it does not boot", "arm64"),
+    Need("SERIAL_8250_PCI", "the result comes over a serial port on PCI", "arm64"),
+)
+# Without these the run is poorer.
+WANTED = (
+    Need("MODULE_UNLOAD", "the module goes at the end of a run"),
+    Need("KALLSYMS", "counts by function need the names"),
+    Need("HPET_TIMER", "its rate is exact, the TSC's is measured at boot", "amd64"),
+    Need("NUMA", "remote allocations"),
+    Need("TRANSPARENT_HUGEPAGE", "large mappings"),
+)
+
+
+def read(text: str) -> dict[str, str]:
+    """Return the options of a .config by name without CONFIG_: y, m, a value, or n."""
+    unset = dict.fromkeys(re.findall(r"^# CONFIG_(\w+) is not set$", text, re.MULTILINE), "n")
+    return unset | dict(re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.MULTILINE))
+
+
+def lacking(config: Mapping[str, str], arch: str, needs: tuple[Need, ...] = NEEDED) -> list[Need]:
+    """Return which of NEEDS a kernel with CONFIG does not have built in."""
+    return [n for n in needs if n.arch in ("", arch) and config.get(n.symbol) != "y"]
+
+
+def fragment(needs: list[Need] | tuple[Need, ...]) -> str:
+    """Return NEEDS as a fragment for scripts/kconfig/merge_config.sh."""
+    return "".join(f"# {need.why}\nCONFIG_{need.symbol}=y\n" for need in needs)

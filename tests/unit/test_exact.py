@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is concluded from counted instructions, and how a campaign of boots goes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from page_alloc_bench.campaign import exact, path_length, words
+from page_alloc_bench.campaign.journal import CampaignError, Journal
+from page_alloc_bench.targets import kconfig, where
+from page_alloc_bench.targets.process import TargetError
+
+KALLSYMS = """\
+ffffffff81000000 T _text
+ffffffff81001000 T get_page
+ffffffff81002000 t put_page.isra.0
+"""
+PLUGIN = """\
+access both 10 20 10 10
+interval 0
+block ffffffff81001004 30 10 20 5
+block ffffffff81001100 70 0 10 5
+block ffffffff81002010 50 5 1 2
+block ffffffffa0001000 20 0 3 4
+block 401000 7 0 0 0
+end 0
+interval 1
+block ffffffff81001004 1 0 0 0
+"""
+
+
+def boot(per_operation: float, functions: dict[str, float], *, operations: int = 100_000) -> Any:
+    """A result with one case: pairs at order 0."""
+    total = round(per_operation * operations)
+    rows = [
+        {"name": name, "instructions": round(value * operations), "atomics": 0, "loads": None,
+         "stores": None}
+        for name, value in functions.items()
+    ]  # fmt: skip
+    counts = {"instructions": total, "atomics": 3 * operations, "loads": None, "stores": None}
+    case = {"pattern": "pairs", "order": 0}
+    return {
+        "run": {
+            "exact": {"cases": [{**case, "instructions": total, "allocs": operations}]},
+            "where": [{**case, "operations": operations, "total": counts, "functions": rows}],
+        }
+    }
+
+
+class Kernel:
+    """A kernel whose boots cost what they are told to, or do not boot."""
+
+    def __init__(self, name: str, costs: list[float], functions: dict[str, float] | None = None):
+        self.name, self.label = name, f"kernel {name}"
+        self.costs, self.booted = list(costs), 0
+        self.functions = functions or {}
+
+    def measure(self) -> tuple[dict[str, Any], str]:
+        if self.booted >= len(self.costs):
+            raise exact.BootFailedError("the guest's kernel panicked: no more boots", "panic!")
+        cost = self.costs[self.booted]
+        self.booted += 1
+        return boot(cost, self.functions), "console"
+
+
+def run(directory: Path, *kernels: Kernel) -> tuple[Any, Any, list[str]]:
+    told: list[str] = []
+    journal = Journal(directory)
+    journal.begin({"base": "x"})
+    sides, failures = exact.run(journal, kernels, at_once=1, note=told.append)
+    return sides, failures, told
+
+
+def test_each_kernel_boots_twice(tmp_path: Path) -> None:
+    base, new = Kernel("base", [700, 700]), Kernel("new", [710, 710.01])
+    sides, failures, _ = run(tmp_path, base, new)
+    assert not failures
+    assert [len(side.results) for side in sides] == [2, 2]
+    assert (base.booted, new.booted) == (2, 2)
+
+
+def test_boots_that_differ_are_made_again_and_it_is_said_why(tmp_path: Path) -> None:
+    base = Kernel("base", [700, 700.1, 700, 700], {"kworker": 1.0})
+    sides, _, told = run(tmp_path, base)
+    assert len(sides[0].results) == exact.MOST_BOOTS
+    assert any("differ by 1.4e-04 in pairs at order 0" in line for line in told)
+
+
+def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    run(tmp_path, Kernel("base", [700, 700]))
+    attempts = (tmp_path / "attempts.jsonl").read_text()
+    # As kill -9 leaves it, in the middle of a line.
+    (tmp_path / "attempts.jsonl").write_text(attempts[: -len(attempts.splitlines()[-1]) // 2])
+    again = Kernel("base", [700])
+    sides, failures, _ = run(tmp_path, again)
+    assert (again.booted, len(sides[0].results), failures) == (1, 2, [])
+
+
+def test_a_directory_of_another_campaign_is_refused(tmp_path: Path) -> None:
+    Journal(tmp_path).begin({"base": "6.1", "new": "6.12"})
+    with pytest.raises(CampaignError, match="of another campaign, with other new"):
+        Journal(tmp_path).begin({"base": "6.1", "new": "7.3"})
+
+
+def test_a_kernel_that_does_not_boot_is_told_and_kept(tmp_path: Path) -> None:
+    sides, failures, _ = run(tmp_path, Kernel("base", [700, 700]), Kernel("new", []))
+    assert [failure.side for failure in failures] == ["new"]
+    assert len(sides[0].results) == 2
+    ends = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    new = [each for each in ends if each["side"] == "new"]
+    assert [each["end"] for each in new] == ["failed", "failed"]
+    assert "panicked" in new[-1]["reason"]
+    assert (tmp_path / new[-1]["console"]).read_text() == "panic!"
+
+
+def side(name: str, *costs: float, **functions: float) -> path_length.Side:
+    return path_length.Side(name, name, [boot(cost, functions) for cost in costs])
+
+
+@pytest.mark.parametrize(
+    ("new", "verdict"),
+    [
+        ((700.0, 700.0), "no regression"),
+        ((699.0, 699.0), "no regression"),
+        ((701.0, 701.0), "regression"),
+        ((700.6, 700.8), "cannot tell"),
+    ],
+)
+def test_the_verdict_is_about_the_threshold(new: tuple[float, float], verdict: str) -> None:
+    found = list(path_length.compare(side("base", 700, 700), side("new", *new)))
+    assert path_length.verdict(found, 0.001) == verdict
+
+
+def test_the_functions_that_made_the_difference_come_first() -> None:
+    before = {"get.isra.0": 400.0, "put_noprof": 200.0, "same": 100.0}
+    base = side("base", 700, 700, **before)
+    new = side("new", 760, 760, get=401.0, put=200.0, same=100.0, extra=59.0)
+    (found,) = path_length.compare(base, new)
+    assert found.functions == (("extra", 0.0, 59.0), ("get", 400.0, 401.0))
+    text = words.text(base, new, [found], 0.001)
+    assert text.index("  extra ") < text.index("  get ")
+    assert "regression: 1 of 1 cases are more than 0.10% longer" in text
+    assert max(map(len, text.splitlines())) <= 72
+
+
+def test_what_the_plugin_counts_is_named_by_function() -> None:
+    symbols = where.Symbols(KALLSYMS)
+    (interval,) = where.read(PLUGIN, symbols.function)
+    found = {name: vars(counts) for name, counts in interval.functions.items()}
+    assert found == {
+        "get_page": {"instructions": 100, "atomics": 10, "loads": 30, "stores": 10},
+        "put_page.isra.0": {"instructions": 50, "atomics": 5, "loads": 1, "stores": 2},
+        where.MODULE: {"instructions": 20, "atomics": 0, "loads": 3, "stores": 4},
+        where.USER: {"instructions": 7, "atomics": 0, "loads": 0, "stores": 0},
+    }
+    assert interval.total().instructions == 177
+
+
+def test_accesses_that_are_not_told_apart_are_absent() -> None:
+    (interval,) = where.read(PLUGIN.replace("both", "unknown"), where.Symbols(KALLSYMS).function)
+    assert (interval.total().loads, interval.total().stores) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "0000000000000000 T _text\n", "ffffffff81000000 T x [mod]"])
+def test_hidden_symbols_are_told(text: str) -> None:
+    with pytest.raises(TargetError, match="names no function"):
+        where.Symbols(text)
+
+
+def test_a_line_that_is_not_the_plugins_is_told() -> None:
+    with pytest.raises(TargetError, match="line 2"):
+        where.read("interval 0\nblock nonsense\n", str)
+
+
+def test_a_fragment_has_what_a_configuration_lacks() -> None:
+    whole = {need.symbol: "y" for need in kconfig.NEEDED}
+    assert kconfig.lacking(whole, "amd64") == []
+    poor = copy.copy(whole) | {"MODULES": "n", "SERIAL_8250": "m"}
+    lacking = kconfig.lacking(poor, "amd64")
+    fragment = kconfig.fragment(lacking)
+    assert "CONFIG_MODULES=y" in fragment
+    assert "CONFIG_SERIAL_8250=y" in fragment
+    merged = kconfig.read("# CONFIG_MODULES is not set\n" + fragment)
+    assert kconfig.lacking(whole | merged, "amd64") == []
