@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from page_alloc_bench import cli
-from page_alloc_bench.runner import options
+from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.preflight import verdict
 from page_alloc_bench.runner.result import metrics as declarations
 
@@ -112,7 +112,7 @@ def escaped(text: str) -> str:
     """Return text in which Markdown takes nothing but `code` for its own."""
     parts = re.split(r"(`[^`\n]*`)", text)
     return "".join(
-        part if number % 2 else re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part)
+        part if number % 2 else re.sub(r"([\\*<>\[\]#|]|\b_\B|\B_\b)", r"\\\1", part)
         for number, part in enumerate(parts)
     )
 
@@ -127,6 +127,12 @@ def metrics() -> Iterator[tuple[str, str, str, str]]:
     """Yield each metric of a result: name without its order, unit, better, what it is."""
     for metric in declarations.every().values():
         yield metric.name, metric.unit, metric.better or "neither", metric.description
+
+
+def workloads() -> Iterator[Row]:
+    """Yield what --workload names, and what each tells."""
+    for each in workload.every().values():
+        yield Row(each.name, escaped(each.isolates))
 
 
 def topics() -> Iterator[Row]:

@@ -85,6 +85,11 @@ def _metrics() -> str:
     return table(("name", "unit", "better", "what it is"), rows)
 
 
+def _workloads() -> str:
+    rows = ((_code(row.name), row.meaning) for row in declared.workloads())
+    return table(("workload", "what it tells"), rows)
+
+
 def _topics() -> str:
     folder = MANUAL.relative_to(TOP)
     rows = ((f"[{row.name}]({folder}/{row.name}.md)", row.meaning) for row in declared.topics())
@@ -122,6 +127,7 @@ GENERATED = (
         )
     ),
     Generated(MANUAL / "preflight.md", "checks", _checks),
+    Generated(MANUAL / "measurement.md", "workloads", _workloads),
     Generated(MANUAL / "metrics.md", "metrics", _metrics),
     Generated(MANUAL / "exit-codes.md", "bundle", _codes(errors.EXIT_CODES)),
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),
