@@ -16,10 +16,21 @@ from page_alloc_bench import outputs
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import antagonist, findlimit, python, repeat, runner
+from perf import antagonist, exact, findlimit, python, repeat, runner
 from perf.figures import Figure, at_most
 
-GROUPS = ("size", "python", "antagonist", "cpu", "cpus", "findlimit", "startup", "memory", "repeat")
+GROUPS = (
+    "size",
+    "python",
+    "antagonist",
+    "cpu",
+    "cpus",
+    "findlimit",
+    "startup",
+    "memory",
+    "repeat",
+    "exact",
+)
 
 Group = Callable[[Guest], Iterator[Figure]]
 Groups = dict[str, Group]
@@ -61,6 +72,8 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
             chosen = [figures for name, figures in groups.items() if name in wanted]
             if chosen:
                 yield from _in_guest(guest, chosen)
+    if "exact" in wanted:
+        yield from exact.boots()
 
 
 def _in_guest(guest: Guest, groups: Iterable[Group]) -> Iterator[Figure]:

@@ -93,6 +93,16 @@ class Side:
             for name, values in found.items()
         }
 
+    def widths(self, case: Case) -> dict[str, float]:
+        """Return by how many instructions of an operation the boots differ, by function."""
+        boots = [
+            {f["name"]: f["instructions"] / each["operations"] for f in each["functions"]}
+            for each in self._where(case)
+        ]
+        names = {name for of_boot in boots for name in of_boot}
+        values = {name: [of_boot.get(name, 0.0) for of_boot in boots] for name in names}
+        return {name: max(found) - min(found) for name, found in values.items()}
+
     def _where(self, case: Case) -> list[Mapping[str, Any]]:
         return [
             each
@@ -114,12 +124,8 @@ def _middle(values: Sequence[float]) -> float:
 
 
 def differing(side: Side, case: Case) -> list[str]:
-    """Return the functions in which the boots of a side differ most, "" where that is not known."""
-    ranges: dict[str, list[float]] = defaultdict(list)
-    for each in side._where(case):
-        for function in each["functions"]:
-            ranges[function["name"]].append(function["instructions"] / each["operations"])
-    widths = {name: max(values) - min(values) for name, values in ranges.items()}
+    """Return the functions in which the boots of a side differ most, with by how much."""
+    widths = side.widths(case)
     worst = sorted(widths, key=lambda name: -widths[name])[:3]
     return [f"{name} ({widths[name]:.3f})" for name in worst if widths[name] > 0.001]
 

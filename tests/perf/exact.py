@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How exact the counted instructions are: boots of one kernel against each other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.campaign.path_length import Side
+from page_alloc_bench.packager import build
+from page_alloc_bench.targets import bootable, exact
+from perf.figures import Figure, at_most
+
+KERNELS = ("5.10", "6.1", "6.12", "7.3")
+BOOTS = 3
+
+
+def boots(names: Sequence[str] = KERNELS) -> Iterator[Figure]:
+    """Boot each kernel three times."""
+    for name in names:
+        kernel = bootable.find(name)
+        with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
+            bundle = Path(scratch) / "bench.run"
+            build.build(build.BuildRequest(**vars(kernel.request), output=bundle))
+            results = [exact.measure(bundle, kernel.image, kernel.arch) for _ in range(BOOTS)]
+        yield from figures(name, results)
+
+
+def figures(name: str, results: Sequence[dict[str, Any]]) -> Iterator[Figure]:
+    """Yield how far these boots of one kernel differ, and the sums of functions from the whole."""
+    side = Side(name, name, results)
+    yield at_most(
+        f"{name}: boots differ by, millionths", 1e6 * max(map(side.spread, side.cases())), 50
+    )
+    off = [
+        abs(where["total"]["instructions"] / case["instructions"] - 1)
+        for result in results
+        for case, where in zip(result["run"]["exact"]["cases"], result["run"]["where"])
+    ]
+    yield at_most(f"{name}: sum over functions is off by, thousandths", 1e3 * max(off), 1)
+    widths = [width for case in side.cases() for width in side.widths(case).values()]
+    yield at_most(f"{name}: a function differs by, instructions", max(widths), 0.05)
