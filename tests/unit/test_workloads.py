@@ -9,8 +9,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 
+import recorded
 from fake_device import FakeDevice
+from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import RunnerError, UsageError
@@ -298,3 +301,20 @@ def test_the_preflight_asks_nothing_about_the_oom_killer_of_a_run_that_fills_not
     assert of_all == {check.name for check in verdict.CHECKS}
     assert not of_rates & {"panic-on-oom", "oom-daemon", "swap", "short-memory", "memory-cgroup"}
     assert {"root", "module", "held-memory", "clocksource"} <= of_rates
+
+
+@pytest.mark.parametrize(("new_high", "told"), [(420, False), (499, False), (600, True)])
+def test_a_comparison_says_where_the_lists_of_the_cpus_hold_another_amount(
+    new_high: int, told: bool, tmp_path: Path
+) -> None:
+    def write(side: str, first: int, high: int) -> Path:
+        made = recorded.documents(recorded.BASE)[first : first + 2]
+        zones = [{"zone": "node 0 zone Normal", "high": {"300": "0", str(high): "1"}}]
+        for each in made:
+            each["run"]["pcp"] = [{"moment": "before", "zones": zones}]
+        return recorded.write(tmp_path / side, made)
+
+    base, new = write("base", 0, 400), write("new", 2, new_high)
+    done = CliRunner().invoke(main, ["compare", str(base), "--vs", str(new), "--format", "json"])
+    said = " ".join(json.loads(done.output)["warnings"])
+    assert ("holds 400 pages of node 0 zone Normal in base and 600 in new" in said) is told

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from .results import Result
 from .verdict import order
 
 _NOTABLE = 0.5  # rank correlation with time
+_SAME_LISTS = 0.25  # of the pages that the list of a CPU holds
 _OFTEN = 0.5  # part of the figures
 
 
@@ -33,6 +35,7 @@ def cautions(
         *_order(observed, accepted=accepted),
         *_drift(observed, rows),
         *_first(observed, rows),
+        *_lists(base, new),
         *_emulation((*base, *new)),
         *_warnings((*base, *new)),
     ]
@@ -102,6 +105,29 @@ def _first(observed: Observed, rows: Sequence[Row]) -> Iterator[str]:
                 f"the first boot of {name} is the farthest from the others in {odd} of "
                 f"{len(deciding)} figures: boot once before you measure"
             )
+
+
+def _lists(base: Sequence[Result], new: Sequence[Result]) -> Iterator[str]:
+    """Say if the lists of the CPUs hold another amount: then other paths were measured."""
+    sides = [_high_pages(base), _high_pages(new)]
+    for zone in sorted(sides[0].keys() & sides[1].keys()):
+        before, after = (statistics.median(side[zone]) for side in sides)
+        if abs(after - before) > _SAME_LISTS * min(before, after):
+            yield (
+                f"the list of a CPU holds {before:,.0f} pages of {zone} in base and {after:,.0f} in"
+                " new (run.pcp): the same number of blocks takes other paths"
+            )
+
+
+def _high_pages(side: Sequence[Result]) -> dict[str, list[int]]:
+    """Return the most pages on the list of a CPU, of each zone, before each run measured."""
+    found: dict[str, list[int]] = {}
+    for result in side:
+        first = next(iter(result.run.get("pcp", ())), {"zones": ()})
+        for zone in first["zones"]:
+            if zone.get("high"):
+                found.setdefault(zone["zone"], []).append(max(map(int, zone["high"])))
+    return found
 
 
 def _emulation(results: Sequence[Result]) -> Iterator[str]:
