@@ -18,10 +18,25 @@ def phase(workload: str) -> Phase:
 
 def rates(workload: str) -> tuple[Metric, ...]:
     """Return the metrics of a workload that measures rates."""
-    allocs, frees, rate = (
-        f"{workload}_{name}" for name in ("allocs", "frees", "allocs_per_second")
-    )
-    failures, remote = f"{workload}_alloc_failures", f"{workload}_allocs_remote"
+    allocs, frees = f"{workload}_allocs", f"{workload}_frees"
+    return (
+        *_throughput(workload, allocs),
+        *_counts(workload, allocs, frees),
+        *latencies(
+            f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
+            short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,
+            of=(allocs,), remark="timed {value:,} of {whole:,} allocations", subtest=workload,
+        ),
+        *latencies(
+            f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
+            short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
+            of=(frees,), subtest=workload,
+        ),
+    )  # fmt: skip
+
+
+def _throughput(workload: str, allocs: str) -> tuple[Metric, ...]:
+    rate = f"{allocs}_per_second"
     return (
         Metric(
             rate, "blocks/s", "higher",
@@ -42,6 +57,12 @@ def rates(workload: str) -> tuple[Metric, ...]:
             f"How long {rate} was measured, without the warm-up; one item per repetition.",
             Kind.AMOUNT, f"{workload}: time measured", per="iteration",
         ),
+    )  # fmt: skip
+
+
+def _counts(workload: str, allocs: str, frees: str) -> tuple[Metric, ...]:
+    failures, remote = f"{workload}_alloc_failures", f"{allocs}_remote"
+    return (
         Metric(
             allocs, "blocks", None,
             f"Successful allocations in {workload} on all CPUs, over all repetitions, warm-up and"
@@ -72,16 +93,6 @@ def rates(workload: str) -> tuple[Metric, ...]:
         *(_of_each_cpu(name, unit) for name, unit in (
             (allocs, "blocks"), (frees, "blocks"), (failures, "allocations"), (remote, "blocks"),
         )),
-        *latencies(
-            f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
-            short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,
-            of=(allocs,), remark="timed {value:,} of {whole:,} allocations", subtest=workload,
-        ),
-        *latencies(
-            f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
-            short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
-            of=(frees,), subtest=workload,
-        ),
     )  # fmt: skip
 
 

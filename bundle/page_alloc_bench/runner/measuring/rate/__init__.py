@@ -110,26 +110,57 @@ def _fits(options: Namespace, cpus: Sequence[int]) -> None:
 
 def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
     """Return a workload of the pattern that has the same name."""
+    of = _Rate(name, variants)
+    return Workload(
+        name=name,
+        title=name,
+        isolates=isolates,
+        options=(),
+        patterns=(name,),
+        plan=of.plan,
+        run=of.run,
+        seconds={},
+        checks=CHECKS,
+        asked=of.seconds,
+        shared=(SHARED,),
+        cases=of.cases,
+        held=of.held,
+        fits=_fits,
+        needs="a quarter of the available memory at most; fills nothing",
+    )
 
-    def plan(options: Namespace) -> list[PlannedPhase]:
+
+class _Rate:
+    """What a workload answers from the options."""
+
+    def __init__(self, name: str, variants: Variants) -> None:
+        self._name = name
+        self._variants = variants
+
+    def plan(self, options: Namespace) -> list[PlannedPhase]:
+        """Return the phases: one for each order."""
         from page_alloc_bench.runner.measuring.plan import PlannedPhase
 
-        return [PlannedPhase(name, order) for order in options.alloc_orders]
+        return [PlannedPhase(self._name, order) for order in options.alloc_orders]
 
-    def run(bench: Bench) -> None:
+    def run(self, bench: Bench) -> None:
+        """Measure."""
         from .measured import Rates
 
-        Rates(bench, name, variants).run()
+        Rates(bench, self._name, self._variants).run()
 
-    def count(options: Namespace) -> int:
-        several = len(list(variants(options, 0, 0)))
+    def cases(self, options: Namespace) -> int:
+        """Return how many cases there are of each order."""
+        several = len(list(self._variants(options, 0, 0)))
         return several * len(options.gfp) * len(options.cpus_steps)
 
-    def seconds(options: Namespace) -> dict[str, float]:
+    def seconds(self, options: Namespace) -> dict[str, float]:
+        """Return how long an order takes."""
         each_s = warm_up_s(options) + options.duration_s + _AROUND_S
-        return {name: each_s * options.repeat * count(options)}
+        return {self._name: each_s * options.repeat * self.cases(options)}
 
-    def held(options: Namespace, cpus: Sequence[int]) -> list[int]:
+    def held(self, options: Namespace, cpus: Sequence[int]) -> list[int]:
+        """Return how much each case may hold, in bytes."""
         from page_alloc_bench.runner import pattern
         from page_alloc_bench.runner.kernel import cpu_lists
 
@@ -142,27 +173,9 @@ def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
             for each in cases.measurements(
                 options,
                 order,
-                pattern=pattern.every()[name],
-                variants=variants,
+                pattern=pattern.every()[self._name],
+                variants=self._variants,
                 cpus=cpus,
                 high=high,
             )
         ]
-
-    return Workload(
-        name=name,
-        title=name,
-        isolates=isolates,
-        options=(),
-        patterns=(name,),
-        plan=plan,
-        run=run,
-        seconds={},
-        checks=CHECKS,
-        asked=seconds,
-        shared=(SHARED,),
-        cases=count,
-        held=held,
-        fits=_fits,
-        needs="a quarter of the available memory at most; fills nothing",
-    )
