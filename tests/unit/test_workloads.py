@@ -159,7 +159,8 @@ def test_what_zoneinfo_says_of_the_lists_of_each_cpu() -> None:
         },
     ]  # fmt: skip
     # What grows by itself is not what a burst is measured in.
-    assert cpu_lists.high_pages(zones, [0, 1]) == 800
+    assert cpu_lists.high_pages(zones[2:], [0, 1]) == 800
+    assert cpu_lists.high_pages(zones, [0, 1]) == 400
     assert cpu_lists.high_pages(zones, [1]) == 420
     assert cpu_lists.high_pages([], [0]) == 0
 
@@ -254,8 +255,8 @@ def test_the_result_is_what_the_schema_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(moments) == 8
     depths = {case["case"]: case["parameters"] for case in made.run["workloads"][1]["cases"]}
     assert depths["_order0_depth_16_free_random"] == {"depth": 16, "release": 2}
-    assert depths["_order0_depth_h-over-2"] == {"depth": 400, "release": 0}
-    assert depths["_order4_depth_h-over-2"] == {"depth": 400 >> 4, "release": 0}
+    assert depths["_order0_depth_h-over-2"] == {"depth": 200, "release": 0}
+    assert depths["_order4_depth_h-over-2"] == {"depth": 200 >> 4, "release": 0}
 
 
 def test_what_would_hold_a_quarter_of_what_is_available_is_left_out_and_said(

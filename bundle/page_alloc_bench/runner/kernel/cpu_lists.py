@@ -73,10 +73,11 @@ def parse(lines: Iterable[str]) -> list[ZoneLists]:
 def high_pages(zones: Collection[ZoneLists], cpus: Collection[int]) -> int:
     """Return how many pages the list of a CPU holds at most before it grows by itself; 0: unknown.
 
-    Of each node's topmost zone that the kernel's own allocations come from, the largest.
+    Of each node's topmost zone that the kernel's own allocations come from, the smallest: as many
+    fit on the list of each CPU, whichever its node is.
     """
     topmost = {each.node: each for each in zones if each.zone not in _NOT_FOR_KERNEL}
     least = (
         each.values.get("high_min") or each.values.get("high", {}) for each in topmost.values()
     )
-    return max((high for by_cpu in least for cpu, high in by_cpu.items() if cpu in cpus), default=0)
+    return min((high for by_cpu in least for cpu, high in by_cpu.items() if cpu in cpus), default=0)
