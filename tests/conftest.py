@@ -63,7 +63,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the reporting runner, for the Python of the host; nobody may change it."""
-    return once(tmp_path_factory, "plain.run", make_bundle)
+    return once(tmp_path_factory, "plain/bench.run", make_bundle)
 
 
 @pytest.fixture(scope="session")

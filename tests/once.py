@@ -12,7 +12,7 @@ import pytest
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return the path of the file NAME, which MAKE has written.
+    """Return the path of the file NAME, relative to a place of theirs, which MAKE has written.
 
     Whoever comes first makes it; the others wait. Nobody may change it.
     """
@@ -20,11 +20,11 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent  # which all workers of this run have, and no other run
     path = place / "once" / name
-    path.parent.mkdir(exist_ok=True)
-    with path.with_name(f"{name}.lock").open("w") as lock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            unfinished = path.with_name(f"{name}.unfinished")
+            unfinished = path.with_name(f"{path.name}.unfinished")
             make(unfinished)
             unfinished.rename(path)
     return path

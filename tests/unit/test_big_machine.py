@@ -181,6 +181,7 @@ def test_compare_and_report_take_it(document: dict[str, Any], tmp_path: Path) ->
             run = copy.deepcopy(document)
             run["run"]["kernel"]["release"] = release
             run["run"]["started_at"] = f"2026-0{month}-0{number + 1}T00:00:00Z"
+            run["antagonist_held_bytes_order0"] = [2 * month + number]  # no two are one run
             path = tmp_path / side / f"{number}.json"
             path.write_text(json.dumps(run))
     compared = CliRunner().invoke(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ def run(*words: str, told: list[str] | None = None, like: int = 0) -> document.D
     facts = recorded.documents(recorded.BASE)[like]["run"]
     for name in ("phases", "iterations", "warnings", "ended", "complete"):
         facts.pop(name, None)
+    facts["boot_id"] = str(uuid.UUID(int=like))
     made = document.Document({**facts, "parameters": parameters.of_run(asked)})
     device: Any = FakeDevice({0: 0, 1: 0})
     ktap = Ktap((told if told is not None else []).append, asked.alloc_orders, workload.plan(asked))

@@ -23,10 +23,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "string": (str,),
 }
-# The words of a schema that are understood. description and $defs ask nothing of a value.
+# The words of a schema that are understood. description, $defs and the words of our own ask
+# nothing of a value; nor does if: what is as then demands is allowed, whatever if says.
 _KNOWN = frozenset(
-    ("$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "items", "maximum",
-     "minimum", "pattern", "properties", "required", "type")
+    ("$defs", "$ref", "additionalProperties", "anyOf", "comparison", "const", "description", "if",
+     "items", "maximum", "minimum", "pattern", "properties", "required", "then", "type", "unit")
 )  # fmt: skip
 
 
@@ -66,6 +67,7 @@ class _Compiler:
             "required": _required,
             "items": self._items,
             "anyOf": self._any_of,
+            "then": lambda schema: self.check(schema["then"]),
         }
 
     def _any_of(self, schema: dict[str, Any]) -> Check:

@@ -114,8 +114,11 @@ class Result:
 
     @functools.cached_property
     def identity(self) -> str:
-        """Return a digest of the measurements: the same for copies of one run, however edited."""
-        digest = hashlib.sha256()
+        """Return a digest of boot and measurements: the same for copies of one run, when edited.
+
+        Few measurements may be equal in two runs: that of another boot is another run.
+        """
+        digest = hashlib.sha256(repr(self.run.get("boot_id")).encode())
         for key in sorted(self.metrics):
             name, case = key
             place = case.suffix() if case.chosen else case.order

@@ -14,7 +14,6 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,12 +42,8 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 def fault_of_run(run: dict[str, Any]) -> str | None:
     """Return what is wrong with the object under "run", None if nothing is."""
-    if not _quick()(run):
-        error = jsonschema.exceptions.best_match(_validator().iter_errors(run))
-    else:
-        error = None
-    if error is not None:
-        return f"{'/'.join(['run', *map(str, error.absolute_path)])}: {error.message[:200]}"
+    if not _quick()(run) and (fault := _fault_by_schema(run)) is not None:
+        return fault
     for place, value in _leaves(run, "run"):
         fault = _fault_of_leaf(value)
         if fault is not None:
@@ -93,9 +88,14 @@ def _schema() -> dict[str, Any]:
     return {**run, "$defs": _tolerant(whole["$defs"], ("$defs",))}
 
 
-@functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(_schema())
+def _fault_by_schema(run: dict[str, Any]) -> str | None:
+    import jsonschema  # noqa: PLC0415 - it takes long, and a good result does not need it
+
+    validator = jsonschema.Draft202012Validator(_schema())
+    error = jsonschema.exceptions.best_match(validator.iter_errors(run))
+    if error is None:
+        return None
+    return f"{'/'.join(['run', *map(str, error.absolute_path)])}: {error.message[:200]}"
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -18,6 +19,16 @@ def median_interval(values: Array, confidence: float) -> Interval | None:
 
     None where none exists: for 95 % there must be six values at least.
     """
-    interval = stats.quantile_test(values, p=0.5).confidence_interval(confidence)
+    places = _places(values.size, confidence)
+    if places is None:
+        return None
+    ordered = np.sort(values)
+    return float(ordered[places[0]]), float(ordered[places[1]])
+
+
+@functools.cache
+def _places(size: int, confidence: float) -> tuple[int, int] | None:
+    """Return which of so many values in order bound the interval of their median."""
+    interval = stats.quantile_test(np.arange(size), p=0.5).confidence_interval(confidence)
     low, high = float(interval.low), float(interval.high)
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+    return (int(low), int(high)) if math.isfinite(low) and math.isfinite(high) else None
