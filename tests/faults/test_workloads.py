@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workloads that fill nothing: what they isolate, as the kernel counts it, and how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import lab
+from page_alloc_bench.runner.result import document
+from page_alloc_bench.targets.guest import Guest
+
+BENCH = "/root/bench.run"
+TRACING = "/sys/kernel/tracing"
+LOCKED = "mm_page_alloc_zone_locked"  # a block taken out of a zone: include/trace/events/kmem.h
+# On from the start: to switch them on later patches code that emulated CPUs execute meanwhile.
+TRACED = f"trace_event=kmem:{LOCKED}"
+SHORT = "--duration-s 1 --repeat 1 --output-path /root/result.json"
+
+
+@pytest.fixture(scope="module")
+def host(bundle: Path) -> Iterator[Guest]:
+    with Guest(kernel="6.1", cpus=2, nodes=1, memory="512M", cmdline_extra=TRACED) as guest:
+        guest.copy_to(bundle, BENCH)
+        guest.run(
+            f"mountpoint -q {TRACING} || mount -t tracefs none {TRACING}\n"
+            f"mkdir {TRACING}/instances/ours && cd {TRACING}/instances/ours\n"
+            f"echo 'comm ~ \"pab/*\"' > events/kmem/{LOCKED}/filter\n"
+            f"echo 64 > buffer_size_kb; echo 1 > events/kmem/{LOCKED}/enable"
+        )
+        guest.run(f"{BENCH} --workload pairs {SHORT}", timeout=300)  # what is taken only once
+        yield guest
+
+
+def run(host: Guest, options: str, code: int = 0) -> dict[str, Any]:
+    done = host.run(f"{BENCH} {options} {SHORT}", check=False, timeout=400)
+    assert done.returncode == code, done.stderr
+    result: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
+    jsonschema.Draft202012Validator(document.schema()).validate(result)
+    return result
+
+
+def locked(host: Guest) -> int:
+    """How many blocks the workers have taken out of a zone since the last time."""
+    text = host.run(
+        f"cd {TRACING}/instances/ours; cat per_cpu/cpu*/stats; echo > trace; echo 1 > tracing_on"
+    ).stdout
+    return sum(map(int, re.findall(r"^(?:entries|overrun): (\d+)", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize(
+    ("options", "case", "least", "most"),
+    [
+        ("pairs --alloc-orders 0", "_order0", 0.0, 0.01),
+        ("pairs --alloc-orders 4", "_order4", 0.99, 1.01),
+        ("pairs --alloc-orders 3", "_order3", 0.0, 0.01),
+        ("bursts --alloc-orders 0 --depth h/2", "_order0_depth_h-over-2", 0.0, 0.1),
+        ("bursts --alloc-orders 0 --depth 16h", "_order0_depth_16h", 0.7, 1.01),
+        ("bursts --alloc-orders 4 --depth 16", "_order4_depth_16", 0.99, 1.01),
+    ],
+)
+def test_the_kernel_counts_what_a_workload_isolates(
+    host: Guest, options: str, case: str, least: float, most: float
+) -> None:
+    locked(host)
+    result = run(host, f"--workload {options}")
+    workload = options.split(maxsplit=1)[0]
+    (allocs,) = result[f"{workload}_allocs{case}"]
+    assert result[f"{workload}_frees{case}"] == [allocs]
+    assert result[f"{workload}_alloc_failures{case}"] == [0]
+    assert least <= locked(host) / allocs <= most
+    # The kernel's other counters say that the blocks were really asked for.
+    (phase,) = result["run"]["phases"]
+    pages = sum(n for name, n in phase["vmstat_delta"].items() if name.startswith("pgalloc_"))
+    order = phase["order"]
+    assert pages == pytest.approx(allocs << order, rel=0.02, abs=20_000)
+    zones = result["run"]["pcp"][0]["zones"]
+    assert {"high", "batch", "count_pages", "zone"} <= set(zones[-1])
+
+
+def await_workers(host: Guest) -> None:
+    deadline = time.monotonic() + 120
+    while "pab/" not in host.run("ps -eo comm").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(1.5)
+
+
+def traces(host: Guest) -> str:
+    return host.run(
+        "grep page_alloc_bench /proc/modules; ls -d /dev/shm/page-alloc-bench.* /dev/page_alloc*; "
+        "ps -eo comm | grep ^pab",
+        check=False,
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    ("workload", "do", "code"),
+    [
+        ("pairs --alloc-orders 4", "kill -9 $(cat /root/pid)", None),
+        ("bursts --alloc-orders 0 --depth 16h", "pkill -9 -f bench.run", None),
+        ("bursts --alloc-orders 4 --depth 16h", "kill -INT $(cat /root/pid)", 130),
+        ("bursts --alloc-orders 0 --depth 16h", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
+    ],
+)
+def test_every_page_is_back_however_it_ends(
+    host: Guest, workload: str, do: str, code: int | None
+) -> None:
+    before = lab.free_bytes(host)
+    options = "--duration-s 8 --repeat 1 --output-path /root/cut.json"
+    process = host.popen(
+        f"echo $$ > /root/pid; exec {BENCH} --workload {workload} {options} >/dev/null 2>&1"
+    )
+    try:
+        await_workers(host)
+        host.run(do, check=False)
+        ended = process.wait(120)
+        if code is not None:
+            assert ended == code
+            cut = json.loads(host.run("cat /root/cut.json").stdout)
+            assert cut["run"]["complete"] is False
+            assert "CPU 1 has gone offline" in cut["run"]["ended"]["reason"] or code != 1
+    finally:
+        process.kill()
+        host.run("echo 1 > /sys/devices/system/cpu/cpu1/online", check=False)
+    deadline = time.monotonic() + 30
+    while (left := traces(host)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == ""
+    assert lab.await_free(host, before * 0.999) >= before * 0.999
