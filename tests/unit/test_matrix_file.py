@@ -53,7 +53,7 @@ def test_each_tree_has_its_own_compiler(tmp_path: Path) -> None:
         ("kernel = [", "is not TOML"),
         ("", "lists no kernels"),
         ("kernel = []", "lists no kernels"),
-        ("kernel = [1]", "kernel 1 is no table"),
+        ("kernel = [1]", "kernel 1 is not a table"),
         ("kernels = 1\n" + GOOD, "unknown key kernels; known: bundle, kernel, sbom"),
         ('bundle = "thin"\n' + GOOD, 'bundle is "each" or "fat"'),
         (GOOD.replace("true", '"yes"'), "sbom is true or false"),

@@ -99,7 +99,6 @@ _OPTIONS = (
         help="Take only the results that have this, such as machine.cpus_used=0-3 or "
         "'kernel.release=6.1*'. May be given more than once.",
     ),
-    click.option("--sure", is_flag=True, hidden=True, expose_value=False, help="As without it."),
 )
 
 
