@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,8 @@ def fault_of_run(run: dict[str, Any]) -> str | None:
     """Return what is wrong with the object under "run", None if nothing is."""
     if not _quick()(run) and (fault := _fault_by_schema(run)) is not None:
         return fault
-    for place, value in _leaves(run, "run"):
-        fault = _fault_of_leaf(value)
-        if fault is not None:
-            return f"{place}: {fault}"
+    if (fault := _fault_in(run)) is not None:
+        return f"run{fault}"
     started = run.get("started_at")
     return None if started is None else _fault_of_time(started)
 
@@ -124,27 +122,30 @@ def _tolerant(schema: Any, place: tuple[str, ...]) -> Any:
     return found
 
 
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Yield every number and text in value, names included, with its place."""
-    if isinstance(value, dict):
-        for name, of in value.items():
-            yield place, name
-            yield from _leaves(of, f"{place}/{name}")
-    elif isinstance(value, list):
-        for index, of in enumerate(value):
-            yield from _leaves(of, f"{place}/{index}")
-    else:
-        yield place, value
-
-
-def _fault_of_leaf(value: Any) -> str | None:
+def _fault_in(value: Any) -> str | None:
+    """Return what is wrong with a number or text in value, names included, after its place."""
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return "has half a character in it"
-    elif isinstance(value, (int, float)) and abs(value) >= _LARGEST:
-        return "a number of 2^63 or more"
+        return None if value.isascii() else _fault_of_text(value)
+    if isinstance(value, (int, float)):
+        return ": a number of 2^63 or more" if abs(value) >= _LARGEST else None
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    for name, of in members:
+        if (fault := _fault_in(name)) is not None:
+            return fault
+        if (fault := _fault_in(of)) is not None:
+            return f"/{name}{fault}"
+    return None
+
+
+def _fault_of_text(text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return ": has half a character in it"
     return None
 
 
