@@ -81,5 +81,5 @@ def own_python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
 def embedding_bundle(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as the plain bundle, and it brings its Python."""
     return once(
-        tmp_path_factory, "embedding.run", lambda p: make_bundle(p, interpreters=[own_python])
+        tmp_path_factory, "embedding/bench.run", lambda p: make_bundle(p, interpreters=[own_python])
     )

@@ -93,7 +93,9 @@ DETACHABLE_RUNNER = (
         "def main() -> int:",
         """
 import time
-from . import output, session, watchdog
+from . import session
+from .lifetime import watchdog
+from .telling import output
 
 def fake_run(options, signals, scratch, attendant):
     guard = watchdog.Watchdog([attendant.directory])
@@ -217,7 +219,7 @@ def test_a_host_with_nothing_but_busybox(bench: Path) -> None:
         sh bench.run a 'b c'
         busybox sh bench.run a 'b c'
         ./bench.run --check 2>/tmp/said
-        grep -q 'as they were built' /tmp/said; rm /tmp/said
+        grep -q 'parts are unchanged' /tmp/said; rm /tmp/said
     """
     told = answers(on_appliance(bench, body))
     assert [one["argv"] for one in told] == [["a", "b c"]] * 3

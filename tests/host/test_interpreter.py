@@ -311,7 +311,7 @@ def test_what_it_needs_and_misses_is_named(
         assert finished.returncode != 0
     else:
         assert finished.returncode == 3
-        assert f"has not: {tool};" in one_line(finished.stderr)
+        assert f"unpack the embedded Python: {tool};" in one_line(finished.stderr)
     assert finished.stdout == ""
     assert list(scratch.iterdir()) == []
 
