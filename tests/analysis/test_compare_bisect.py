@@ -75,7 +75,7 @@ ONCE = "--accept-order"
 
 
 @pytest.mark.parametrize(
-    "options", [("--not-shown-worse",), ("--metric=*_available_bytes_order0", "--threshold=4%")]
+    "options", [("--not-shown-worse",), ("--metric=*_available_bytes_order0", "--threshold=2%")]
 )
 def test_git_bisect_finds_the_commit(tree: Path, options: tuple[str, ...]) -> None:
     said = bisect(tree, ONCE, *options)
