@@ -6,7 +6,7 @@ What is compared, and how much it weighs, is as the metrics are declared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from page_alloc_bench.runner.result.metrics import (
     operation_of,
     position,
 )
+from page_alloc_bench.runner.result.quantile import InOrder
 
 from .results import Result
 
@@ -136,15 +137,13 @@ def _latencies(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Sta
             yield _statistic(metric, name, case, rank=rank), value
 
 
-def _ordered(result: Result) -> Callable[[str, Case | int], list[int]]:
+def _ordered(result: Result) -> Callable[[str, Case | int], Sequence[int]]:
     """Return what gives a metric's values, a sample in order: numpy sorts it ten times as fast."""
 
-    def counts(name: str, case: Case | int) -> list[int]:
-        values = result.values(name, case)
-        if declared(name).kind is Kind.SAMPLE:
-            values = np.sort(values)
-        found: list[int] = values.tolist()
-        return found
+    def counts(name: str, case: Case | int) -> Sequence[int]:
+        if declared(name).kind is not Kind.SAMPLE:
+            return result.counts(name, case)
+        return InOrder("q", np.sort(result.values(name, case)).tobytes())
 
     return counts
 
