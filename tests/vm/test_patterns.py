@@ -26,6 +26,18 @@ BURSTS = {**ANTAGONIST, "pattern": "bursts", "parameters": {"depth": 100, "relea
 BACKWARDS = {**BURSTS, "parameters": {"depth": 100, "release": 1}}
 ANY_ORDER = {**BURSTS, "parameters": {"depth": 100, "release": 2}}
 
+TRACING = "/sys/kernel/tracing"
+
+def trace_order_3():
+    os.system(f"mountpoint -q {TRACING} || mount -t tracefs tracefs {TRACING}")
+    for event in ("mm_page_alloc", "mm_page_free"):
+        with open(f"{TRACING}/events/kmem/{event}/filter", "w") as file:
+            file.write("order == 3")
+    open(f"{TRACING}/trace", "w").close()
+
+def traced():
+    return [line for line in open(f"{TRACING}/trace") if " pab/" in line]
+
 def pages(prefix):
     lines = [line.split() for line in open("/proc/vmstat")]
     return sum(int(value) for name, value in lines if name.startswith(prefix))
@@ -42,9 +54,9 @@ def await_finished(session):
 """
 
 
-# The tracepoint is on from the start, when there is one CPU: to switch it on later patches code
+# The tracepoints are on from the start, when there is one CPU: to switch it on later patches code
 # that four CPUs execute, which emulated ones sometimes do not survive (an int3 left in __schedule).
-TRACED = "trace_event=kmem:mm_page_alloc"
+TRACED = "trace_event=kmem:mm_page_alloc,kmem:mm_page_free"
 
 
 @pytest.fixture(scope="module")
@@ -205,24 +217,14 @@ def _traced_burst(machine: Guest, release: int) -> tuple[list[str], list[str]]:
     rows = ask(
         machine,
         f"""
-TRACING = "/sys/kernel/tracing"
-os.system(f"mountpoint -q {{TRACING}} || mount -t tracefs tracefs {{TRACING}}")
-def write(name, text):
-    with open(f"{{TRACING}}/{{name}}", "w") as file:
-        file.write(text)
-write("trace", "")
-for event in ("mm_page_alloc", "mm_page_free"):
-    write(f"events/kmem/{{event}}/filter", "order == 3")
-    write(f"events/kmem/{{event}}/enable", "1")
+trace_order_3()
 with Device() as session:
     session.configure(**{{**BURSTS, "parameters": {{"depth": 50, "release": {release}}},
                           "order": 3, "allocs": 50, "cpus": CPUS[:1]}})
     session.start()
     await_finished(session)
     session.stop()
-for event in ("mm_page_alloc", "mm_page_free"):
-    write(f"events/kmem/{{event}}/enable", "0")
-rows = [line for line in open(f"{{TRACING}}/trace") if " pab/" in line]
+rows = traced()
 print(json.dumps([[name, re.search("pfn=(\\S+)", line)[1]] for line in rows
                   for name in ("mm_page_alloc:", "mm_page_free:") if name in line]))
 """,
@@ -241,19 +243,13 @@ def test_each_class_of_gfp_allocates(machine: Guest, gfp: str) -> None:
     seen = ask(
         machine,
         f"""
-TRACING = "/sys/kernel/tracing"
-os.system(f"mountpoint -q {{TRACING}} || mount -t tracefs tracefs {{TRACING}}")
-def write(name, text):
-    with open(f"{{TRACING}}/{{name}}", "w") as file:
-        file.write(text)
-write("events/kmem/mm_page_alloc/filter", "order == 3")
-write("trace", "")
+trace_order_3()
 with Device() as session:
     session.configure(**{{**ANTAGONIST, "order": 3, "gfp": Gfp.{gfp}, "allocs": 200}})
     session.start()
     await_finished(session)
     session.stop()
-rows = [line for line in open(f"{{TRACING}}/trace") if " pab/" in line]
+rows = [line for line in traced() if "mm_page_alloc:" in line]
 print(json.dumps([len(rows), sorted({{line.split("gfp_flags=")[1].strip() for line in rows}})]))
 """,
     )
