@@ -8,19 +8,38 @@ import sys
 
 from . import options as command_line
 from .errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, RunnerError, Stop, describe
-from .lifetime.scratch import Scratch
-from .lifetime.signals import Signals
 from .telling import streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .lifetime.scratch import Scratch
+    from .lifetime.signals import Signals
 
 
 def main() -> int:
     """Do what the command line asks for and return the exit code."""
     _occupy_standard_descriptors()
+    try:
+        options = command_line.parse(sys.argv[1:])
+    except RunnerError as error:
+        streams.say(f"error: {error}")
+        return error.exit_code
+    return _do(options)
+
+
+def _do(options: command_line.Options) -> int:
+    """Do it with the signals taken over; until here launch.py has them, and the scratch directory.
+
+    What help and wrong usage need not have is imported here.
+    """
+    from .lifetime.scratch import Scratch
+    from .lifetime.signals import Signals
+
     signals = Signals()
     signals.install()
     scratch = Scratch.from_environment()
     try:
-        return _dispatch(command_line.parse(sys.argv[1:]), signals, scratch)
+        return _dispatch(options, signals, scratch)
     except (RunnerError, Stop) as error:
         streams.say(f"error: {error}")
         return error.exit_code

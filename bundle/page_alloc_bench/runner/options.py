@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 
 from page_alloc_bench import __version__
@@ -37,7 +36,6 @@ _GO_OPTIONS = (
     "findlimit-mmap-size-gib",
     "help",
 )
-_GO_FORM = re.compile(r"-(?:{})(?:=.*)?".format("|".join(_GO_OPTIONS)), re.DOTALL)
 
 
 class Options(argparse.Namespace):
@@ -132,7 +130,7 @@ def parse(arguments: list[str]) -> Options:
     if arguments[:1] == ["--"]:
         arguments = arguments[1:]
     for word in arguments:
-        if re.match(r"-[^-].", word) and not _GO_FORM.fullmatch(word):
+        if len(word) > 2 and word[0] == "-" != word[1] and not _is_of_go(word):
             parser.error(f"unknown option {word}")  # argparse would take -held=3 for -h
     options = parser.parse_args([_modern(word) for word in arguments], namespace=Options())
     _complete_parts(parser, options)
@@ -205,7 +203,12 @@ def _check_verbs(parser: _Parser, options: Options) -> None:
 
 def _modern(word: str) -> str:
     """Return Go's -iterations=3 as --iterations=3, and any other word as it is."""
-    return f"-{word}" if _GO_FORM.fullmatch(word) else word
+    return f"-{word}" if _is_of_go(word) else word
+
+
+def _is_of_go(word: str) -> bool:
+    """Return whether a word is an option in the form of Go's flags: -iterations=3."""
+    return word.startswith("-") and word[1:].partition("=")[0] in _GO_OPTIONS
 
 
 def _groups() -> dict[str, list[Option]]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import suppress
 
 from . import reap
 
@@ -47,8 +46,11 @@ class Scratch:
         alive = str(sys._xoptions.pop(ALIVE_OPTION, ""))
         if alive:
             descriptor, _, child = alive.partition(":")
-            with suppress(BrokenPipeError), open(int(descriptor), "wb", buffering=0) as pipe:
-                pipe.write(b"bye\n")
+            try:
+                with open(int(descriptor), "wb", buffering=0) as pipe:
+                    pipe.write(b"bye\n")
+            except BrokenPipeError:
+                pass
             if child:
                 reap.ended(int(child))
 

@@ -9,8 +9,6 @@ undisturbed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 from page_alloc_bench.runner.errors import Interrupted, Stop, TimedOut
@@ -63,15 +61,18 @@ class Signals:
             self._raised = True
             raise self._stop
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let the body run to its end before a Stop is raised."""
+    def deferred(self) -> Deferred:
+        """Let the body of a with statement run to its end before a Stop is raised."""
+        return Deferred(self)
+
+    def hold(self) -> None:
+        """Raise no Stop until release() is called as often."""
         self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            self._raise_pending()
+
+    def release(self) -> None:
+        """Raise a Stop that has come meanwhile, if nothing else holds it."""
+        self._depth -= 1
+        self._raise_pending()
 
     def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
         if self._stop is None:
@@ -83,3 +84,16 @@ class Signals:
         if self._stop is not None and not self._raised and self._depth == 0:
             self._raised = True
             raise self._stop
+
+
+class Deferred:
+    """Holds the signals of a process while the body of a with statement runs."""
+
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+
+    def __enter__(self) -> None:
+        self._signals.hold()
+
+    def __exit__(self, *_error: object) -> None:
+        self._signals.release()

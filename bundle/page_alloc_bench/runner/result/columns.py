@@ -42,6 +42,9 @@ def fill(text: str, width: int) -> str:
     """
     rows: list[str] = []
     for line in text.split("\n"):
+        if len(line) <= width:
+            rows.append(line.rstrip())
+            continue
         found = _HEAD.match(line)
         head = found[0] if found else ""
         indent = " " * len(head)
