@@ -26,7 +26,7 @@ from page_alloc_bench.packager.build import (
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
 
-SMALL = 450_000  # bytes, for a bundle without a Python of its own
+SMALL = 400_000  # bytes, for a bundle without a Python of its own
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from pathlib import Path
 import page_alloc_bench
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.packager.slim import slim
 
 ENTRY_POINT = "page_alloc_bench.runner.unpacked:main"
 _PACKAGE = Path(page_alloc_bench.__file__).parent
@@ -88,7 +89,7 @@ def make_members(wheels: Mapping[str, Path], scratch: Path) -> Members:
     for name, data in runner_sources().items():
         target = site_packages / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        target.write_bytes(_travelling(name, data))
     for machine, wheel in wheels.items():
         _unpack_psutil(wheel, site_packages / machine)
     _same_modes(site_packages)
@@ -123,6 +124,11 @@ def pack(prefix: bytes, members: Mapping[str, Member]) -> bytes:
     return buffer.getvalue()
 
 
+def _travelling(name: str, data: bytes) -> bytes:
+    """Return a file as a bundle has it."""
+    return slim(data.decode()).encode() if name.endswith(".py") else data
+
+
 def _unpack_psutil(wheel: Path, site_packages: Path) -> None:
     with zipfile.ZipFile(wheel) as source:
         names = set(source.namelist())
@@ -130,7 +136,7 @@ def _unpack_psutil(wheel: Path, site_packages: Path) -> None:
             if name in names:
                 target = site_packages / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(source.read(name))
+                target.write_bytes(_travelling(name, source.read(name)))
 
 
 def _license_of(wheel: Path) -> bytes:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What travels of a Python source does the same, on the same lines."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from page_alloc_bench.packager import zipapp
+from page_alloc_bench.packager.slim import slim
+
+SOURCES = {n: d.decode() for n, d in zipapp.runner_sources().items() if n.endswith(".py")}
+
+
+def without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if function and ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Expr(ast.Constant(...))
+    return ast.dump(tree)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_program_and_its_lines_are_the_same(name: str) -> None:
+    whole, travels = SOURCES[name], slim(SOURCES[name])
+    assert without_docstrings(travels) == without_docstrings(whole)
+    assert whole.count("\n") == travels.count("\n")
+    lines = [[node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
+             for text in (whole, travels)]  # fmt: skip
+    assert lines[0] == lines[1]
+
+
+def test_what_is_left_out_and_what_stays() -> None:
+    source = (
+        "# Whose it is\n# and by which licence\n\n"
+        '"""The module."""\nNAME = "# no comment"  # a comment\n\n\n'
+        'class Kept:\n    """The class."""\n\n    def one(self):\n        """One line."""\n\n'
+        '    def two(self):  # here\n        """Two\n        lines."""\n        return """# 3"""\n'
+    )
+    expected = (
+        "# Whose it is\n# and by which licence\n\n"
+        '"""The module."""\nNAME = "# no comment"\n\n\n'
+        'class Kept:\n    """The class."""\n\n    def one(self):\n        ...\n\n'
+        '    def two(self):\n        ...\n\n        return """# 3"""\n'
+    )
+    assert slim(source) == expected
