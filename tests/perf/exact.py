@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.campaign.path_length import Side
+from page_alloc_bench.analysis.instructions.path_length import Side
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import bootable, exact
 from perf.figures import Figure, at_most

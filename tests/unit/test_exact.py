@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from page_alloc_bench.campaign import exact, path_length, words
+from page_alloc_bench.analysis.instructions import path_length, words
+from page_alloc_bench.campaign import exact
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.targets import kconfig, where
 from page_alloc_bench.targets.process import TargetError

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
+from page_alloc_bench.analysis.instructions import path_length, words
 from page_alloc_bench.campaign import exact as campaign
-from page_alloc_bench.campaign import path_length, words
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand, Codes, complain
 from page_alloc_bench.cli.sides import percent

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from page_alloc_bench.campaign.path_length import Difference, Side, verdict
+from page_alloc_bench.analysis.instructions.path_length import Difference, Side, verdict
 
 _FUNCTIONS = 8  # of each case
 
