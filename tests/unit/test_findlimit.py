@@ -17,6 +17,7 @@ import pytest
 
 from page_alloc_bench.runner.errors import FindlimitError
 from page_alloc_bench.runner.kernel import memory, oom_log
+from page_alloc_bench.runner.lifetime import alone
 from page_alloc_bench.runner.measuring.findlimit import measure, populate
 from page_alloc_bench.runner.measuring.findlimit.board import Board
 
@@ -150,7 +151,7 @@ def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Board], Non
     def use(body: Callable[[Board], None]) -> None:
         def run(_work: populate.Plan, board: Board, _parent: int) -> None:
             try:
-                populate.reset_signals()
+                alone.reset_signals()
                 body(board)
             finally:
                 os._exit(7)

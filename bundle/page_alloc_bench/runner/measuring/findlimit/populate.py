@@ -12,22 +12,20 @@ could not go on. Only one whose plan ends somewhere (probe.py) ends by itself wh
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import gc
 import os
 import re
-import resource
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from page_alloc_bench.runner.kernel import mapping
 from page_alloc_bench.runner.kernel.memory import lock_resident
 from page_alloc_bench.runner.kernel.procfs import page_size, read
+from page_alloc_bench.runner.lifetime.alone import stand_alone
 
 from .board import Board
 
@@ -35,20 +33,7 @@ NAME = "pab-findlimit"
 MAPS_NO_MORE = "the kernel maps no"  # how the reason begins when mmap gives ENOMEM
 
 # include/uapi/linux/prctl.h
-_PR_SET_PDEATHSIG = 1
-_PR_SET_NAME = 15
 _PR_SET_THP_DISABLE = 41
-# include/uapi/asm-generic/mman-common.h and mman.h, the same on x86 and arm64
-_PROT_READ_WRITE = 0x1 | 0x2
-_MAP_PRIVATE = 0x2
-_MAP_FIXED = 0x10
-_MAP_ANONYMOUS = 0x20
-_MAP_NORESERVE = 0x4000
-_MAP_POPULATE = 0x8000
-_MADV_NORMAL = 0
-_MADV_HUGEPAGE = 14
-_MADV_POPULATE_WRITE = 23  # since 5.14: 4ca9b3859dac, "mm/madvise: introduce MADV_POPULATE_…"
-_MAP_FAILED = ctypes.c_size_t(-1).value
 
 _MIN_PIECE = 256 << 10
 _MAX_PIECE = 32 << 20
@@ -107,7 +92,7 @@ def run(work: Plan, board: Board, parent: int) -> NoReturn:
     Whatever happens, the process ends in here.
     """
     try:
-        _stand_alone(parent)
+        stand_alone(parent, NAME)
         Populator(work, board).run()
     except BaseException as error:
         _give_up(board, error)
@@ -124,79 +109,13 @@ def _give_up(board: Board, error: BaseException) -> NoReturn:
     os._exit(1)
 
 
-def _stand_alone(parent: int) -> None:
-    """Cut every tie to the parent but one: the child dies with it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)  # It died before it could be watched.
-    libc.prctl(_PR_SET_NAME, NAME.encode(), 0, 0, 0)
-    # The module's session among them: while a copy is open, closing it does not stop the workers.
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # One is that of the directory just read.
-            os.close(int(descriptor))
-    reset_signals()
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("1000")
-    # No cycles are made here, and collecting would write to pages shared with the parent.
-    gc.freeze()
-    gc.disable()
-    _lift_limit(resource.RLIMIT_AS)
-    _lift_limit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def reset_signals() -> None:
-    """Let signals do what they do by default; those of the terminal are the parent's business."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        terminal = number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-        with contextlib.suppress(OSError):  # The C library keeps a few for itself.
-            signal.signal(number, signal.SIG_IGN if terminal else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _lift_limit(kind: int) -> None:
-    """Set a resource limit as high as this user may: the machine is measured, not the shell."""
-    hard = resource.getrlimit(kind)[1]
-    for limit in (resource.RLIM_INFINITY, hard):
-        try:
-            resource.setrlimit(kind, (limit, limit))
-        except (OSError, ValueError):
-            continue
-        return
-
-
-class _Libc:
-    """The few C functions that the threads call, their arguments' types settled beforehand.
-
-    Addresses are size_t rather than pointers, so that a call converts nothing but integers; each
-    call releases Python's lock.
-    """
-
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        size = ctypes.c_size_t
-        self.prctl = libc.prctl
-        self.madvise = libc.madvise
-        self.madvise.argtypes = (size, size, ctypes.c_int)
-        self.mincore = libc.mincore
-        self.mincore.argtypes = (size, size, ctypes.c_char_p)
-        self.memset = libc.memset
-        self.memset.argtypes = (size, ctypes.c_int, size)
-        self.memset.restype = None
-        self.mmap = libc.mmap
-        number = ctypes.c_int
-        self.mmap.argtypes = (size, size, number, number, number, ctypes.c_long)
-        self.mmap.restype = size
-
-
 class Ground:
     """Hands out blocks of memory that is mapped and not yet touched; maps more when it is used up.
 
     A mapping that the kernel refuses is tried again at half the size, down to one block.
     """
 
-    def __init__(self, libc: _Libc, work: Plan) -> None:
+    def __init__(self, libc: mapping.Libc, work: Plan) -> None:
         self._libc = libc
         self._plan = work
         self._size = work.mapping_bytes
@@ -217,10 +136,10 @@ class Ground:
 
     def _map(self) -> None:
         block, huge = self._plan.block_bytes, self._plan.huge_bytes
-        flags = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE
+        flags = mapping.MAP_PRIVATE | mapping.MAP_ANONYMOUS | mapping.MAP_NORESERVE
         while True:
-            address = self._libc.mmap(0, self._size + huge, _PROT_READ_WRITE, flags, -1, 0)
-            if address != _MAP_FAILED:
+            address = self._libc.mmap(0, self._size + huge, mapping.PROT_READ_WRITE, flags, -1, 0)
+            if address != mapping.MAP_FAILED:
                 break
             if ctypes.get_errno() != errno.ENOMEM or self._size <= block:
                 raise CannotGoOnError(self._refused())
@@ -229,7 +148,7 @@ class Ground:
         self._end = self._next + self._size
         self._mapped += self._size
         if self._plan.thp == "always":
-            self._libc.madvise(self._next, self._size, _MADV_HUGEPAGE)
+            self._libc.madvise(self._next, self._size, mapping.MADV_HUGEPAGE)
 
     def _refused(self) -> str:
         why = os.strerror(ctypes.get_errno())
@@ -243,7 +162,7 @@ class Populator:
     def __init__(self, work: Plan, board: Board) -> None:
         self._plan = work
         self._board = board
-        self._libc = _Libc()
+        self._libc = mapping.Libc()
         if work.thp == "never":
             self._libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
         self._ground = Ground(self._libc, work)
@@ -288,7 +207,9 @@ class Populator:
             # Taken away since the run began. Threads that are there already go on elsewhere too.
             self._board.displace(number)
         self._board.enlist(number)
-        self._libc.madvise(0, 0, _MADV_NORMAL)  # ctypes makes the thread's errno on its first call
+        self._libc.madvise(
+            0, 0, mapping.MADV_NORMAL
+        )  # ctypes makes the thread's errno on its first call
         self._ready.wait()
         self._go.wait()
 
@@ -301,7 +222,7 @@ class Populator:
         have = 0
         while start := claim():
             for address in range(start, start + block, piece):
-                if populate(address, piece, _MADV_POPULATE_WRITE):
+                if populate(address, piece, mapping.MADV_POPULATE_WRITE):
                     self._insist(address, words, index, have)
                 if marks is not None:
                     self._mark(address, marks)
@@ -322,7 +243,7 @@ class Populator:
                 time.sleep(_RETRY_S)
             elif error not in (errno.EINTR, errno.EAGAIN):
                 raise CannotGoOnError(_populate_error(error))
-            if not self._populate(address, piece, _MADV_POPULATE_WRITE):
+            if not self._populate(address, piece, mapping.MADV_POPULATE_WRITE):
                 return
 
     def _mark(self, address: int, marks: bytes) -> None:
@@ -339,11 +260,16 @@ class Populator:
     def _choose(self) -> Callable[[int, int, int], int]:
         """Return the function that populates a piece: (address, bytes, advice) -> 0 or -1."""
         page = self._libc.mmap(
-            0, page_size(), _PROT_READ_WRITE, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0
+            0,
+            page_size(),
+            mapping.PROT_READ_WRITE,
+            mapping.MAP_PRIVATE | mapping.MAP_ANONYMOUS,
+            -1,
+            0,
         )
-        if page == _MAP_FAILED:
+        if page == mapping.MAP_FAILED:
             raise CannotGoOnError(f"{MAPS_NO_MORE} page at all: {os.strerror(ctypes.get_errno())}")
-        if self._libc.madvise(page, page_size(), _MADV_POPULATE_WRITE) == 0:
+        if self._libc.madvise(page, page_size(), mapping.MADV_POPULATE_WRITE) == 0:
             populate: Callable[[int, int, int], int] = self._libc.madvise
             return populate
         if ctypes.get_errno() != errno.EINVAL:
@@ -359,8 +285,17 @@ class Populator:
 
         The flags are those of the mapping around it, so that the kernel merges the two again.
         """
-        flags = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE | _MAP_FIXED | _MAP_POPULATE
-        if self._libc.mmap(address, size, _PROT_READ_WRITE, flags, -1, 0) == _MAP_FAILED:
+        flags = (
+            mapping.MAP_PRIVATE
+            | mapping.MAP_ANONYMOUS
+            | mapping.MAP_NORESERVE
+            | mapping.MAP_FIXED
+            | mapping.MAP_POPULATE
+        )
+        if (
+            self._libc.mmap(address, size, mapping.PROT_READ_WRITE, flags, -1, 0)
+            == mapping.MAP_FAILED
+        ):
             return -1
         # mm_populate() ignores every failure, man 2 mmap.
         return 0 if all(self._present(address)) else self._touch(address, size)
