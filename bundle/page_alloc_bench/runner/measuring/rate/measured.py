@@ -11,11 +11,11 @@ from typing import Any
 from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import cpu_lists, procfs
+from page_alloc_bench.runner.measuring import recorded
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import CpuStats
 from page_alloc_bench.runner.result import clock_step, metrics
-from page_alloc_bench.runner.result.histogram import trim
 
 from . import warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
@@ -151,7 +151,7 @@ class Rates:
                 gfp=measurement.gfp_class,
             )
         except OSError as error:
-            why = self._offline(measurement) or error.strerror
+            why = recorded.offline(measurement.cpus) or error.strerror
             raise RunnerError(f"the module cannot prepare {self._name}{where}: {why}") from error
         self._device.start()
         self._wait(warm_up_s(self._options), f"{where}, warm-up")
@@ -162,16 +162,9 @@ class Rates:
             self._device.stop()
             stats = [self._device.cpu_stats(cpu) for cpu in measurement.cpus]
             if any(each.displaced for each in stats):
-                gone = self._offline(measurement) or "a worker lost its CPU"
+                gone = recorded.offline(measurement.cpus) or "a worker lost its CPU"
                 raise RunnerError(f"{self._name}{where}: {gone}")
             self._add(sums, measurement, first, last, stats)
-
-    def _offline(self, measurement: Measurement) -> str:
-        """Return that a CPU, and which, has gone offline since the run began, "" if none has."""
-        gone = sorted(set(measurement.cpus) - set(procfs.online_cpus()))
-        if not gone:
-            return ""
-        return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
 
     def _wait(self, seconds: float, text: str) -> None:
         end = time.monotonic() + seconds
@@ -208,15 +201,7 @@ class Rates:
         sums.cpu_rates.append(rates)
         for operation, latencies in sums.latencies.items():
             self._add_latencies(operation, latencies, measurement, stats)
-        self._bench.document.run["clocks"] = [
-            {
-                "cpu": s.cpu,
-                "node": s.node,
-                "cost_ps": s.clock_cost_ps or None,
-                "step_ns": s.clock_step_ns or None,
-            }
-            for s in stats
-        ]
+        self._bench.document.run["clocks"] = recorded.clocks(stats)
 
     def _add_latencies(
         self,
@@ -259,15 +244,10 @@ class Rates:
                 metrics.operations()[f"{self._name}_{operation}"], case, latencies
             )
         allocs, frees = sum(sums.counts["allocs"]), sum(sums.counts["frees"])
-        if allocs != frees:
-            self._bench.warn(
-                f"{self._name}, {case}: the workers allocated {allocs:,} blocks and freed "
-                f"{frees:,}: memory has been LOST until the next boot; please report this"
-            )
+        recorded.warn_if_lost(self._bench.warn, f"{self._name}, {case}", allocs, frees)
         self._check_clock(measurement)
 
     def _record_latencies(self, timed: metrics.Timed, case: Any, latencies: _Latencies) -> None:
-        put, found = self._bench.document.put, latencies.found
         sample = sampling.merge_samples(
             latencies.timed,
             [len(each) for each in latencies.samples],
@@ -275,15 +255,7 @@ class Rates:
             self._options.sample_size,
             self._options.seed,
         )
-        put(timed.sample.name, case, sample)
-        put(timed.timed.name, case, [sum(found.timed)])
-        put(timed.below_step.name, case, [found.below_step])
-        put(timed.total.name, case, [found.total_ns])
-        if any(found.timed):
-            put(timed.largest.name, case, [found.max_ns])
-        counts, bounds = trim(found.histogram)
-        put(timed.histogram.name, case, counts)
-        put(timed.edges.name, case, bounds)
+        recorded.put_latencies(self._bench.document.put, timed, case, latencies.found, sample)
 
     def _check_clock(self, measurement: Measurement) -> None:
         """Warn, once in a run, of a clock whose reading is much of what it times."""

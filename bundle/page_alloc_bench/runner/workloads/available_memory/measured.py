@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
-from page_alloc_bench.runner.measuring import agreement, plan, stall
+from page_alloc_bench.runner.measuring import agreement, plan, recorded, stall
 from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
 from page_alloc_bench.runner.result import clock_step, metrics
-from page_alloc_bench.runner.result.histogram import trim
 
 _POLL_S = 0.05
 PATTERN = "antagonist"
@@ -89,15 +88,8 @@ class AvailableMemory:
                 sample_capacity=self._sample_capacity if one_in else 0,
             )
         except OSError as error:
-            why = self._lost_cpu() or error.strerror
+            why = recorded.offline(self._cpus) or error.strerror
             raise RunnerError(f"the module cannot prepare order {self._order}: {why}") from error
-
-    def _lost_cpu(self) -> str:
-        """Return that a CPU, and which, has gone offline since the run began, "" if none has."""
-        gone = sorted(set(self._cpus) - set(procfs.online_cpus()))
-        if not gone:
-            return ""
-        return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
 
     def _findlimit(self, phase: str) -> None:
         """Measure available memory --iterations times; only whole iterations are recorded."""
@@ -265,16 +257,7 @@ class AvailableMemory:
         self._check_workers(stats)
         self._collect_counts(stats)
         self._collect_rates(steady, last)
-        self._document.run["clocks"] = [
-            {
-                "cpu": s.cpu,
-                "node": s.node,
-                # A clock that ticks may stand still all the while that the module looks at it.
-                "cost_ps": s.clock_cost_ps or None,
-                "step_ns": s.clock_step_ns or None,
-            }
-            for s in stats
-        ]
+        self._document.run["clocks"] = recorded.clocks(stats)
         for operation in _NAMES:
             self._collect_latencies(operation, stats)
         self._check_clock()
@@ -302,7 +285,7 @@ class AvailableMemory:
 
     def _collect_latencies(self, operation: str, stats: Sequence[CpuStats]) -> None:
         """Record one kind of operation of all CPUs: sample, histogram, maximum and counts."""
-        order, put, timed = self._order, self._document.put, metrics.operations()[_NAMES[operation]]
+        order, timed = self._order, metrics.operations()[_NAMES[operation]]
         if self._options.latencies == "none":
             return
         found = merged.Timed(self._sample_capacity)
@@ -316,15 +299,7 @@ class AvailableMemory:
             self._options.sample_size,
             self._options.seed,
         )
-        put(timed.sample.name, order, sample)
-        put(timed.timed.name, order, [sum(found.timed)])
-        put(timed.below_step.name, order, [found.below_step])
-        put(timed.total.name, order, [found.total_ns])
-        if any(found.timed):
-            put(timed.largest.name, order, [found.max_ns])
-        counts, bounds = trim(found.histogram)
-        put(timed.histogram.name, order, counts)
-        put(timed.edges.name, order, bounds)
+        recorded.put_latencies(self._document.put, timed, order, found, sample)
         self._check_resolution(timed)
 
     def _check_clock(self) -> None:
@@ -353,11 +328,7 @@ class AvailableMemory:
     def _check_workers(self, stats: Sequence[CpuStats]) -> None:
         """Warn of what must not have happened."""
         allocs, frees = sum(s.allocs for s in stats), sum(s.frees for s in stats)
-        if allocs != frees:
-            self._warn(
-                f"order {self._order}: the workers allocated {allocs:,} blocks and freed "
-                f"{frees:,}: memory has been LOST until the next boot; please report this"
-            )
+        recorded.warn_if_lost(self._warn, f"order {self._order}", allocs, frees)
         for s in stats:
             where = f"order {self._order}: the worker of CPU {s.cpu}"
             if s.displaced:
