@@ -71,7 +71,8 @@ def _begin_ktap(options: Options, signals: Signals, reporter: Reporter) -> Ktap:
         reporter.clear_line()
         out.write([text], signals.let_in)
 
-    return Ktap(write, options.alloc_orders, workload.plan(options))
+    planned = workload.plan(options)
+    return Ktap(write, list(dict.fromkeys(order for _, order in planned)), planned)
 
 
 def _prepare(

@@ -168,8 +168,11 @@ def _patterns(host: Host) -> list[tuple[pattern.Pattern, dict[str, int]]]:
 
 def _cases(host: Host) -> int:
     """Return in how many cases latencies are kept."""
-    each = (one.cases(host.options) for one in workload.chosen(host.options))
-    return len(host.options.alloc_orders) * sum(each)
+    options = host.options
+    return sum(
+        len({order for _, order in each.plan(options)}) * each.cases(options)
+        for each in workload.chosen(options)
+    )
 
 
 def _latency_bytes(host: Host) -> int:

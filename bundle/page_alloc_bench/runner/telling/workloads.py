@@ -31,10 +31,11 @@ def _takes(each: workload.Workload) -> str:
     quick = command_line.parse(["--workload", each.name, "--quick"])
     if each.asked is None:
         return "as long as filling the memory takes, so many times as --iterations says"
-    orders = ",".join(map(str, options.alloc_orders))
     usual, short = (
-        sum(each.asked(asked).values()) * len(asked.alloc_orders) for asked in (options, quick)
+        sum(each.seconds_of(asked)[phase] for phase, _ in each.plan(asked))
+        for asked in (options, quick)
     )
+    orders = ",".join(dict.fromkeys(str(order) for _, order in each.plan(options)))
     return (
         f"{estimate.duration(usual)} for orders {orders}, {estimate.duration(short)} with --quick"
     )

@@ -74,6 +74,13 @@ SHARED = Part(
             kind="invalidating",
             always=False,
         ),
+    ),
+    _check,
+)
+ASKED = Part(
+    "asked",
+    "workloads that measure rates",
+    (
         Option(
             "gfp",
             Words(*GFP),
@@ -84,7 +91,6 @@ SHARED = Part(
             always=False,
         ),
     ),
-    _check,
 )
 
 # Nothing is killed, nothing swapped, and no memory of a process is measured.
@@ -122,7 +128,7 @@ def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
         seconds={},
         checks=CHECKS,
         asked=of.seconds,
-        shared=(SHARED,),
+        shared=(SHARED, ASKED),
         cases=of.cases,
         held=of.held,
         fits=_fits,

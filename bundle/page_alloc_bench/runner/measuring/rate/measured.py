@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import cpu_lists, procfs
 from page_alloc_bench.runner.measuring import recorded
 from page_alloc_bench.runner.measuring.bench import Bench
-from page_alloc_bench.runner.module import merged, sampling
+from page_alloc_bench.runner.measuring.latencies import Latencies
+from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.module.abi import CpuStats
 from page_alloc_bench.runner.result import clock_step, metrics
 
@@ -39,20 +41,11 @@ class _Look:
 
 
 @dataclass
-class _Latencies:
-    """One operation's latencies over all that has been measured of a case."""
-
-    found: merged.Timed
-    timed: list[int] = field(default_factory=list)  # by repetition
-    samples: list[Sequence[int]] = field(default_factory=list)
-
-
-@dataclass
 class _Sums:
     """What has been measured of a case. counts: by metric, one per CPU of the run."""
 
     counts: dict[str, list[int]]
-    latencies: dict[str, _Latencies]
+    latencies: dict[str, Latencies]
     rates: list[int] = field(default_factory=list)
     cpu_rates: list[list[int]] = field(default_factory=list)
     durations_ns: list[int] = field(default_factory=list)
@@ -109,10 +102,10 @@ class Rates:
     def _measure(self, measurement: Measurement, high: int) -> None:
         """Measure a case; what is whole of it is recorded, however it ends."""
         operations = _OPERATIONS if self._options.latencies != "none" else ()
-        capacity = self._capacity(measurement)
+        kept = (self._capacity(measurement), self._options.sample_size, self._options.seed)
         sums = _Sums(
             counts={name: [0] * len(self._bench.cpus) for name in _COUNTS},
-            latencies={each: _Latencies(merged.Timed(capacity)) for each in operations},
+            latencies={each: Latencies(*kept) for each in operations},
         )
         self._cases.append(
             {
@@ -200,30 +193,12 @@ class Rates:
             rates[place[cpu]] = _per_second(after - before, end_ns - begin_ns)
         sums.cpu_rates.append(rates)
         for operation, latencies in sums.latencies.items():
-            self._add_latencies(operation, latencies, measurement, stats)
+            of_all = functools.partial(self._device.latency, operation=operation)
+            latencies.add(
+                ((of_all(s.cpu, sample=False), s.clock_step_ns) for s in stats),
+                (of_all(cpu).sample for cpu in measurement.cpus),
+            )
         self._bench.document.run["clocks"] = recorded.clocks(stats)
-
-    def _add_latencies(
-        self,
-        operation: str,
-        latencies: _Latencies,
-        measurement: Measurement,
-        stats: Sequence[CpuStats],
-    ) -> None:
-        this = merged.Timed(self._capacity(measurement))
-        for s in stats:
-            latency = self._device.latency(s.cpu, operation, sample=False)
-            this.add(latency, s.clock_step_ns)
-            latencies.found.add(latency, s.clock_step_ns)
-        sample = sampling.merge_samples(
-            this.timed,
-            this.kept,
-            (self._device.latency(cpu, operation).sample for cpu in measurement.cpus),
-            self._options.sample_size,
-            self._options.seed,
-        )
-        latencies.timed.append(sum(this.timed))
-        latencies.samples.append(sample)
 
     def _record(self, measurement: Measurement, sums: _Sums) -> None:
         case, put = measurement.case, self._bench.document.put
@@ -240,22 +215,11 @@ class Rates:
         put(f"{self._name}_allocs_per_second_per_cpu", case, mean)
         put(f"{self._name}_duration_ns", case, sums.durations_ns)
         for operation, latencies in sums.latencies.items():
-            self._record_latencies(
-                metrics.operations()[f"{self._name}_{operation}"], case, latencies
-            )
+            timed = metrics.operations()[f"{self._name}_{operation}"]
+            latencies.put(put, timed, case)
         allocs, frees = sum(sums.counts["allocs"]), sum(sums.counts["frees"])
         recorded.warn_if_lost(self._bench.warn, f"{self._name}, {case}", allocs, frees)
         self._check_clock(measurement)
-
-    def _record_latencies(self, timed: metrics.Timed, case: Any, latencies: _Latencies) -> None:
-        sample = sampling.merge_samples(
-            latencies.timed,
-            [len(each) for each in latencies.samples],
-            latencies.samples,
-            self._options.sample_size,
-            self._options.seed,
-        )
-        recorded.put_latencies(self._bench.document.put, timed, case, latencies.found, sample)
 
     def _check_clock(self, measurement: Measurement) -> None:
         """Warn, once in a run, of a clock whose reading is much of what it times."""
