@@ -19,7 +19,7 @@ GROUP = (
 )
 UNGROUP = "rmdir /sys/fs/cgroup/pab"
 IN_GROUP = "echo $$ > /sys/fs/cgroup/pab/cgroup.procs; {line}"
-SERVICE = "systemd-run --pipe --wait --quiet {properties} sh -c {script}"
+SERVICE = "systemd-run --pipe --wait --quiet {properties} sh -c {in_unit}"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class State:
 
     finding: what the preflight calls it. do, undo: what root types to bring it about, and to end
     it. options: of the run. within: how a shell runs a line where it is so, with {line} for it, or
-    {script} where it has to be one word. user: who types what is advised; None: any.
+    {script} where it has to be one word, {in_unit} where systemd reads
+    that, to which $$ is a dollar. user: who types what is advised; None: any.
     """
 
     finding: str
@@ -41,7 +42,8 @@ class State:
 
     def shell(self, line: str) -> str:
         """Return the line for a shell that runs line in this state."""
-        return self.within.format(line=line, script=shlex.quote(line))
+        in_unit = shlex.quote(line.replace("$", "$$"))
+        return self.within.format(line=line, script=shlex.quote(line), in_unit=in_unit)
 
 
 def sysctl(name: str, finding: str, value: int = 1, severity: str = "refuse") -> State:
@@ -63,7 +65,7 @@ def limit(what: str, finding: str = "memory-cgroup", unit: str = "user.slice") -
 
 def service(properties: str = "") -> str:
     """Return how to run a line in a service of systemd's."""
-    return SERVICE.format(properties=properties, script="{script}")
+    return SERVICE.format(properties=properties, in_unit="{in_unit}")
 
 
 FEED = (
