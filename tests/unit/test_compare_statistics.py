@@ -43,6 +43,15 @@ def test_the_interval_of_the_median_is_that_of_the_tables(
     assert statistics.median_interval(values, 0.95) == ranks
 
 
+def test_the_interval_of_the_median_is_that_of_scipy_for_any_number() -> None:
+    for runs in range(6, 150):
+        values = np.arange(float(runs))
+        for confidence in (0.9, 0.95, 0.99):
+            ends = stats.quantile_test(values, p=0.5).confidence_interval(confidence)
+            wanted = (ends.low, ends.high) if np.isfinite([ends.low, ends.high]).all() else None
+            assert statistics.median_interval(values, confidence) == wanted, (runs, confidence)
+
+
 @pytest.mark.parametrize("runs", range(1, 6))
 def test_fewer_than_six_values_have_no_interval_of_95_percent(runs: int) -> None:
     assert statistics.median_interval(np.arange(float(runs)), 0.95) is None

@@ -88,9 +88,12 @@ def test_one_side_after_the_other_is_confounded_and_turns_are_not() -> None:
 def test_a_trend_is_spearmans() -> None:
     rng = np.random.default_rng(2)
     times = np.arange(12.0)
-    values = np.round(times + rng.normal(0, 4, 12))
-    assert order.trend(values, times) == pytest.approx(stats.spearmanr(values, times).statistic)
+    for spread in (0.5, 4, 40):
+        values = np.round(times / 2 + rng.normal(0, spread, 12))  # with ties
+        known = stats.spearmanr(values, times).statistic
+        assert order.trend(values, times) == pytest.approx(known)
     assert order.trend(np.ones(12), times) is None
+    assert order.trend(np.array([np.nan, *times[1:]]), times) is None
 
 
 def test_the_interval_reaches_as_far_as_the_trend_within_the_sides_explains() -> None:

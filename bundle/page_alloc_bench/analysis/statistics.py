@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -28,7 +27,11 @@ def median_interval(values: Array, confidence: float) -> Interval | None:
 
 @functools.cache
 def _places(size: int, confidence: float) -> tuple[int, int] | None:
-    """Return which of so many values in order bound the interval of their median."""
-    interval = stats.quantile_test(np.arange(size), p=0.5).confidence_interval(confidence)
-    low, high = float(interval.low), float(interval.high)
-    return (int(low), int(high)) if math.isfinite(low) and math.isfinite(high) else None
+    """Return which of so many values in order bound the interval of their median.
+
+    How many of the values lie below the median is binomial: as many are left out at either end as
+    have a tail that is small enough.
+    """
+    tails = special.bdtr(np.arange(size), size, 0.5)
+    left_out = int(np.sum(tails <= (1 - confidence) / 2))
+    return (left_out - 1, size - left_out) if left_out else None

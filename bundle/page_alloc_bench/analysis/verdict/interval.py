@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -199,6 +199,8 @@ def u_test(base: Sample, new: Sample) -> float:
         return min(1.0, 2 * tail / float(np.sum(ways)))
     if max(left.size, right.size) <= EXACT_WITH_TIES:
         return _exact_with_ties(left, right)
+    from scipy import stats  # noqa: PLC0415 - takes a second, and few comparisons need it
+
     done = stats.mannwhitneyu(right, left, alternative="two-sided", method="asymptotic")
     return float(done.pvalue)
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from .interval import Array, Sample, Shift, shift
 
@@ -76,9 +75,15 @@ def without_trend(change: Shift, base: Sample, new: Sample, times: tuple[Array, 
 
 def trend(values: Array, times: Array) -> float | None:
     """Return Spearman's rank correlation of values with time; None if there is none to have."""
-    if values.size < 3 or np.ptp(values) == 0 or np.ptp(times) == 0:
+    if values.size < 3 or np.any(np.isnan(values)) or not (np.ptp(values) and np.ptp(times)):
         return None
-    return float(stats.spearmanr(values, times).statistic)
+    return float(np.corrcoef(_midranks(values), _midranks(times))[0, 1])
+
+
+def _midranks(values: Array) -> Array:
+    """Return the rank of each value; equal ones share the middle of theirs."""
+    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(size) - (size - 1) / 2)[place], float)
 
 
 def first_is_odd(values: Array, times: Array) -> bool:
