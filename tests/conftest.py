@@ -66,6 +66,14 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "plain/bench.run", make_bundle)
 
 
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Where a bundle is told to unpack, so that a test sees what stays behind."""
+    path = tmp_path / "scratch of the test"
+    path.mkdir()
+    return path
+
+
 @pytest.fixture(scope="session")
 def own_python(tmp_path_factory: pytest.TempPathFactory) -> Interpreter:
     """The Python that runs the tests, as a bundle brings it."""

@@ -8,12 +8,11 @@ import os
 import pty
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from page_alloc_bench.runner.detached import run_directory
+from waiting import eventually
 
 SOURCES = Path(run_directory.__file__).parents[3]
 # A bench.run that measures nothing: it waits for a file called go, and obeys FAKE.
@@ -136,12 +135,3 @@ class Host:
         """Let the run come to its end."""
         self.go()
         assert eventually(lambda: self.status()["state"] != "running")
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -10,8 +10,7 @@ import json
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
+from waiting import in_a_guest
 
 pytestmark = pytest.mark.seconds(25)
 BUNDLE = "/home/bench/bench.run"
@@ -80,15 +80,6 @@ def clean(host: Guest) -> Iterator[Guest]:
         if left == before:
             break
     assert left == before
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 300) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def connect(
@@ -251,7 +242,7 @@ def test_after_kill_9_the_host_is_clean_and_the_words_remain(clean: Guest, pytho
     detach(clean, *ENDLESS, before=f"PAGE_ALLOC_BENCH_PYTHON={python}")
     pid = reach(clean, "idle")
     clean.run(["kill", "-9", str(pid)])
-    assert eventually(lambda: status(clean)["host_is_clean"])
+    assert in_a_guest(lambda: status(clean)["host_is_clean"])
     told = status(clean)
     assert (told["state"], told["exit_code"]) == ("killed", 137)
     done = clean.run([BUNDLE, "--attach"], check=False)

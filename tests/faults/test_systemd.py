@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from faults.advised import BENCH, SMALL, STATES, State
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import in_a_guest
 
 pytestmark = pytest.mark.seconds(6)
 NODE = "/dev/page_alloc_bench"
@@ -200,7 +200,7 @@ def test_who_uses_the_module_is_named_by_what_is_advised(host: Host) -> None:
     host.guest.run("insmod /opt/page_alloc_bench.ko")
     holder = host.guest.popen(f"echo $$ > /run/holder; exec sleep 600 3<>{NODE}")
     try:
-        assert eventually(lambda: "page_alloc_bench 20480 1" in host.guest.run(
+        assert in_a_guest(lambda: "page_alloc_bench 20480 1" in host.guest.run(
             "awk '{print $1, 20480, $3}' /proc/modules").stdout)  # fmt: skip
         done = host.type(f"{host.sudo}{BENCH} {SMALL}")
         assert done.returncode == 3
@@ -239,17 +239,8 @@ def session_is_over(host: Host, done: subprocess.CompletedProcess[str]) -> str:
     found = re.match(r"0::/user\.slice/user-\d+\.slice/session-(\w+)\.scope", done.stdout)
     assert found, done.stdout
     gone = f"systemctl is-active session-{found[1]}.scope"
-    assert eventually(lambda: host.guest.run(gone, check=False).returncode != 0)
+    assert in_a_guest(lambda: host.guest.run(gone, check=False).returncode != 0)
     return found[1]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 300) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def status(host: Host) -> dict[str, Any]:
@@ -311,8 +302,8 @@ def test_what_is_warned_of_is_so(host: Host) -> None:
         done = connect(host, f"sudo {BENCH} --detach --accept kill-user-processes {ENDLESS}")
         assert done.returncode == 0, done.stderr
         session_is_over(host, done)
-        assert eventually(lambda: bool(status(host)["state"] != "running"))
-        assert eventually(lambda: bool(status(host)["host_is_clean"]))
+        assert in_a_guest(lambda: bool(status(host)["state"] != "running"))
+        assert in_a_guest(lambda: bool(status(host)["host_is_clean"]))
         # systemd ends it by SIGTERM first, to which it answers as to any.
         assert (status(host)["state"], status(host)["exit_code"]) in [
             ("ended", 143), ("ended", 129), ("killed", 137),
@@ -332,11 +323,11 @@ def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     assert running.stdout
     found = re.search(r"session-(\w+)\.scope", running.stdout.readline())
     assert found
-    assert eventually(lambda: "page_alloc" in host.guest.run("cat /proc/modules").stdout)
+    assert in_a_guest(lambda: "page_alloc" in host.guest.run("cat /proc/modules").stdout)
     host.guest.run(["loginctl", "terminate-session", found[1]])
     running.communicate(timeout=300)
-    assert eventually(lambda: "page_alloc" not in host.guest.run("cat /proc/modules").stdout)
-    assert eventually(lambda: status(host)["state"] == "none")
+    assert in_a_guest(lambda: "page_alloc" not in host.guest.run("cat /proc/modules").stdout)
+    assert in_a_guest(lambda: status(host)["state"] == "none")
     assert host.guest.run("ls -d /dev/shm/p* /dev/page_alloc_bench", check=False).stdout == ""
     host.guest.run("rm -f /run/result.json")
 

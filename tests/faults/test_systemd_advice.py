@@ -11,8 +11,7 @@ import json
 import os
 import shlex
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.targets import root
+from waiting import in_a_guest
 
 pytestmark = [
     pytest.mark.seconds(6),
@@ -83,24 +83,15 @@ def systemd(
     started = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         children = Path(f"/proc/{started.pid}/task/{started.pid}/children")
-        assert eventually(lambda: bool(children.read_text()))
+        assert in_a_guest(lambda: bool(children.read_text()))
         made = Systemd(int(children.read_text()))
         up = "systemctl is-system-running --wait"
-        assert eventually(lambda: made.run(up, check=False).stdout in ("running\n", "degraded\n"))
+        assert in_a_guest(lambda: made.run(up, check=False).stdout in ("running\n", "degraded\n"))
         made.run("systemctl stop nohang-desktop")
         yield made
     finally:
         started.kill()
         started.wait()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 300) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 @dataclass(frozen=True)
@@ -167,7 +158,7 @@ def test_what_is_advised_helps(systemd: Systemd, name: str) -> None:
     line = f"{sudo}{BENCH} --latencies=none {state.options}".rstrip()
     systemd.run(state.do)
     try:
-        assert eventually(lambda: state.finding in findings(systemd, state, line), 20)
+        assert in_a_guest(lambda: state.finding in findings(systemd, state, line), 20)
         finding = findings(systemd, state, line)[state.finding]
         (command,) = finding["commands"]
         assert command in finding["advice"] + finding["line"]
@@ -176,14 +167,14 @@ def test_what_is_advised_helps(systemd: Systemd, name: str) -> None:
             assert command.endswith(line.removeprefix(sudo))
         else:
             systemd.run(command)
-            assert eventually(lambda: state.finding not in findings(systemd, state, line), 20)
+            assert in_a_guest(lambda: state.finding not in findings(systemd, state, line), 20)
             command = line
         after = findings(systemd, state, command)
         assert not {state.finding, "oom-policy", "unit-end", "kill-user-processes"} & set(after)
         for undo in finding["undo"]:
             systemd.run(undo)
         if finding["undo"]:
-            assert eventually(lambda: state.finding in findings(systemd, state, line), 20)
+            assert in_a_guest(lambda: state.finding in findings(systemd, state, line), 20)
     finally:
         systemd.run(state.undo)
 
@@ -204,7 +195,7 @@ def test_logout_spares_what_is_in_a_scope_of_its_own(systemd: Systemd) -> None:
             typed = start.replace(f"{BENCH} --detach", sleep) + "; sleep 0.5"
             systemd.run(KILL.within.format(line=shlex.quote(typed)))
         left = "ps -eo args= | grep '^sleep 300'"
-        assert eventually(lambda: "3002" not in systemd.run(left, check=False).stdout, 30)
+        assert in_a_guest(lambda: "3002" not in systemd.run(left, check=False).stdout, 30)
         assert systemd.run(left).stdout == "sleep 3001\n"
     finally:
         systemd.run(f"pkill -f 'sleep 300[12]'; {KILL.undo}", check=False)

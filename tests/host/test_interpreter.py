@@ -15,10 +15,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,16 +27,14 @@ from bundle_maker import (
     own_interpreter,
     start,
 )
+from bundle_runs import SHELLS, one_line, report
 from page_alloc_bench.packager import interpreter, libraries, stdlib
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.interpreter import BLOCK, Interpreter
 from page_alloc_bench.packager.libraries import Root
 from page_alloc_bench.runner.bundle_file.archive import Archive
+from waiting import eventually
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))
-    for shell in (["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"])
-]
 # What the stub starts on its way to an embedded Python.
 TOOLS = (
     "chmod", "dd", "env", "gzip", "mkdir", "mkfifo", "rm", "setsid", "sh", "sha256sum", "sleep",
@@ -74,40 +70,11 @@ def bench(embedding_bundle: Path) -> Path:
     return embedding_bundle
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    path = tmp_path / "scratch of the test"
-    path.mkdir()
-    return path
-
-
 def embedded(scratch: Path, **more: str) -> dict[str, str]:
     """Return the environment that makes a bundle take its own Python and unpack into scratch."""
     return {
         "PAGE_ALLOC_BENCH_PYTHON": "embedded", "PAGE_ALLOC_BENCH_TMPDIR": str(scratch), **more
     }  # fmt: skip
-
-
-def report(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ""
-    told: dict[str, Any] = json.loads(finished.stdout)
-    return told
-
-
-def one_line(text: str) -> str:
-    assert text.startswith("page-alloc-bench: ")
-    assert text.count("\n") == 1, text
-    return text
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def mentioned(word: str) -> list[str]:

@@ -13,7 +13,6 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,6 +25,7 @@ from bundle_maker import (
     make_bundle,
     start,
 )
+from bundle_runs import SHELLS, one_line, report
 from page_alloc_bench.runner.bundle_file.archive import (
     Archive,
     ArchiveError,
@@ -33,39 +33,10 @@ from page_alloc_bench.runner.bundle_file.archive import (
     open_archive,
 )
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))
-    for shell in (["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"])
-]
-
 
 @pytest.fixture(scope="module")
 def bench(plain_bundle: Path) -> Path:
     return plain_bundle
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    """Where the bundle is told to unpack, so that a test sees what stays behind."""
-    path = tmp_path / "scratch of the test"
-    path.mkdir()
-    return path
-
-
-def report(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return what the reporting runner said."""
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ""
-    told = json.loads(finished.stdout)
-    assert isinstance(told, dict)
-    return told
-
-
-def one_line(text: str) -> str:
-    """Return ``text``, which must be one line of ours for the user."""
-    assert text.startswith("page-alloc-bench: ")
-    assert text.count("\n") == 1
-    return text
 
 
 def python_only_path(directory: Path, **tools: str) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from detached_host import Host, eventually
+from detached_host import Host
 from page_alloc_bench.runner.detached import run_directory
+from waiting import eventually
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bundle_maker import SLEEPING_RUNNER, make_bundle, start
 from page_alloc_bench.packager.interpreter import Interpreter
+from waiting import eventually
 
 CLEAN_S = 10
 SLEEPER = SLEEPING_RUNNER.replace(
@@ -56,16 +56,6 @@ def name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def eventually(condition: object, seconds: float = CLEAN_S) -> bool:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 EXTRACTED = "extracted"
 WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
     "own": ([], {}),
@@ -100,15 +90,15 @@ def test_pkill_by_any_word_of_the_command_line_leaves_who_cleans_up(
     ) as process:
         assert process.stdout
         assert process.stdout.readline().strip()
-        assert eventually(lambda: len(list(scratch.iterdir())) == 1)
+        assert eventually(lambda: len(list(scratch.iterdir())) == 1, CLEAN_S)
         everyone = related(process.pid)
         assert len(everyone) >= 2, "somebody looks after the scratch directory"
         for pid, words in everyone.items():
             if re.search(typed, words) or re.search(typed, name(pid)) or pid == process.pid:
                 os.kill(pid, signal.SIGKILL)
         assert process.wait(20) == -signal.SIGKILL
-        assert eventually(lambda: list(scratch.iterdir()) == [])
-        assert eventually(lambda: related(process.pid) == {})
+        assert eventually(lambda: list(scratch.iterdir()) == [], CLEAN_S)
+        assert eventually(lambda: related(process.pid) == {}, CLEAN_S)
 
 
 def test_who_cleans_up_says_nothing_of_the_bundle(sleeper: Path, tmp_path: Path) -> None:
@@ -126,4 +116,4 @@ def test_who_cleans_up_says_nothing_of_the_bundle(sleeper: Path, tmp_path: Path)
             assert {name(pid) for pid in others if name(pid) != "sleep"} == {"pab-keeper"}
             assert not [words for words in others.values() if "bench" in words]
             process.kill()
-        assert eventually(lambda: list(tmp_path.iterdir()) == [])
+        assert eventually(lambda: list(tmp_path.iterdir()) == [], CLEAN_S)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from detached_host import eventually
 from page_alloc_bench.runner.detached import run_directory
 from page_alloc_bench.runner.errors import HostUnfitError
 from page_alloc_bench.runner.lifetime import claim
 from page_alloc_bench.runner.options import parse
+from waiting import eventually
 
 # What is trusted.
 

@@ -13,11 +13,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bundle_maker import start
+from bundle_runs import report
 from page_alloc_bench.runner import launch
 from page_alloc_bench.runner.bundle_file import target_build, verbs
 from page_alloc_bench.runner.bundle_file.archive import Archive
@@ -68,13 +68,6 @@ def plant_programs(directory: Path, note: Path) -> Path:
     return directory
 
 
-def told(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == ""
-    document: dict[str, Any] = json.loads(finished.stdout)
-    return document
-
-
 # Programs in PATH, modules in the current directory.
 
 
@@ -100,7 +93,7 @@ def test_planted_programs_are_not_run(
     note = tmp_path / "note"
     planted = plant_programs(make(tmp_path / "planted"), note)
     env = {"PATH": f"{planted}:{os.environ['PATH']}"}
-    told(start([*shell, str(bench)], env=env, cwd=tmp_path))
+    report(start([*shell, str(bench)], env=env, cwd=tmp_path))
     assert not note.exists()
 
 
@@ -112,7 +105,7 @@ def test_path_does_not_lead_to_the_current_directory(
     note = tmp_path / "note"
     (tmp_path / "bin").mkdir()
     plant_programs(tmp_path / entry, note)
-    told(start([str(bench)], env={"PATH": f"{entry}:{os.environ['PATH']}"}, cwd=tmp_path))
+    report(start([str(bench)], env={"PATH": f"{entry}:{os.environ['PATH']}"}, cwd=tmp_path))
     assert not note.exists()
 
 
@@ -121,9 +114,9 @@ def test_a_directory_below_a_strangers_is_the_strangers(bench: Path, tmp_path: P
     below = his(tmp_path / "home") / "bin"
     below.mkdir()
     plant_programs(below, note)
-    told(start([str(bench)], env={"PATH": f"{below}:{os.environ['PATH']}"}))
+    report(start([str(bench)], env={"PATH": f"{below}:{os.environ['PATH']}"}))
     (tmp_path / "link").symlink_to(below)
-    told(start([str(bench)], env={"PATH": f"{tmp_path}/link:{os.environ['PATH']}"}))
+    report(start([str(bench)], env={"PATH": f"{tmp_path}/link:{os.environ['PATH']}"}))
     assert not note.exists()
 
 
@@ -153,7 +146,7 @@ def test_planted_modules_are_not_imported(how: list[str], bench: Path, tmp_path:
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('planted')")
     (tmp_path / "page_alloc_bench").mkdir()
     (tmp_path / "page_alloc_bench/__init__.py").write_text("raise RuntimeError('planted')")
-    assert told(start([*how, str(bench)], cwd=tmp_path))["package"].startswith("/dev/shm/")
+    assert report(start([*how, str(bench)], cwd=tmp_path))["package"].startswith("/dev/shm/")
 
 
 def test_what_lies_where_shiv_unpacks_to_by_default_is_not_run(bench: Path, tmp_path: Path) -> None:
@@ -166,7 +159,7 @@ def test_what_lies_where_shiv_unpacks_to_by_default_is_not_run(bench: Path, tmp_
         package = tmp_path / ".shiv" / name / "site-packages/page_alloc_bench"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("raise RuntimeError('planted')")
-    assert "/dev/shm/" in told(start([str(bench)], env={"HOME": str(tmp_path)}))["package"]
+    assert "/dev/shm/" in report(start([str(bench)], env={"HOME": str(tmp_path)}))["package"]
 
 
 # Where it unpacks to.
@@ -195,9 +188,9 @@ def test_it_does_not_unpack_where_others_could_swap_it(
     assert launch.others_may_change(str(where))
     assert safe_paths.others_may_change(str(where))
     env = {"PAGE_ALLOC_BENCH_TMPDIR": str(where)}
-    assert told(start([str(bench)], env=env))["scratch"].startswith("/dev/shm/")
+    assert report(start([str(bench)], env=env))["scratch"].startswith("/dev/shm/")
     env["PAGE_ALLOC_BENCH_PYTHON"] = "embedded"
-    assert told(start([str(embedding)], env=env))["scratch"].startswith("/dev/shm/")
+    assert report(start([str(embedding)], env=env))["scratch"].startswith("/dev/shm/")
 
 
 def test_it_unpacks_where_names_cannot_be_guessed(
@@ -205,9 +198,9 @@ def test_it_unpacks_where_names_cannot_be_guessed(
 ) -> None:
     where = for_all(tmp_path / "like tmp")
     env = {"PAGE_ALLOC_BENCH_TMPDIR": str(where)}
-    assert told(start([str(bench)], env=env))["scratch"].startswith(str(where))
+    assert report(start([str(bench)], env=env))["scratch"].startswith(str(where))
     env["PAGE_ALLOC_BENCH_PYTHON"] = "embedded"
-    assert told(start([str(embedding)], env=env))["scratch"].startswith(str(where))
+    assert report(start([str(embedding)], env=env))["scratch"].startswith(str(where))
     assert list(where.iterdir()) == []
 
 

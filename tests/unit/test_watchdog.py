@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.lifetime import watchdog
 from page_alloc_bench.runner.module import loading
+from waiting import eventually
 
 RUNNER = """
 import os, sys, time
@@ -50,15 +50,6 @@ def start(traces: list[Path], then: str, *words: str) -> tuple[subprocess.Popen[
     )
     assert runner.stdout is not None
     return runner, int(runner.stdout.readline())
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def gone(pid: int) -> bool:
