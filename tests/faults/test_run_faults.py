@@ -63,7 +63,8 @@ def host(bundle: Path) -> Iterator[Guest]:
     ) as guest:
         guest.copy_to(bundle, BENCH)
         guest.run(f"mkdir -p {lab.IN_GUEST}")
-        guest.copy_to(HERE / "provoke.py", f"{lab.IN_GUEST}/")
+        for name in ("provoke.py", "in_guest.py"):
+            guest.copy_to(HERE / name, f"{lab.IN_GUEST}/")
         guest.copy_to(keys.get_keys().login, f"{lab.IN_GUEST}/login")
         provoke(guest, "SIGTERM", [("antagonized", 4)])  # fills slab and per-CPU lists
         yield guest
@@ -302,13 +303,13 @@ def test_twenty_runs_in_a_row_lose_nothing(host: Guest) -> None:
     script = f"""
 import json, subprocess, sys
 sys.path.insert(0, {lab.IN_GUEST!r})
-import provoke
+import in_guest
 free = []
 for number in range(21):
     order = 4 * (number % 2)
     command = [{BENCH!r}, "--iterations=1", "--held=200", "--spread=100", "--quiet"]
     subprocess.run([*command, f"--alloc-orders={{order}}"], check=True, stdout=subprocess.DEVNULL)
-    free.append(provoke.free_bytes())
+    free.append(in_guest.free_bytes())
 print(json.dumps(free))
 """
     _first, *free = json.loads(host.run(["python3", "-B", "-c", script], timeout=1800).stdout)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The module's own tests (tests/vm/test_module.py) on a kernel that tells of every mistake."""
+"""The module's own tests (tests/vm/test_module*.py) on a kernel that tells of every mistake."""
 
 from __future__ import annotations
 
 import pytest
 
 import lab
+from module_session import CPUS
 from page_alloc_bench.targets.guest import Guest
 from sanitize import sanitizers
 from vm.test_module import *  # noqa: F403
-from vm.test_module import CPUS
+from vm.test_module_refusals import *  # noqa: F403
 
 pytestmark = pytest.mark.seconds(20)
 

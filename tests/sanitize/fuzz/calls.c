@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The calls of the device, each with whatever arguments. */
+/* The calls of the device, each with whatever arguments; those of any file are in file_calls.c. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -25,8 +19,6 @@ unsigned int cpu_count;
 #define SAFE_HELD	64
 #define SAFE_ORDERS	5
 #define SAFE_SAMPLE	4096
-
-#define LENGTH(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* VALUE, or once in a while a number at which code goes wrong. */
 static uint64_t or_boundary(struct thread *thread, uint64_t value)
@@ -331,138 +323,6 @@ static void call_ioctl_32(struct thread *thread)
 	(void)thread;
 }
 #endif
-
-static void call_read(struct thread *thread)
-{
-	void *place = arena_pointer(thread);
-	struct iovec vector = { place, below(thread, BUFFER_SIZE) };
-	int fd = slot_any(thread);
-
-	switch (below(thread, 3)) {
-	case 0:
-		counted(OP_READ, read(fd, place, boundary(thread)));
-		break;
-	case 1:
-		counted(OP_READ, pread(fd, place, below(thread, 4096), (long)boundary(thread)));
-		break;
-	default:
-		counted(OP_READ, readv(fd, &vector, 1));
-	}
-}
-
-static void call_write(struct thread *thread)
-{
-	void *place = arena_pointer(thread);
-	struct iovec vector = { place, below(thread, BUFFER_SIZE) };
-	int fd = slot_any(thread);
-
-	switch (below(thread, 3)) {
-	case 0:
-		counted(OP_WRITE, write(fd, place, boundary(thread)));
-		break;
-	case 1:
-		counted(OP_WRITE, pwrite(fd, place, below(thread, 4096), (long)boundary(thread)));
-		break;
-	default:
-		counted(OP_WRITE, writev(fd, &vector, 1));
-	}
-}
-
-static void call_mmap(struct thread *thread)
-{
-	static const int flags[] = {
-		MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_SHARED | MAP_POPULATE,
-		MAP_PRIVATE | MAP_HUGETLB, MAP_SHARED | MAP_LOCKED, 0,
-	};
-	size_t length = one_in(thread, 4) ? boundary(thread) : 4096UL << below(thread, 8);
-	off_t offset = one_in(thread, 4) ? boundary(thread) : 4096 * below(thread, 64);
-	void *hint = one_in(thread, 4) ? arena_pointer(thread) : NULL;
-	void *mapping = mmap(hint, length, below(thread, 8), flags[below(thread, LENGTH(flags))],
-			     slot_any(thread), offset);
-
-	counted(OP_MMAP, mapping == MAP_FAILED ? -1 : 0);
-	if (mapping != MAP_FAILED)
-		munmap(mapping, length);
-}
-
-static void call_poll(struct thread *thread)
-{
-	struct pollfd pollfd = { .fd = slot_any(thread), .events = draw(thread) };
-	struct epoll_event event = { .events = EPOLLIN | EPOLLOUT };
-
-	if (one_in(thread, 2))
-		counted(OP_POLL, poll(&pollfd, 1, 0));
-	else
-		counted(OP_POLL, epoll_ctl(EPOLL_FD, EPOLL_CTL_ADD, pollfd.fd, &event));
-}
-
-static void call_lseek(struct thread *thread)
-{
-	counted(OP_LSEEK, lseek(slot_any(thread), (long)boundary(thread), below(thread, 6)));
-}
-
-static void call_splice(struct thread *thread)
-{
-	int fd = slot_any(thread);
-
-	switch (below(thread, 4)) {
-	case 0:
-		counted(OP_SPLICE, splice(fd, NULL, PIPE_WRITE_FD, NULL, 4096, SPLICE_F_NONBLOCK));
-		break;
-	case 1:
-		counted(OP_SPLICE, splice(PIPE_READ_FD, NULL, fd, NULL, 4096, SPLICE_F_NONBLOCK));
-		break;
-	case 2:
-		counted(OP_SPLICE, sendfile(fd, ARENA_FD, NULL, 4096));
-		break;
-	default:
-		counted(OP_SPLICE, copy_file_range(fd, NULL, slot_any(thread), NULL, 4096, 0));
-	}
-}
-
-static void call_fallocate(struct thread *thread)
-{
-	int fd = slot_any(thread);
-
-	switch (below(thread, 4)) {
-	case 0:
-		counted(OP_FALLOCATE, ftruncate(fd, (long)boundary(thread)));
-		break;
-	case 1:
-		counted(OP_FALLOCATE, fsync(fd));
-		break;
-	default:
-		counted(OP_FALLOCATE, fallocate(fd, below(thread, 128), (long)boundary(thread),
-						(long)boundary(thread)));
-	}
-}
-
-static void call_fcntl(struct thread *thread)
-{
-	static const int flags[] = { 0, O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME };
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = slot_any(thread);
-
-	switch (below(thread, 6)) {
-	case 0:
-		counted(OP_FCNTL, fcntl(fd, F_SETFL, flags[below(thread, LENGTH(flags))]));
-		break;
-	case 1:
-		counted(OP_FCNTL, fcntl(fd, F_SETOWN, getpid()));
-		break;
-	case 2:
-		counted(OP_FCNTL, fcntl(fd, F_SETLK, &lock));
-		break;
-	case 3:
-		counted(OP_FCNTL, fcntl(fd, F_SETLEASE, F_RDLCK));
-		break;
-	case 4:
-		counted(OP_FCNTL, fcntl(fd, F_SETFD, (long)below(thread, 2)));
-		break;
-	default:
-		counted(OP_FCNTL, flock(fd, LOCK_EX | LOCK_NB));
-	}
-}
 
 static void call_signal(struct thread *thread)
 {

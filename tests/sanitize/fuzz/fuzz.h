@@ -4,7 +4,7 @@
  *
  * A supervisor (main.c) starts processes one after the other until enough
  * calls have been made. Each has threads that share descriptors and memory and
- * make random calls (calls.c), with arguments from memory that changes under
+ * make random calls (calls.c, file_calls.c), with arguments from memory that changes under
  * the kernel's hands (arena.c); its descendants (lives.c) keep descriptors
  * beyond it. Counts (counts.c) survive every one of them.
  */
@@ -71,6 +71,7 @@ extern struct shared *shared;
 #define DEVICE_FD_END	64
 
 #define BUFFER_SIZE	65536
+#define LENGTH(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* What one thread has for itself. */
 struct thread {
@@ -118,6 +119,16 @@ void call_close_all(struct thread *thread);
 void call_dup(struct thread *thread);
 void call_send(struct thread *thread);
 int open_flags(struct thread *thread);
+
+/* file_calls.c */
+void call_read(struct thread *thread);
+void call_write(struct thread *thread);
+void call_mmap(struct thread *thread);
+void call_poll(struct thread *thread);
+void call_lseek(struct thread *thread);
+void call_splice(struct thread *thread);
+void call_fallocate(struct thread *thread);
+void call_fcntl(struct thread *thread);
 
 /* calls.c */
 extern unsigned int cpu_count;
