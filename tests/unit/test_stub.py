@@ -331,11 +331,7 @@ def test_where_no_program_can_be_started_it_says_so(bench: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("closed", "embedded"),
-    [
-        (">&-", ("sh", "busybox sh")),
-        ("<&- >&- 2>&-", ("bash",)),
-        (">&- 2>&-", ("sh", "bash", "busybox sh")),
-    ],
+    [(">&-", ("sh", "busybox sh")), ("<&- >&- 2>&-", ("bash",))],
 )
 def test_closed_descriptors_are_not_taken_by_files(
     closed: str, embedded: tuple[str, ...], bench: Path, tmp_path: Path
