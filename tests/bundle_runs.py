@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,3 +29,11 @@ def one_line(text: str) -> str:
     assert text.startswith("page-alloc-bench: ")
     assert text.count("\n") == 1, text
     return text
+
+
+def python_only_path(directory: Path, **tools: str) -> str:
+    """Return a PATH of one directory with nothing but ``tools`` (name: target)."""
+    directory.mkdir()
+    for name, target in tools.items():
+        (directory / name).symlink_to(target)
+    return str(directory)

@@ -13,11 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_maker import (
-    make_bundle,
-    own_interpreter,
-    start,
-)
+from bundle_maker import make_bundle, own_interpreter, start
 from page_alloc_bench.packager import interpreter, libraries, stdlib
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.interpreter import BLOCK, Interpreter
