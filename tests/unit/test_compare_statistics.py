@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from scipy import stats
 
 import recorded
 from page_alloc_bench.analysis import per_run, results, statistics
+from page_alloc_bench.analysis.verdict import order
 
 
 def floats(*values: float) -> statistics.Array:
@@ -50,6 +53,27 @@ def test_the_interval_of_the_median_is_that_of_scipy_for_any_number() -> None:
             ends = stats.quantile_test(values, p=0.5).confidence_interval(confidence)
             wanted = (ends.low, ends.high) if np.isfinite([ends.low, ends.high]).all() else None
             assert statistics.median_interval(values, confidence) == wanted, (runs, confidence)
+
+
+@pytest.mark.parametrize("values", [3, 8, 1000])  # of so many that may be tied
+def test_a_trend_is_spearmans_correlation(values: int) -> None:
+    rng = np.random.default_rng(values)
+    for boots in (3, 7, 50):
+        figures, times = rng.integers(0, values, (2, boots)).astype(float)
+        figures[:2], times[:2] = (0, 1), (1, 0)  # neither is constant
+        expected = float(stats.spearmanr(figures, times).statistic)
+        assert order.trend(figures, times) == pytest.approx(expected, rel=1e-9)
+
+
+def test_compare_starts_without_what_it_does_not_need() -> None:
+    """Each of these takes longer to import than fifty results to read."""
+    heavy = ("scipy.stats", "scipy.optimize", "pandas", "duckdb", "matplotlib", "jsonschema")
+    program = (
+        "import sys, page_alloc_bench.analysis.compare, page_alloc_bench.cli.compare;"
+        f"print(*[name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("runs", range(1, 6))

@@ -163,6 +163,28 @@ def test_copies_of_one_run_are_known_as_such(written: Any) -> None:
     assert results.load(written(json.dumps(plain(), indent=1))).identity != other.identity
 
 
+def test_a_copy_of_which_boot_time_or_a_late_latency_was_edited_is_a_copy(written: Any) -> None:
+    document = plain()
+    document["run"].update(boot_id="another", started_at="2026-01-01T00:00:00Z")
+    document["kernel_page_alloc_latencies_ns_order0"][-1] += 1
+    copy = results.load(written(json.dumps(document)))
+    assert len(copy.values("kernel_page_alloc_latencies_ns", 0)) >= 1000
+    assert copy.identity == results.load(ONE).identity
+
+
+def test_few_measurements_that_are_the_same_in_two_boots_are_two_runs(written: Any) -> None:
+    """A count of instructions, say, that is exact."""
+
+    def identity(boot_id: str) -> str:
+        document = {"run": {**plain()["run"], "boot_id": boot_id}}
+        document["idle_available_bytes_order0"] = [5 * 2**30, 6 * 2**30]
+        document["kernel_page_alloc_latencies_ns_order0"] = [0] * 5000  # a coarse clock
+        return results.load(written(json.dumps(document))).identity
+
+    assert identity("a") == identity("a")
+    assert identity("a") != identity("b")
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_an_empty_contracted_metric_was_not_measured(tmp_path: Path, timed: bool) -> None:
     """With --latencies none, say; a sample alone may be empty: the histogram has all operations."""

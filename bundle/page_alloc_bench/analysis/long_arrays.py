@@ -7,17 +7,17 @@ time, and five times as much memory, as arrays of numpy.
 
 from __future__ import annotations
 
-import re
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What a long array of integers that are not negative consists of. Shorter ones gain nothing.
-_LONG = re.compile(rb"\[([0-9, \t\r\n]{1000,})\]")
+# What an array of integers that are not negative consists of.
+_INTEGERS = b"0123456789, \t\r\n"
+_LONG = 1000  # bytes; shorter ones gain nothing
 # From here on a number may be one that does not fit: the exact reading says so.
 _LARGE = 2**62
 
@@ -32,15 +32,16 @@ def load(data: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any] | None:
     token = secrets.token_hex(16)
     arrays: dict[str, NDArray[np.int64]] = {}
 
-    def cut(found: re.Match[bytes]) -> bytes:
-        name = f"{token}{len(arrays)}"
-        array = _integers(found[1])
+    parts, end = [], 0
+    for first, last in _long(data):
+        array = _integers(data[first:last])
         if array is None:
-            return found[0]
+            continue
+        name = f"{token}{len(arrays)}"
         arrays[name] = array
-        return f'"{name}"'.encode()
-
-    text = _LONG.sub(cut, data)
+        parts += [data[end : first - 1], f'"{name}"'.encode()]
+        end = last + 1
+    text = b"".join([*parts, data[end:]])
     try:
         document = loads(text)
     except (ValueError, RecursionError):
@@ -51,6 +52,16 @@ def load(data: bytes, loads: Callable[[bytes], Any]) -> dict[str, Any] | None:
         if isinstance(value, str) and value in arrays:
             document[key] = arrays.pop(value)
     return None if arrays else document
+
+
+def _long(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the inside of each long array of integers begins and ends."""
+    last = -1
+    while (end := data.find(b"]", last + 1)) >= 0:
+        first = data.rfind(b"[", last + 1, end) + 1
+        if first and end - first >= _LONG and not data[first:end].translate(None, _INTEGERS):
+            yield first, end
+        last = end
 
 
 def _integers(text: bytes) -> NDArray[np.int64] | None:

@@ -7,9 +7,10 @@ What is compared, and how much it weighs, is as the metrics are declared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from page_alloc_bench.runner.result import figures
 from page_alloc_bench.runner.result.case import Case, key
@@ -40,13 +41,13 @@ FIGURES = ("median", "p99", "p99.9", "max")
 class Statistic:
     """What is compared. metric: its name in the result; statistic: median, p99, p99.9, max, …"""
 
-    family: str
+    family: str = field(hash=False)
     metric: str
     statistic: str
     case: Case
-    unit: str
-    better: Better
-    rank: Rank
+    unit: str = field(hash=False)
+    better: Better = field(hash=False)
+    rank: Rank = field(hash=False)
 
     @property
     def order(self) -> int:
@@ -143,9 +144,16 @@ def _ordered(result: Result) -> Callable[[str, Case | int], Sequence[int]]:
     def counts(name: str, case: Case | int) -> Sequence[int]:
         if declared(name).kind is not Kind.SAMPLE:
             return result.counts(name, case)
-        return InOrder("q", np.sort(result.values(name, case)).tobytes())
+        return InOrder("q", _sorted(result.values(name, case)).tobytes())
 
     return counts
+
+
+def _sorted(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the values in order; such as fit into half the bits take half the time."""
+    if values.size and values.max() <= np.iinfo(np.int32).max:
+        return np.sort(values.astype(np.int32)).astype(np.int64)
+    return np.sort(values)
 
 
 def _bound(figure: figures.Figure) -> Below | None:

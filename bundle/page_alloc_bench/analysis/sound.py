@@ -59,8 +59,9 @@ def fault_of_metrics(metrics: Mapping[tuple[str, Case], NDArray[np.int64]]) -> s
     for name, case in metrics:
         if case.order > _LARGEST_ORDER:
             return f"{key(name, case)[:100]}: there is no such order"
+    cases = {case for _, case in metrics}
     for timed in declared.operations().values():
-        for case in {case for _, case in metrics}:
+        for case in cases:
             counts = metrics.get((timed.histogram.name, case))
             edges = metrics.get((timed.edges.name, case))
             if counts is not None and (fault := _fault_of_histogram(counts, edges)):

@@ -199,10 +199,7 @@ def u_test(base: Sample, new: Sample) -> float:
         return min(1.0, 2 * tail / float(np.sum(ways)))
     if max(left.size, right.size) <= EXACT_WITH_TIES:
         return _exact_with_ties(left, right)
-    from scipy import stats  # noqa: PLC0415 - takes a second, and few comparisons need it
-
-    done = stats.mannwhitneyu(right, left, alternative="two-sided", method="asymptotic")
-    return float(done.pvalue)
+    return _approximate(left, right)
 
 
 def _ranked(base: Sample, new: Sample) -> tuple[Array, Array]:
@@ -214,6 +211,28 @@ def _ranked(base: Sample, new: Sample) -> tuple[Array, Array]:
     return left, right
 
 
+def midranks(values: Array) -> Array:
+    """Return the rank of each value from 1 on; those that are equal have the mean of theirs."""
+    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(size) - (size - 1) / 2)[place]
+    return ranks
+
+
+def _approximate(left: Array, right: Array) -> float:
+    """Return the two-sided p by the normal distribution, corrected for ties and continuity.
+
+    scipy.stats.mannwhitneyu() is the same; to import it takes a third of a second of CPU or more.
+    """
+    together = np.concatenate([right, left])
+    size, pairs = together.size, left.size * right.size
+    _, ties = np.unique(together, return_counts=True)
+    first = np.sum(midranks(together)[: right.size]) - right.size * (right.size + 1) / 2
+    tied = np.sum(ties.astype(float) ** 3 - ties)
+    spread = math.sqrt(pairs / 12 * (size + 1 - tied / (size * (size - 1))))
+    z = (max(first, pairs - first) - pairs / 2 - 0.5) / spread
+    return float(min(1.0, 2 * special.ndtr(-z)))
+
+
 def _exact_with_ties(left: Array, right: Array) -> float:
     """Count all ways to choose as many midranks as right has, by their sum.
 
@@ -221,8 +240,7 @@ def _exact_with_ties(left: Array, right: Array) -> float:
     ways j of the ranks so far have the sum s.
     """
     together = np.concatenate([left, right])
-    _, place, size = np.unique(together, return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(size) - size + 1)[place]
+    doubled = np.rint(2 * midranks(together)).astype(int)
     chosen, most = right.size, int(np.sum(doubled))
     ways = np.zeros((chosen + 1, most + 1))
     ways[0, 0] = 1.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .interval import Array, Sample, Shift, shift
+from .interval import Array, Sample, Shift, midranks, shift
 
 # From here on one side is earlier than the other, to such a degree that no drift can be told from a
 # change. Of 6 boots a side in random order, 3 of 100 come out so; of 10, 3 of 1,000.
@@ -77,13 +77,7 @@ def trend(values: Array, times: Array) -> float | None:
     """Return Spearman's rank correlation of values with time; None if there is none to have."""
     if values.size < 3 or np.any(np.isnan(values)) or not (np.ptp(values) and np.ptp(times)):
         return None
-    return float(np.corrcoef(_midranks(values), _midranks(times))[0, 1])
-
-
-def _midranks(values: Array) -> Array:
-    """Return the rank of each value; equal ones share the middle of theirs."""
-    _, place, size = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(size) - (size - 1) / 2)[place], float)
+    return float(np.corrcoef(midranks(values), midranks(times))[1, 0])
 
 
 def first_is_odd(values: Array, times: Array) -> bool:

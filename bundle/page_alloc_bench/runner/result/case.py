@@ -8,6 +8,7 @@ stays as it is when an axis is added.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ def key(name: str, given: Case | int) -> str:
     return name + case_of(given).suffix()
 
 
+@functools.lru_cache(4096)  # a hundred results have the same names
 def split_key(name: str) -> tuple[str, Case]:
     """Return the metric and the case of a name in the result. Raises ValueError for another."""
     parts = _parts(name)
