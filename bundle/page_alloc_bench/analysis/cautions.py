@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .comparison import Row
+from .instructions import counted
 from .observed import Observed
 from .results import Result
 from .verdict import order
@@ -30,6 +31,8 @@ def cautions(
 
     accepted: a verdict is wanted though one side was measured before the other.
     """
+    if counted.is_counted(base[0]):
+        return [*counted.cautions(base, new), *_lists(base, new), *_warnings((*base, *new))]
     return [
         *_boots(observed, (len(base), len(new))),
         *_order(observed, accepted=accepted),

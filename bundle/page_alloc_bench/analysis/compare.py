@@ -27,6 +27,7 @@ from .comparison import (
 )
 from .conclusion import Reasons, conclude
 from .facts_difference import Difference
+from .instructions import counted
 from .observed import NothingError, Observed
 from .results import Result
 from .rows import Settings
@@ -103,14 +104,16 @@ def compare(
         tests=max(1, len(deciding) * sides),
         tests_apart=max(1, len(apart) * sides),
         confounded=sequence.confounded and not accept_order,
+        counted=counted.is_counted(base[0]),
     )
     made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
     reasons = Reasons(
         confounded=settings.confounded,
         missing=tuple(describe(s) for s in observed.missing(only)),
-        least_boots=interval.least_boots(settings.alpha / settings.tests),
+        least_boots=_least_boots(settings),
         boots=(observed.boots[0].number, observed.boots[1].number),
         runs=(len(base), len(new)),
+        counted=settings.counted,
     )
     sentence, code = conclude(made, reasons, not_shown_worse=not_shown_worse)
     warnings = cautions(base, new, observed, made, accepted=accept_order)
@@ -131,7 +134,16 @@ def compare(
         least_boots=reasons.least_boots,
         sentence=sentence,
         exit_code=code,
+        counted=settings.counted,
+        paths=counted.differences(base, new),
     )
+
+
+def _least_boots(settings: Settings) -> int:
+    """Return how many boots a side has at least, for an interval."""
+    if settings.counted:
+        return counted.LEAST_BOOTS
+    return interval.least_boots(settings.alpha / settings.tests)
 
 
 def _alike(
@@ -139,6 +151,8 @@ def _alike(
 ) -> tuple[Difference, ...]:
     """Return what differs. Raises CompareError for sides that must not be compared."""
     _check(base, new)
+    if wrong := counted.mixed((*base, *new)):
+        raise CompareError(wrong)
     if unknown := facts_difference.unknown(base, new, allow):
         raise CompareError(f"--allow-difference: {unknown}")
     differences = facts_difference.differences(base, new, allow)

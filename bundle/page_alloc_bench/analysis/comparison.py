@@ -12,6 +12,7 @@ from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Better, Kind, declared
 
 from .facts_difference import Difference
+from .instructions.path_length import Difference as PathDifference
 from .per_run import Statistic
 from .verdict.power import MANY, Needed
 from .verdict.states import CANNOT_TELL, NO_REGRESSION, REGRESSION
@@ -141,7 +142,8 @@ class Comparison:
     None if a time is not known. thresholds: as parse() reads them. tests: how many rows decide, of
     all comparisons made together; their intervals hold together with the confidence. least_boots: a
     side, for one of them to have an interval at all. sentence: the verdict, for people. exit_code:
-    NO_REGRESSION and so on.
+    NO_REGRESSION and so on. counted: the figures are instructions, without noise: their intervals
+    are the differences between boots. paths: of each case what it differs by, by function.
     """
 
     base: tuple[Path, ...]
@@ -160,6 +162,8 @@ class Comparison:
     least_boots: int
     sentence: str
     exit_code: int
+    counted: bool = False
+    paths: tuple[PathDifference, ...] = ()
 
     @property
     def tested(self) -> list[Row]:

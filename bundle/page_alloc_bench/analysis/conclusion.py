@@ -17,7 +17,7 @@ class Reasons:
     """What forbids a verdict, whatever the figures are.
 
     missing: descriptions of what was to decide and only one side has. least_boots: a side, for an
-    interval. boots, runs: of base and new.
+    interval. boots, runs: of base and new. counted: the figures have no noise.
     """
 
     confounded: bool
@@ -25,11 +25,12 @@ class Reasons:
     least_boots: int
     boots: tuple[int, int]
     runs: tuple[int, int]
+    counted: bool = False
 
     @property
     def sound(self) -> bool:
         """Return whether nothing does."""
-        return not self.confounded and not self.missing
+        return not (self.confounded and not self.counted) and not self.missing
 
 
 def conclude(
@@ -84,17 +85,22 @@ def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
     unclear = [row for row in rows if row.verdict == "worse, size unclear"]
     if unclear:
         said = f"worse, by less or more than the threshold: {_changes(unclear)}."
-        return f"{said}{_needed(unclear)}"
+        return f"{said}{_needed(unclear, reasons)}"
     open_rows = [row for row in rows if row.verdict == "unknown"]
     limits = sorted({f"{row.threshold_percent:g} %" for row in open_rows})
     names = _some([describe(row) for row in open_rows])
     said = f"a regression of {' or '.join(limits)} is not excluded for {names}."
-    return f"{said}{_needed(open_rows)}"
+    return f"{said}{_needed(open_rows, reasons)}"
 
 
 def _too_few(few: Sequence[Row], deciding: int, reasons: Reasons) -> str:
     have = min((len(row.base.values), len(row.new.values)) for row in few)
     need = f"{deciding} figures need" if deciding > 1 else "one figure needs"
+    if reasons.counted:
+        return (
+            "one boot does not tell by how much boots differ: make "
+            f"{reasons.least_boots} a side, not {have[0]} and {have[1]}."
+        )
     names = "" if len(few) == deciding else f" of {_some([describe(row) for row in few])}"
     of_runs = ""
     if reasons.boots != reasons.runs:
@@ -105,8 +111,13 @@ def _too_few(few: Sequence[Row], deciding: int, reasons: Reasons) -> str:
     )
 
 
-def _needed(rows: Sequence[Row]) -> str:
-    """Return how many boots would decide, as a sentence."""
+def _needed(rows: Sequence[Row], reasons: Reasons) -> str:
+    """Return how many boots would decide, as a sentence, or what else would."""
+    if reasons.counted:
+        return (
+            " The boots of one side differ by too much for counted instructions: their functions"
+            " tell where (show)."
+        )
     known = [(row.needed, row) for row in rows if row.needed is not None]
     if not known:
         return " The boots show no spread to tell by how many it would take."

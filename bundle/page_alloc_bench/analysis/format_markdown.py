@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from . import format_words as words
 from .comparison import Comparison, Row, boots, label
+from .instructions import words as path_words
 
 
 def render(comparison: Comparison) -> str:
@@ -17,6 +18,7 @@ def render(comparison: Comparison) -> str:
             "| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: |",
             *(_row(row) for row in comparison.rows),
         ]),
+        _by_function(comparison),
         "\n".join(
             f"- geomean of {_plain(mean.family)} ({mean.rows} rows): "
             f"{words.change(mean)} ({words.interval(mean) or 'no interval'})"
@@ -26,6 +28,11 @@ def render(comparison: Comparison) -> str:
         _plain(words.legend(comparison)),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _by_function(comparison: Comparison) -> str:
+    lines = [*path_words.by_function(comparison.paths)][1:]
+    return "\n".join(["```", *lines, "```"]) if lines else ""
 
 
 def _row(row: Row) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 from . import format_words as words
 from .comparison import Comparison, Row, describe
+from .instructions import words as path_words
 
 WIDTH = 72
 LINES = 15
 _CHANGED = ("worse", "worse, size unclear", "better", "better, size unclear")
 _MOST = 6  # lines of changes
+_MOST_COUNTED = 3  # where lines about functions follow
 _PART = 2  # lines of each other list
 
 
@@ -23,19 +25,21 @@ def render(comparison: Comparison) -> str:
         (row for row in rows if row.verdict in _CHANGED),
         key=lambda row: (row.verdict not in _CHANGED[:2], -row.least_change),
     )
+    most = _MOST_COUNTED if comparison.counted else _MOST
     lines = [
         f"page-alloc-bench: {_verdict(comparison)}"[:WIDTH],
         *_cut(f"{words.boots(comparison)}; {_meant(comparison)}", _PART),
-        *(_change(row) for row in changed[:_MOST]),
+        *(_change(row) for row in changed[:most]),
     ]
-    if len(changed) > _MOST:
-        lines.append(f"  and {len(changed) - _MOST} more")
+    if len(changed) > most:
+        lines.append(f"  and {len(changed) - most} more")
     lines += _list("not worse", [row for row in rows if row.verdict in ("same", "no worse")])
     lines += _list("cannot tell", [r for r in rows if r.verdict in ("unknown", "too few boots")])
-    lines.append(
-        f"({100 * comparison.confidence:g} % intervals of boots; thresholds: "
-        f"{words.thresholds(comparison)})"
-    )
+    lines += [line for each in path_words.shortly(comparison.paths) for line in _cut(each, _PART)]
+    how = "counted instructions, no noise"
+    if not comparison.counted:
+        how = f"{100 * comparison.confidence:g} % intervals of boots"
+    lines.append(f"({how}; thresholds: {words.thresholds(comparison)})")
     lines = [line for text in lines for line in textwrap.wrap(text, WIDTH) or [""]]
     return "\n".join([*lines[: LINES - 1], *lines[-1:]] if len(lines) > LINES else lines) + "\n"
 

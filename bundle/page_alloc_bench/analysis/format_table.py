@@ -23,6 +23,7 @@ from .comparison import (
     label,
     short_label,
 )
+from .instructions import words as path_words
 
 _WIDE = 110  # columns
 _COLUMNS = ("", "base", "new", "change", "interval", "verdict", "boots needed")
@@ -68,6 +69,8 @@ def show(comparison: Comparison, console: Console) -> None:
     for mean in comparison.geomeans:
         line = f"geomean of {mean.family}, {mean.rows} rows: {words.change(mean)}"
         console.print(Text(f"{line} {words.interval(mean)}".rstrip()))
+    for text in path_words.by_function(comparison.paths):
+        console.print(Text(text))
     console.print(Text(words.legend(comparison), style="dim"))
     style = {NO_REGRESSION: "bold green", REGRESSION: "bold red"}
     console.print(Text(comparison.sentence, style=style.get(comparison.exit_code, "bold yellow")))

@@ -10,11 +10,13 @@ from page_alloc_bench.runner.result.case import Case
 
 from . import format_words as words
 from .comparison import Comparison, Row, boots, short_label
+from .instructions import words as path_words
 
 WIDTH = 72
 _NAME = 12
 _OPEN = ("unknown", "worse, size unclear")
 _APART = "shown, and tested apart; decides nothing:"
+_SHOWN = "shown; decides nothing:"
 _GLUE = "\0"  # where no line is to be broken
 # Columns: name, base, its interval, new, its interval, change, its interval, verdict.
 _LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>6} {:<13} {}"
@@ -26,6 +28,7 @@ def render(comparison: Comparison) -> str:
         [line for text in words.differences(comparison) for line in _wrap(text)],
         _wrap(comparison.sentence),
         *(_case(comparison, case) for case in sorted({row.case for row in comparison.rows})),
+        [*path_words.by_function(comparison.paths)][1:],
         _geomeans(comparison),
         _needed(comparison),
         [line for text in comparison.warnings for line in _wrap(f"warning: {text}")],
@@ -49,7 +52,7 @@ def _case(comparison: Comparison, case: Case) -> list[str]:
         if row.decides:
             lines += _row(row)
     apart = [line for row in rows if not row.decides for line in _row(row)]
-    return [*lines, *([_APART] if apart else []), *apart]
+    return [*lines, *([_SHOWN if comparison.counted else _APART] if apart else []), *apart]
 
 
 def _row(row: Row) -> list[str]:

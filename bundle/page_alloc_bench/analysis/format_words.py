@@ -46,6 +46,8 @@ def change(row: Row | Geomean) -> str:
     """Return a change, such as "-1.2%"; a large one as a factor, such as "x46.5"."""
     if isinstance(row, Row) and row.kind == "failures":
         return notation.points(row.change_percent).removesuffix("ppm")
+    if isinstance(row, Row) and row.kind == "instructions":
+        return notation.fine(row.change_percent) + "%"
     return notation.change(row.change_percent, row.change_low, row.change_high)
 
 
@@ -55,6 +57,9 @@ def interval(row: Row | Geomean) -> str:
         if row.change_low is None or row.change_high is None:
             return ""
         return f"{row.change_low * 1e4:+.3g}..{row.change_high * 1e4:+.3g}"
+    if isinstance(row, Row) and row.kind == "instructions":
+        ends = row.change_low, row.change_high
+        return "" if None in ends else "..".join(map(notation.fine, ends))
     return notation.interval(row.change_percent, row.change_low, row.change_high)
 
 
@@ -119,6 +124,16 @@ def thresholds(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> str:
     """Return how to read the figures."""
+    if comparison.counted:
+        return (
+            "Counted under emulation, not timed: no noise, so no interval of chance. Figures are "
+            "of 1000 operations, each an allocation and its free. Median of "
+            "boots, ± how far the others are; change, and what it is at least and at most, boot by "
+            f"boot. Worse, better: by the threshold ({thresholds(comparison)}) or more; worse?, "
+            "better?: that it is, but by less or more; same: by less; ~: the boots of one side "
+            "differ by too much; ?: too few boots; -: not asked. The length of the path, not cache "
+            "misses or locks."
+        )
     confidence = f"{100 * comparison.confidence:g} %"
     decide = "figure decides" if comparison.tests == 1 else "figures decide"
     return (

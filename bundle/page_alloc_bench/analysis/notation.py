@@ -35,6 +35,14 @@ def interval(middle: float | None, low: float | None, high: float | None) -> str
     return "..".join("" if end is None else write(end) for end in ends)
 
 
+def fine(percent: float | None) -> str:
+    """Return a change that is known exactly, such as "+0.02" or "+19.8", in percent."""
+    if percent is None:
+        return "n/a"
+    text = f"{percent:+.{2 if abs(percent) < 9.995 else 1}f}"
+    return "+0.00" if text == "-0.00" else text
+
+
 def points(percent: float | None) -> str:
     """Return a change of a share as parts of a million, such as "+93ppm"."""
     return "n/a" if percent is None else f"{percent * 1e4:+.3g}ppm"

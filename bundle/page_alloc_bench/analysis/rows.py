@@ -15,6 +15,7 @@ from page_alloc_bench.runner.result.metrics import families
 
 from . import statistics
 from .comparison import Geomean, Row, Side, Verdict
+from .instructions import counted
 from .observed import Observed
 from .per_run import Statistic
 from .thresholds import Thresholds, kind_of
@@ -30,7 +31,7 @@ class Settings:
 
     alpha: the chance of an error that is put up with in all that decides together. tests: how many
     rows share it; tests_apart: how many of the others share as much. confounded: nothing can be
-    told, because of the order of the boots.
+    told, because of the order of the boots. counted: the figures have no noise: nothing is tested.
     """
 
     thresholds: Thresholds
@@ -38,6 +39,7 @@ class Settings:
     tests: int
     tests_apart: int
     confounded: bool
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def rows(
     """Return a row for each wanted statistic, those that decide with the others of their case."""
     corrected: dict[Statistic, float] = {}
     p: dict[Statistic, float] = {}
-    for group in (deciding, apart):
+    for group in () if settings.counted else (deciding, apart):
         members = [s for s in wanted if s in group]
         found = [interval.u_test(*_Figures.of(observed, s).samples()) for s in members]
         p.update(zip(members, found, strict=True))
@@ -83,7 +85,7 @@ def rows(
     made = []
     for statistic in wanted:
         tests = settings.tests if statistic in deciding else settings.tests_apart
-        tested = statistic in p
+        tested = statistic in p or (settings.counted and statistic in deciding)
         alpha = settings.alpha / (tests if tested else 1)
         figures = _Figures.of(observed, statistic)
         made.append(
@@ -112,7 +114,7 @@ def _row(
         percents = [_finite(100 * float(v)) for v in (change.estimate, change.low, change.high)]
         found = failures.judge(parts[0], parts[1], alpha, threshold)
     else:
-        change = order.shift_in_time(base, new, alpha, figures.times)
+        change = _shift((base, new), settings, alpha, figures.times)
         percents = [_percent(v) for v in (change.estimate, change.low, change.high)]
         if not np.isfinite(change.low):
             percents[1] = None
@@ -138,15 +140,27 @@ def _row(
         verdict=_verdict(found, change, settings, tested=tested),
         decides=decides,
         needed=_needed(base, new, statistic, threshold, alpha)
-        if decides and not any(figures.below)
+        if decides and not any(figures.below) and not settings.counted
         else None,
     )
+
+
+def _shift(
+    samples: tuple[Sample, Sample],
+    settings: Settings,
+    alpha: float,
+    times: tuple[Array, Array] | None,
+) -> Shift:
+    """Return the change; what was counted is not estimated."""
+    if settings.counted:
+        return counted.shift(*samples)
+    return order.shift_in_time(*samples, alpha, times)
 
 
 def _verdict(found: states.State, change: Shift, settings: Settings, *, tested: bool) -> Verdict:
     if not tested:
         return "not tested"
-    if settings.confounded:
+    if settings.confounded and not settings.counted:
         return "unknown"
     if not np.isfinite(change.low) and not np.isfinite(change.high) and found == "unknown":
         return "too few boots" if np.isfinite(change.estimate) else "unknown"
@@ -176,6 +190,8 @@ def _finite(value: float) -> float | None:
 
 
 def _side(values: Array, settings: Settings, *, below: bool) -> Side:
+    if settings.counted:
+        return Side(tuple(map(float, values)), float(np.median(values)), min(values), max(values))
     found = None if below else statistics.median_interval(values, 1 - settings.alpha)
     low, high = found or (None, None)
     return Side(tuple(map(float, values)), float(np.median(values)), low, high, below)
@@ -205,7 +221,7 @@ def geomeans(
         if not np.all(np.isfinite(np.concatenate([base, new]))):
             continue
         samples = Sample(base, base), Sample(new, new)
-        change = order.shift_in_time(*samples, settings.alpha, members[0].times)
+        change = _shift(samples, settings, settings.alpha, members[0].times)
         middle = _percent(change.estimate)
         if middle is not None:
             yield Geomean(family, len(members), middle, _percent(change.low), _percent(change.high))

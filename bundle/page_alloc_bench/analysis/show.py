@@ -19,6 +19,7 @@ from page_alloc_bench.runner.result.figures import Figures
 from page_alloc_bench.runner.result.metrics import Rank, Timed
 
 from . import facts
+from .instructions import counted, shown
 from .results import Measured, Result, ResultError
 
 LEAST_WIDTH = 72
@@ -138,7 +139,20 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
         yield Line(first, "heading")
         yield from (Line(text) for text in rest)
         yield Line("")
-        yield from (Line(text) for text in _histograms(result, case, width, bar))
+        drawn = _by_function if counted.is_counted(result) else _histograms
+        yield from (Line(text) for text in drawn(result, case, width, bar))
+
+
+def _by_function(result: Result, case: Case, _width: int, _bar: str) -> Iterator[str]:
+    """Yield which functions the instructions of the case's patterns are in."""
+    side = counted.side("", [result])
+    paths = [path for path in side.cases() if path.order == case.order]
+    for number, path in enumerate(paths):
+        lines = list(shown.by_function(side, path))
+        yield from ([""] if number and lines else [])
+        yield from lines
+    if not any(side.whole(path) for path in paths):
+        yield "  not counted by function"
 
 
 def as_document(result: Result) -> runner.Document:

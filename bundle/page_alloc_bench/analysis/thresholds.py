@@ -14,10 +14,18 @@ from .per_run import Statistic
 
 # In percent: of the figure, and for failures of the attempts.
 DEFAULTS: Mapping[str, float] = MappingProxyType(
-    {"memory": 2.0, "rate": 5.0, "median": 5.0, "tail": 25.0, "failures": 0.1, "other": 5.0}
+    {
+        "memory": 2.0,
+        "rate": 5.0,
+        "median": 5.0,
+        "tail": 25.0,
+        "instructions": 0.1,
+        "failures": 0.1,
+        "other": 5.0,
+    }
 )
 # The kinds whose figures decide; the others are shown and tested apart.
-DECIDING = ("memory", "rate", "median", "failures")
+DECIDING = ("memory", "rate", "median", "instructions", "failures")
 
 
 class ThresholdError(ValueError):
@@ -48,7 +56,7 @@ def kind_of(statistic: Statistic) -> str:
         return "rate"
     if metric.kind is Kind.SHARE and metric.name in metric.of:  # of attempts, that and the others
         return "failures"
-    return "memory" if metric.unit == "bytes" else "other"
+    return {"bytes": "memory", "instructions": "instructions"}.get(metric.unit, "other")
 
 
 def parse(text: str) -> Thresholds:

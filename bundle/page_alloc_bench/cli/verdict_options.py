@@ -45,8 +45,8 @@ _OPTIONS = (
         callback=_thresholds,
         metavar="PERCENT|KIND=PERCENT,...",
         help="The change that matters, for all figures or by kind: memory, rate, median, tail, "
-        "other, and failures, in percent of the attempts.  [default: "
-        "memory=2%,rate=5%,median=5%,tail=25%,failures=0.1%,other=5%]",
+        "instructions, other, and failures, in percent of the attempts.  [default: "
+        "memory=2%,rate=5%,median=5%,tail=25%,instructions=0.1%,failures=0.1%,other=5%]",
     ),
     click.option(
         "--confidence",

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from page_alloc_bench.analysis.instructions.path_length import Difference, Side, verdict
+from .path_length import Difference, Function, Side, verdict
 
-_FUNCTIONS = 8  # of each case
+WIDTH = 72
+MOST = 8  # functions that are told by name of each case
+_NAME = 24
 
 
 def text(base: Side, new: Side, differences: Sequence[Difference], threshold: float) -> str:
@@ -35,30 +38,83 @@ def _lines(
         if base_atomics is not None and new_atomics is not None:
             atomics = f"{base_atomics:.2f} {new_atomics:.2f}"
         yield (
-            f"{each.case.pattern:<12}{each.case.order:>5}{each.base.instructions:>11.2f}"
+            f"{each.pattern:<12}{each.order:>5}{each.base.instructions:>11.2f}"
             f"{each.new.instructions:>11.2f}"
             f"{each.new.instructions - each.base.instructions:>+10.2f}{each.part:>+9.2%}"
             f"{atomics:>13}"
         )
-    for each in differences:
-        yield from _functions(each)
+    yield from by_function(differences)
     worst = max((each.error for each in differences), default=0.0)
     yield ""
     yield f"Boots of one kernel differ by at most {worst:.1e}, base {len(base.results)} boots,"
     yield f"new {len(new.results)}. This is the length of the path, not cache misses or locks."
 
 
-def _functions(each: Difference) -> Iterator[str]:
-    if not each.functions:
-        return
-    yield ""
-    yield f"{each.case}, by function:"
-    for name, before, after in each.functions[:_FUNCTIONS]:
-        yield f"  {name[:37]:<38}{before:>10.2f}{after:>10.2f}{after - before:>+10.2f}"
-    left = each.functions[_FUNCTIONS:]
-    if left:
-        rest = sum(after - before for _, before, after in left)
-        yield f"  {f'{len(left)} more':<58}{rest:>+10.2f}"
+def by_function(differences: Sequence[Difference], most: int = MOST) -> Iterator[str]:
+    """Yield, of each case, which functions made the difference, the largest first.
+
+    MOST: functions that are named; what the others changed by is one line, so that all lines add up
+    to the first.
+    """
+    for each in differences:
+        found = each.functions
+        if found is None:
+            continue
+        yield ""
+        yield f"{each.case}, of one operation by function:"
+        yield f" {'':<{_NAME}}{'base':>9}{'new':>9}{'diff':>9}{'atomic':>6}{'load':>7}{'store':>7}"
+        yield from _row(found.whole)
+        yield from _row(found.module)
+        for part in found.parts[:most]:
+            yield from _row(part)
+        left = [*found.parts[most:], found.rest]
+        count = len(left) - 1 + int(found.rest.name.partition(" ")[0])
+        yield from _row(_together(f"{count} others", left))
+        spread = f"±{each.base_spread:.4f} ±{each.new_spread:.4f}"
+        yield f" {'boots differ by':<{_NAME}}{spread:>18}"
+
+
+def shortly(differences: Sequence[Difference], most: int = 3) -> Iterator[str]:
+    """Yield a line for each pattern: the functions that make the largest of its differences."""
+    patterns = dict.fromkeys(each.pattern for each in differences)
+    for pattern in patterns:
+        mine = [each for each in differences if each.pattern == pattern and each.functions]
+        mine.sort(key=lambda each: -abs(each.new.instructions - each.base.instructions))
+        for each in mine[:1]:
+            assert each.functions is not None, "as selected above"
+            named = [f"{f.name} {f.change.instructions:+.2f}" for f in each.functions.parts[:most]]
+            if named:
+                yield f"  {each.case}, instructions: {', '.join(named)}"
+
+
+def _together(name: str, functions: Sequence[Function]) -> Function:
+    """Return several as one."""
+    base, new = functions[0].base, functions[0].new
+    for each in functions[1:]:
+        base, new = base + each.base, new + each.new
+    return Function(name, base, new)
+
+
+def _row(each: Function) -> Iterator[str]:
+    """Yield a line, or two where the name is long."""
+    change = each.change
+    name = each.name
+    if len(name) > _NAME:
+        yield f" {name}"[:WIDTH]
+        name = ""
+    yield (
+        f" {name:<{_NAME}}{each.base.instructions:>9.2f}{each.new.instructions:>9.2f}"
+        f"{change.instructions:>+9.2f}{_signed(change.atomics, 6, 2)}"
+        f"{_signed(change.loads, 7, 1)}{_signed(change.stores, 7, 1)}"
+    ).rstrip()
+
+
+def _signed(value: float | None, width: int, digits: int) -> str:
+    """Return a change; a point where there is none, nothing where it is not known."""
+    if value is None:
+        return " " * width
+    text = f"{value:+.{digits}f}"
+    return f"{'.' if float(text) == 0 else text:>{width}}"
 
 
 def as_json(
@@ -72,18 +128,5 @@ def as_json(
         "verdict": verdict(differences, threshold),
         "threshold": threshold,
         "boots": {"base": len(base.results), "new": len(new.results)},
-        "cases": [
-            {
-                "pattern": each.case.pattern,
-                "order": each.case.order,
-                "base": each.base._asdict(),
-                "new": each.new._asdict(),
-                "error": each.error,
-                "functions": [
-                    {"name": name, "base": before, "new": after}
-                    for name, before, after in each.functions
-                ],
-            }
-            for each in differences
-        ],
+        "cases": [asdict(each) for each in differences],
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from page_alloc_bench.analysis import compare, facts_difference
 from page_alloc_bench.analysis.facts_difference import Difference
+from page_alloc_bench.analysis.instructions import counted
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Kind, Rank
@@ -36,6 +37,8 @@ def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Out
     Two sides that must not be compared are shown all the same, with that as the verdict. Raises
     CompareError where nothing can be compared.
     """
+    if wrong := counted.mixed([*sides.runs(shown)]):
+        raise compare.CompareError(wrong)
     told = [sentence for case in sides.cases(shown) for sentence in _describe(shown, case)]
     base = shown[0].results
     if len(shown) == 1:
@@ -54,6 +57,8 @@ def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Out
 
 def _describe(shown: Sequence[Side], case: Case) -> list[str]:
     """Return what a case's figures are, in a sentence."""
+    if counted.is_counted(shown[0].results[0]):
+        return _paths(shown, case)
     words = [
         f"{metrics.declared(metric.counts).label} at {text}"
         for metric in metrics.every().values()
@@ -66,6 +71,19 @@ def _describe(shown: Sequence[Side], case: Case) -> list[str]:
             less = " → ".join(ax.size(float(np.median(values))) for values in lost)
             words.append(loss.sentence.format(total=less))
     return [f"{sides.name_of(case)}: {'; '.join(words)}."] if words else []
+
+
+def _paths(shown: Sequence[Side], case: Case) -> list[str]:
+    """Return the instructions of an operation, of each pattern, in a sentence."""
+    boots = [counted.side(side.key, side.results) for side in shown]
+    words = []
+    for path in boots[0].cases():
+        if path.order == case.order and all(path in side.cases() for side in boots):
+            costs = " → ".join(f"{side.cost(path).instructions:,.2f}" for side in boots)
+            words.append(f"{path.pattern} {costs}")
+    if not words:
+        return []
+    return [f"{sides.name_of(case)}, instructions of an allocation and free: {'; '.join(words)}."]
 
 
 def _first_latency(shown: Sequence[Side], case: Case) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from page_alloc_bench.analysis import compare, format_words, notation
+from page_alloc_bench.analysis.instructions import counted, path_length
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Loss, Metric
@@ -222,9 +223,38 @@ def _change(deltas: Sequence[dict[str, int]], name: str) -> str:
     return f"{np.median([delta.get(name, 0) for delta in deltas]):,.10g}"
 
 
+def by_function(sides: Sequence[Side], case: Case) -> list[Table]:
+    """Return what each function cost in instructions, of each pattern; the whole first."""
+    boots = [counted.side(side.key, side.results) for side in sides]
+    made = []
+    for path in boots[0].cases():
+        wholes = [side.whole(path) for side in boots]
+        if path.order != case.order or None in wholes:
+            continue
+        found = [side.functions(path) for side in boots]
+        names = sorted({name for costs in found for name in costs})
+        cost = {
+            n: [costs.get(n, path_length.NOTHING).instructions for costs in found] for n in names
+        }
+        names.sort(key=lambda name: (-abs(cost[name][-1] - cost[name][0]), -cost[name][0]))
+        cost["all"] = [whole.instructions for whole in wholes if whole is not None]
+        rows = [
+            (name, *(f"{value:,.2f}" for value in cost[name]), *_changed(cost[name]))
+            for name in ["all", *names]
+            if any(f"{value:.2f}" != "0.00" for value in cost[name])
+        ]
+        head = ["function", *(side.legend for side in sides), *(["change"] if found[1:] else [])]
+        made.append(Table(f"Instructions of an operation, {path}", head, rows))
+    return made
+
+
+def _changed(values: Sequence[float]) -> list[str]:
+    return [f"{values[1] - values[0]:+,.2f}"] if len(values) > 1 else []
+
+
 def of_section(section: str, sides: Sequence[Side], case: Case) -> list[Table]:
     """Return the tables that belong to a section's pictures."""
-    kernels = {"buddyinfo": free_memory, "vmstat": vmstat}
+    kernels = {"buddyinfo": free_memory, "vmstat": vmstat, "instructions": by_function}
     if section in kernels:
         return kernels[section](sides, case)
     return [*difference(section, sides, case), *throughput(section, sides, case)]

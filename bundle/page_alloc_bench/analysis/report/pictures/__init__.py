@@ -13,6 +13,7 @@ from page_alloc_bench.analysis.report.sides import Side
 from page_alloc_bench.runner.result.case import Case
 
 from .available import available
+from .by_function import by_function
 from .distributions import latencies
 from .kernel import free_memory, vmstat
 from .picture import Picture
@@ -23,5 +24,5 @@ __all__ = ["Picture", "available", "every", "free_memory", "latencies", "through
 
 def every(sides: Sequence[Side], cases: Sequence[Case]) -> list[Picture]:
     """Return all pictures of a report, case by case."""
-    parts = (latencies, available, throughput, free_memory, vmstat)
+    parts = (by_function, latencies, available, throughput, free_memory, vmstat)
     return [picture for case in cases for part in parts for picture in part(sides, case)]

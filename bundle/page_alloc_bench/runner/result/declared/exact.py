@@ -33,7 +33,7 @@ def _counts(pattern: str, what: str) -> Iterator[Metric]:
             f"{label.capitalize()} of 1000 operations, each an allocation and a free, in {what}."
             f" {how} One item.",
             Kind.AMOUNT,
-            f"{pattern}: {label} of 1000 operations",
+            f"{pattern}: {label} of 1000",
             f"{pattern[:4]} {kind[:6]}",
             family=f"exact {label}",
             rank=Rank.PRIMARY if kind == "instructions" else Rank.SHOWN,
