@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from bundle_maker import make_bundle, start
-from page_alloc_bench import resources
-from page_alloc_bench.packager.interpreter import Interpreter
+from bundle_maker import start
 
 SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell[0]), reason="not here"))
@@ -30,21 +28,33 @@ def bench(embedding_bundle: Path) -> Path:
     return embedding_bundle
 
 
-@pytest.fixture(scope="module")
-def without(own_python: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, which looks for no Python where hosts have theirs, and does not wait for one long.
+WITHOUT_PYTHON = """
+    mount=$1 served=$2 python=$3
+    shift 3
+    $mount --bind $python $served &&
+    for usual in /usr/bin/python3 /usr/local/bin/python3; do
+        test ! -e $usual || $mount --bind /dev/null $usual || exit
+    done && exec "$@"
+"""
 
-    PATH is all there is.
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> list[str]:
+    """Words that start a command where no Python is in the usual places, so that PATH is all.
+
+    This one serves at tmp_path/served there, wherever it stands otherwise.
     """
-    place = tmp_path_factory.mktemp("without")
-    shutil.copytree(resources.templates_dir(), place / "templates")
-    template = place / "templates/run.sh.j2"
-    text = template.read_text().replace("/usr/bin/python3", "/usr/nothing")
-    text = text.replace("/usr/local/bin/python3", "/usr/nothing").replace("KILL 20", "KILL .3")
-    template.write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resources, "templates_dir", lambda: place / "templates")
-        return make_bundle(place / "bench.run", interpreters=[own_python])
+    served = tmp_path / "served"
+    served.touch()
+    own = [] if os.geteuid() == 0 else ["--map-root-user"]
+    words = [
+        *(shutil.which("unshare") or "", *own, "--mount", "/bin/sh", "-c", WITHOUT_PYTHON, "sh"),
+        *(shutil.which("mount") or "", str(served), os.path.realpath(sys.executable)),
+    ]
+    tried = start([*words, "/bin/sh", "-c", "! /usr/bin/python3 -c 1 2>/dev/null"])
+    if tried.returncode:
+        pytest.skip(f"no mount namespace here: {tried.stderr}")
+    return words
 
 
 def told(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -163,15 +173,15 @@ QUICK = ["no interpreter", "talkative", "talkative about paths", "names what can
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("kinds", [QUICK[:6], QUICK[6:]])
 def test_a_python_that_does_not_serve_is_passed_over(
-    kinds: list[str], shell: list[str], without: Path, tmp_path: Path
+    kinds: list[str], shell: list[str], bench: Path, hidden: list[str], tmp_path: Path
 ) -> None:
     """All of them one after the other, and at last the one that serves."""
     names = ["python3", *(f"python3.{minor}" for minor in range(14, 9, -1))]
     for name, kind in zip(names, kinds):
         bad_python(tmp_path / name, kind)
-    (tmp_path / "python3.9").symlink_to(sys.executable)
+    (tmp_path / "python3.9").symlink_to("served")
     env = {"PATH": f"{tmp_path}:{tools(tmp_path / 'tools')}"}
-    told(start([shutil.which(shell[0]) or "", *shell[1:], str(without)], env=env))
+    told(start([*hidden, shutil.which(shell[0]) or "", *shell[1:], str(bench)], env=env))
 
 
 def tools(place: Path) -> Path:
@@ -185,18 +195,27 @@ def tools(place: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["no interpreter", "talkative", "other machine", "directory"])
 def test_without_another_the_embedded_python_is_taken(
-    kind: str, without: Path, tmp_path: Path
+    kind: str, bench: Path, hidden: list[str], tmp_path: Path
 ) -> None:
     bad_python(tools(tmp_path / "bin") / "python3", kind)
     env = {"PATH": f"{tmp_path}/bin"}
-    told(start(["/bin/sh", str(without)], env=env))
+    command = [*hidden, "/bin/sh", str(bench)]
+    told(start(command, env=env))
     env["PAGE_ALLOC_BENCH_PYTHON"] = f"{tmp_path}/bin/python3"
-    assert "is not a Python 3.9 or newer" in one_line(start(["/bin/sh", str(without)], env=env), 3)
+    assert "is not a Python 3.9 or newer" in one_line(start(command, env=env), 3)
 
 
-def test_a_python_that_hangs_is_given_up(without: Path, tmp_path: Path) -> None:
-    bad_python(tools(tmp_path / "bin") / "python3", "hangs")
-    told(start(["/bin/sh", str(without)], env={"PATH": f"{tmp_path}/bin"}))
+def test_a_python_that_hangs_is_given_up(bench: Path, hidden: list[str], tmp_path: Path) -> None:
+    """After 20 s, as timeout is told; the timeout of this PATH makes less of them."""
+    programs = tools(tmp_path / "bin")
+    bad_python(programs / "python3", "hangs")
+    (programs / "timeout").unlink()
+    (programs / "timeout").write_text(
+        f'#!/bin/sh\ntest "$1 $2 $3" = "-s KILL 20" && shift 3 &&\n'
+        f'exec {shutil.which("timeout")} -s KILL .3 "$@"\n'
+    )
+    (programs / "timeout").chmod(0o755)
+    told(start([*hidden, "/bin/sh", str(bench)], env={"PATH": str(programs)}))
 
 
 # What of its environment would steer the programs that it starts.
