@@ -7,9 +7,8 @@ import dataclasses
 import random
 from array import array
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
-from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
+from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Gfp, Progress
 from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
 
@@ -34,7 +33,7 @@ def _latency_ns(rng: random.Random) -> float:
 
 
 class FakeDevice:
-    """What Workload needs of a Device.
+    """A measuring.bench.Session.
 
     nodes: the node of each CPU. timed: latencies that each CPU times of a class. latency_ns: draws
     one; its reading is what a clock with a step of step_ns(cpu) makes of it. clock_cost_ps: of a
@@ -64,11 +63,24 @@ class FakeDevice:
     def configure(
         self,
         *,
+        pattern: str,
         parameters: Mapping[str, int],
+        order: int,
+        seed: int,
         cpus: Collection[int],
+        time_one_in: int,
         sample_capacity: int,
-        **_other: Any,
+        gfp: Gfp = Gfp.KERNEL,
+        allocs: int = 0,
     ) -> None:
+        del (
+            pattern,
+            order,
+            seed,
+            time_one_in,
+            gfp,
+            allocs,
+        )  # nothing that is counted depends on them
         self._held, self._cpus = parameters.get("held", 0), sorted(cpus)
         self._capacity = sample_capacity
         self._looks = 0

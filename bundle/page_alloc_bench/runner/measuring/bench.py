@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from page_alloc_bench.runner.kernel import cpu_lists, procfs
-from page_alloc_bench.runner.module.device import Device
+from page_alloc_bench.runner.module.abi import CpuStats, Gfp, Progress
+from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.metrics import measured_phases
 
@@ -40,6 +41,43 @@ class Signals(Protocol):
         """Hold that back while the body runs."""
 
 
+class Session(Protocol):
+    """What a workload needs of a session with the module: see module/device.py, which has it."""
+
+    def configure(
+        self,
+        *,
+        pattern: str,
+        parameters: Mapping[str, int],
+        order: int,
+        seed: int,
+        cpus: Collection[int],
+        time_one_in: int,
+        sample_capacity: int,
+        gfp: Gfp = Gfp.KERNEL,
+        allocs: int = 0,
+    ) -> None:
+        """Make ready what start() lets run."""
+
+    def start(self) -> None:
+        """Let the workers run."""
+
+    def stop(self) -> None:
+        """Stop the workers."""
+
+    def watch_oom(self) -> None:
+        """Look out for the next OOM kill."""
+
+    def progress(self) -> Progress:
+        """Return the sums over all workers."""
+
+    def cpu_stats(self, cpu: int) -> CpuStats:
+        """Return the counters of a CPU's worker."""
+
+    def latency(self, cpu: int, operation: str, *, sample: bool = True) -> Latency:
+        """Return the latencies of one kind of operation of a CPU's worker."""
+
+
 class Bench:
     """One run on a loaded module: fills document, and says on reporter how it goes.
 
@@ -51,7 +89,7 @@ class Bench:
         *,
         options: argparse.Namespace,
         cpus: Sequence[int],
-        device: Device,
+        device: Session,
         document: Document,
         reporter: Reporter,
         signals: Signals,
