@@ -29,6 +29,26 @@ def _fits_all(_options: argparse.Namespace, _cpus: Sequence[int]) -> None:
     """Take any CPUs."""
 
 
+class Counted:
+    """What is counted of a workload by --workload exact, on one CPU of a guest.
+
+    name: of its metrics, which its declaration in result/declared/ has by counted_metrics.py.
+    pattern: of the module. case: from the order, the blocks to hold at most where
+    nothing else asks for more or less, and about how many allocations to make: the pattern's
+    parameters, and how many allocations; None where it does not measure that order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pattern: str,
+        case: Callable[[int, int, int], tuple[dict[str, int], int] | None],
+    ) -> None:
+        self.name = name
+        self.pattern = pattern
+        self.case = case
+
+
 class Workload:
     """Something that can be measured.
 
@@ -45,6 +65,7 @@ class Workload:
     of each order. held: returns how much each case may hold that fills no memory, in bytes; None
     where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.
     needs: of a host, a clause. in_all: whether --workload all measures it.
+    counted: how --workload exact measures it too; None: not.
     """
 
     def __init__(
@@ -67,6 +88,7 @@ class Workload:
         fits: Callable[[argparse.Namespace, Sequence[int]], None] = _fits_all,
         needs: str = "nothing",
         in_all: bool = True,
+        counted: Counted | None = None,
     ) -> None:
         self.name = name
         self.title = title
@@ -85,6 +107,7 @@ class Workload:
         self.fits = fits
         self.needs = needs
         self.in_all = in_all
+        self.counted = counted
 
     def seconds_of(self, options: argparse.Namespace) -> Mapping[str, float]:
         """Return how long a phase takes in which memory is not filled, by its name."""
@@ -105,6 +128,11 @@ def every() -> dict[str, Workload]:
     """Return all workloads by name, the default one first."""
     found = {each.name: each for each in registry.declared(_PACKAGE, "WORKLOAD").values()}
     return {DEFAULT: found.pop(DEFAULT), **found}
+
+
+def counted() -> list[Counted]:
+    """Return what --workload exact measures, in the order of time."""
+    return [each.counted for each in every().values() if each.counted is not None]
 
 
 def chosen(options: argparse.Namespace) -> list[Workload]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .counted_metrics import counts
 from .latency_metrics import latencies
 from .metrics import Kind, Metric, Phase, Rank, Subtest
 
@@ -22,6 +23,7 @@ def rates(workload: str) -> tuple[Metric, ...]:
     return (
         *_throughput(workload, allocs),
         *_counts(workload, allocs, frees),
+        *counts(workload),
         *latencies(
             f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
             short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,

@@ -39,8 +39,14 @@ def _variants(
             )
 
 
+def _counted(_order: int, blocks: int, allocs: int) -> tuple[dict[str, int], int]:
+    """Return whole bursts of BLOCKS."""
+    return {"depth": blocks, "release": 0}, max(allocs // blocks, 1) * blocks
+
+
 WORKLOAD = rate.workload(
     "bursts",
     isolates="refills and drains of a CPU's list, splitting and merging in the zone",
     variants=_variants,
+    counted=_counted,
 )

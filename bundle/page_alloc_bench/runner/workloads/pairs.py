@@ -20,12 +20,23 @@ def _variants(
     _options: Namespace, order: int, _high: int
 ) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
     """Yield the one variant: where the block's buddy matters, through all states of that."""
-    held = (1 << max(_LARGEST - order, 0)) - 1 if order >= _FIRST_OF_ZONE else 0
-    yield {}, {"held": held, "every": _EVERY}
+    yield {}, {"held": _held(order), "every": _EVERY}
+
+
+def _held(order: int) -> int:
+    return (1 << max(_LARGEST - order, 0)) - 1 if order >= _FIRST_OF_ZONE else 0
+
+
+def _counted(order: int, _blocks: int, allocs: int) -> tuple[dict[str, int], int]:
+    """Return one turn through all states of the buddy: so it is the same whatever ALLOCS is."""
+    held = _held(order)
+    every = max(allocs // (held + 1), 1)
+    return {"held": held, "every": every}, every * (held + 1) + held
 
 
 WORKLOAD = rate.workload(
     "pairs",
     isolates="the shortest path: a CPU's list at small orders, the zone's lock at large ones",
     variants=_variants,
+    counted=_counted,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from page_alloc_bench.runner.command_line.lists import ALL, Steps, Words
 from page_alloc_bench.runner.command_line.option import Integer, Option, Part, Seconds
 from page_alloc_bench.runner.errors import UsageError
-from page_alloc_bench.runner.workload import Workload
+from page_alloc_bench.runner.workload import Counted, Workload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from page_alloc_bench.runner.measuring.bench import Bench
     from page_alloc_bench.runner.measuring.plan import PlannedPhase
 
+    CountedCase = Callable[[int, int, int], "tuple[dict[str, int], int] | None"]
     # From the options, the order and the pages that the list of a CPU holds at most: what is
     # chosen, as axes of a case, and the pattern's parameters.
     Variants = Callable[[Namespace, int, int], Iterable[tuple[dict[str, str], dict[str, int]]]]
@@ -114,8 +115,14 @@ def _fits(options: Namespace, cpus: Sequence[int]) -> None:
             )
 
 
-def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
-    """Return a workload of the pattern that has the same name."""
+def workload(
+    name: str, *, isolates: str, variants: Variants, counted: CountedCase | None = None
+) -> Workload:
+    """Return a workload of the pattern that has the same name.
+
+    counted: what --workload exact measures of it, see Counted; if nothing is given, the first
+    variant that the defaults of the options give.
+    """
     of = _Rate(name, variants)
     return Workload(
         name=name,
@@ -133,6 +140,7 @@ def workload(name: str, *, isolates: str, variants: Variants) -> Workload:
         held=of.held,
         fits=_fits,
         needs="a quarter of the available memory at most; fills nothing",
+        counted=Counted(name, name, counted or of.counted),
     )
 
 
@@ -154,6 +162,17 @@ class _Rate:
         from .measured import Rates
 
         Rates(bench, self._name, self._variants).run()
+
+    def counted(self, order: int, _blocks: int, allocs: int) -> tuple[dict[str, int], int]:
+        """Return the first variant by default, see Counted."""
+        from argparse import Namespace
+
+        from page_alloc_bench.runner import pattern
+
+        options = pattern.every()[self._name].options
+        defaults = Namespace(**{option.name: option.default for option in options})
+        _, parameters = next(iter(self._variants(defaults, order, 0)))
+        return parameters, allocs
 
     def cases(self, options: Namespace) -> int:
         """Return how many cases there are of each order."""

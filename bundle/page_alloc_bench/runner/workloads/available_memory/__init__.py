@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from page_alloc_bench.runner.workload import Workload
+from page_alloc_bench.runner.workload import Counted, Workload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ def _run(bench: Bench) -> None:
     AvailableMemory(bench).run()
 
 
+def _counted(_order: int, blocks: int, allocs: int) -> tuple[dict[str, int], int]:
+    return {"held": blocks, "spread": blocks}, allocs
+
+
 WORKLOAD = Workload(
     name="available-memory",
     title="available memory",
@@ -35,4 +39,5 @@ WORKLOAD = Workload(
     run=_run,
     needs="nearly all of the memory: it drives the host out of memory on purpose",
     seconds={"configure": 0.05, "steady_wait": 0.2, "stop": 0.05, "results": 0.3},
+    counted=Counted("antagonist", "antagonist", _counted),
 )

@@ -12,43 +12,39 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from page_alloc_bench.runner import workload
 from page_alloc_bench.runner.errors import HostUnfitError, RunnerError
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.measuring.bench import Bench
 
-from . import COUNTS
+from . import COUNTS, PHASE
 
 UNIT = "instructions"
 _BLOCKS = 1000  # that the antagonist holds, and of a burst, where they are small
 _HELD_BYTES = 128 << 20  # at most, of larger blocks
-# Orders below it are on the lists of each CPU: PAGE_ALLOC_COSTLY_ORDER, include/linux/mmzone.h.
-_FIRST_OF_ZONE = 4
-_LARGEST = 10  # blocks of this order are split into those of a zone: MAX_PAGE_ORDER
 _WARM_UP = 10  # its allocations are this part of the case's
 _SLOWEST_NS = 10_000  # an operation of a small order; larger blocks may take longer
+_SMALL = 4
 _CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 
 
 class Case(NamedTuple):
     """What is measured at once. allocs: how many; the rest is as Device.configure() has it."""
 
+    name: str
     pattern: str
     order: int
     parameters: dict[str, int]
     allocs: int
 
 
-def cases(orders: list[int], allocs: int) -> Iterator[Case]:
-    """Yield the cases of a run, in the order of time. allocs: of each, about."""
-    for order in orders:
-        blocks = min(_BLOCKS, max(1, _HELD_BYTES // (2 * (procfs.page_size() << order))))
-        # Through all states that the block's buddy may be in: kmod/patterns/pairs.c.
-        held = (1 << max(_LARGEST - order, 0)) - 1 if order >= _FIRST_OF_ZONE else 0
-        every = max(allocs // (held + 1), 1)
-        bursts = max(allocs // blocks, 1) * blocks
-        yield Case("antagonist", order, {"held": blocks, "spread": blocks}, allocs)
-        yield Case("pairs", order, {"held": held, "every": every}, every * (held + 1) + held)
-        yield Case("bursts", order, {"depth": blocks, "release": 0}, bursts)
+def cases(order: int, allocs: int) -> Iterator[Case]:
+    """Yield the cases of an order, in the order of time. allocs: of each, about."""
+    blocks = min(_BLOCKS, max(1, _HELD_BYTES // (2 * (procfs.page_size() << order))))
+    for each in workload.counted():
+        case = each.case(order, blocks, allocs)
+        if case is not None:
+            yield Case(each.name, each.pattern, order, *case)
 
 
 def run(bench: Bench) -> None:
@@ -67,9 +63,10 @@ def run(bench: Bench) -> None:
             "clocksource": file.read().strip(),
             "cases": [],
         }
-    for case in cases(bench.options.alloc_orders, bench.options.exact_allocs):
-        bench.reporter.phase(f"order {case.order}, {case.pattern}", case.pattern, case.order)
-        _measure(bench, case)
+    for order in bench.options.alloc_orders:
+        with bench.phase(PHASE, order):
+            for case in cases(order, bench.options.exact_allocs):
+                _measure(bench, case)
         bench.case_ended()
 
 
@@ -80,14 +77,14 @@ def _measure(bench: Bench, case: Case) -> None:
     stats = bench.device.cpu_stats(bench.cpus[0])
     if stats.failures:
         raise RunnerError(
-            f"{case.pattern} at order {case.order}: {stats.failures} allocations failed; give the "
+            f"{case.name} at order {case.order}: {stats.failures} allocations failed; give the "
             "guest more memory"
         )
     duration_ns = stats.end_ns - stats.begin_ns
     done = bench.document.run["exact"]["cases"]
     done.append(
         {
-            "pattern": case.pattern,
+            "pattern": case.name,
             "order": case.order,
             "parameters": case.parameters,
             # Of the intervals between markers that an emulator sees, the warm-ups among them.
@@ -97,7 +94,7 @@ def _measure(bench: Bench, case: Case) -> None:
             "frees": stats.frees,
         }
     )
-    name = f"exact_{case.pattern}_instructions_per_1000_operations"
+    name = f"exact_{case.name}_instructions_per_1000_operations"
     bench.document.put(name, case.order, [round(duration_ns * 1000 / stats.allocs)])
 
 
@@ -115,7 +112,7 @@ def _go(bench: Bench, case: Case, allocs: int) -> None:
     )
     bench.device.start()
     while True:
-        time.sleep(1 + (allocs * _SLOWEST_NS << max(case.order - _FIRST_OF_ZONE, 0)) / 1e9)
+        time.sleep(1 + (allocs * _SLOWEST_NS << max(case.order - _SMALL, 0)) / 1e9)
         progress = bench.device.progress()
         if progress.finished:
             break
