@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import recorded
 from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.facts_difference import differences
+from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.kernel import oom_log
 from page_alloc_bench.runner.preflight import inheritance, verdict
@@ -191,15 +193,43 @@ def test_runs_that_inherited_otherwise_are_not_compared(
     assert refused(tmp_path / "allowed", *sides, f"inherited.{name}") == set()
 
 
-@pytest.mark.parametrize("name", ["CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_CPUSET"])
-def test_memory_of_a_part_of_the_machine_is_not_compared(tmp_path: Path, name: str) -> None:
+CONSTRAINTS = ["CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMCG"]
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_memory_of_a_part_of_the_machine_is_no_verdict_on_it(tmp_path: Path, name: str) -> None:
     """Not even with the same of another run: how large the part is nobody knows."""
     odd = constraint(name)
-    assert refused(tmp_path, {}, odd) == {"oom_constraint"}
-    (tmp_path / "both").mkdir()
-    assert refused(tmp_path / "both", odd, odd) == {"oom_constraint"}
-    (tmp_path / "allowed").mkdir()
-    assert refused(tmp_path / "allowed", odd, odd, "oom_constraint") == set()
+
+    def compared(base: dict[str, Any], new: dict[str, Any], *words: str) -> tuple[int, str]:
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        documents = recorded.documents(recorded.BASE)[:12]
+        for number, document in enumerate(documents):  # by turns, a boot each
+            document["run"].update(
+                (base, new)[number % 2],
+                boot_id=str(number),
+                started_at=f"2026-01-01T00:{number:02}:00Z",
+            )
+        base_side, new_side = (recorded.write(place / str(n), documents[n::2]) for n in (0, 1))
+        result = CliRunner().invoke(
+            main, ["compare", *map(str, (base_side, "--vs", new_side)), *words]
+        )
+        return result.exit_code, " ".join(result.output.split())
+
+    for sides in (({}, odd), (odd, odd)):
+        code, told = compared(*sides)
+        assert code == 2
+        assert (
+            f"Cannot tell: the kernel was out of memory for the runs' own processes only ({name})"
+            in told
+        )
+        assert "Run again outside of it" in told
+        code, told = compared(*sides, "--allow-difference", "oom_constraint")
+        assert "out of memory for the runs'" not in told
+    assert "out of memory for the runs'" not in compared({}, {})[1]
+    # What takes no memory to its end does not depend on how much there was.
+    _, told = compared({}, odd, "--metric", "kernel_page_alloc_latencies_ns:median")
+    assert "out of memory for the runs'" not in told
 
 
 def test_a_kill_without_a_report_is_compared(tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_a_file_may_be_plain_whatever_its_name(written: Any) -> None:
     assert result.identity == results.load(ONE).identity
 
 
+def test_gzip_in_parts_and_with_padding_is_read(written: Any) -> None:
+    text = json.dumps(plain()).encode()
+    parts = gzip.compress(text[:5000]) + gzip.compress(text[5000:]) + bytes(512)
+    assert results.load(written(parts)).identity == results.load(ONE).identity
+
+
 @pytest.mark.parametrize("version", results.KNOWN_VERSIONS)
 def test_every_schema_version_ever_written_can_be_read(version: int) -> None:
     result = results.load(DATA / f"schema-versions/{version}.json.gz")
@@ -102,6 +108,16 @@ BAD = {
     "binary": (b"\x7fELF\x02\xff\xfe", "is no JSON"),
     "gzip cut short": (ONE.read_bytes()[:3000], "cut short"),
     "gzip damaged": (ONE.read_bytes()[:40] + b"\xff" * 500, "cannot be decompressed"),
+    "gzip with a byte of its data wrong": (ONE.read_bytes()[:-6] + b"\0" * 6, "is damaged"),
+    "gzip of which only the magic is there": (ONE.read_bytes()[:3], "is cut short (gzip)"),
+    "gzip with text behind it": (ONE.read_bytes() + b"junk", "has 4 bytes behind the end of its"),
+    "gzip with a torn second part": (ONE.read_bytes() + ONE.read_bytes()[:99], "is cut short (gz"),
+    "gzip of two results": (ONE.read_bytes() * 2, "is no JSON: Extra data"),
+    "zstd": (
+        b"\x28\xb5\x2f\xfd" + b"\0" * 9,
+        "is compressed by zstd; only gzip is read: unpack it",
+    ),
+    "xz": (b"\xfd7zXZ\0" + b"\0" * 9, "is compressed by xz"),
     "array": ("[1, 2]", "is not a JSON object"),
     "foreign": ('{"benchmarks": []}', "is not a result"),
     "falba's": ('{"run": {"name": "x"}}', "is not a result"),

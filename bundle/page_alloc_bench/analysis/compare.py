@@ -108,6 +108,7 @@ def compare(
     )
     made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
     reasons = Reasons(
+        constraints=_constraints(differences, made),
         confounded=settings.confounded,
         missing=tuple(describe(s) for s in observed.missing(only)),
         least_boots=_least_boots(settings),
@@ -159,6 +160,14 @@ def _alike(
     if refused := [d for d in differences if d.refused]:
         raise RefusedError(refused)
     return tuple(differences)
+
+
+def _constraints(differences: Iterable[Difference], made: Iterable[Row]) -> tuple[str, ...]:
+    """Return why OOM kills came that say nothing of the machine, where memory decides."""
+    if not any(row.decides and row.kind == "memory" for row in made):
+        return ()
+    found = {text for d in differences if d.untold for text in (*d.base, *d.new)}
+    return tuple(sorted(found - {"none"}))
 
 
 def compare_all(

@@ -16,10 +16,12 @@ from .verdict import states
 class Reasons:
     """What forbids a verdict, whatever the figures are.
 
+    constraints: why the kernel was out of memory for a run's processes only, where memory decides.
     missing: descriptions of what was to decide and only one side has. least_boots: a side, for an
     interval. boots, runs: of base and new. counted: the figures have no noise.
     """
 
+    constraints: tuple[str, ...]
     confounded: bool
     missing: tuple[str, ...]
     least_boots: int
@@ -30,7 +32,8 @@ class Reasons:
     @property
     def sound(self) -> bool:
         """Return whether nothing does."""
-        return not (self.confounded and not self.counted) and not self.missing
+        confounded = self.confounded and not self.counted
+        return not (self.constraints or confounded or self.missing)
 
 
 def conclude(
@@ -71,8 +74,20 @@ def _excluded(rows: Sequence[Row]) -> str:
 
 def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
     """Return why there is no verdict and what to do, as sentences."""
+    return _forbidden(rows, few, reasons) or _undecided(rows)
+
+
+def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str | None:
+    """Return what forbids a verdict whatever the figures are; None if nothing does."""
     if not rows:
         return "nothing that decides was measured on both sides; see --metric."
+    if reasons.constraints:
+        return (
+            "the kernel was out of memory for the runs' own processes only"
+            f" ({', '.join(reasons.constraints)}), so the memory had is what a cgroup, a cpuset or"
+            " a memory policy leaves. Run again outside of it; --allow-difference oom_constraint"
+            " decides all the same."
+        )
     if reasons.missing:
         return f"only one side has {_some(reasons.missing)}."
     if few:
@@ -82,6 +97,11 @@ def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
             "one side was measured before the other, so what drifts in a host looks like a change."
             " Boot the sides by turns; --accept-order decides all the same."
         )
+    return None
+
+
+def _undecided(rows: Sequence[Row]) -> str:
+    """Return which figures leave it open, and how many boots would decide."""
     unclear = [row for row in rows if row.verdict == "worse, size unclear"]
     if unclear:
         said = f"worse, by less or more than the threshold: {_changes(unclear)}."

@@ -50,8 +50,9 @@ _IDLE_WORDS = ("BOOT_IMAGE=", "initrd=", "root=", "rootflags=", "resume=")
 
 _KERNELS = ("kernel.release", "kernel.version", "kernel.build_id", "kernel.config")
 _UNKNOWN = "unknown"
-# Facts that refuse a comparison also where both sides have the same.
-_NEVER = ("incomplete", "oom_constraint")
+# Facts that forbid a verdict also where both sides have the same.
+_CONSTRAINT = "oom_constraint"
+_NEVER = ("incomplete", _CONSTRAINT)
 
 # Facts that some results have and others not: any name of these is a right one.
 _FAMILY = re.compile(r"(config|debug|inherited|vm|machine\.node[0-9]+)\.")
@@ -75,7 +76,12 @@ class Difference:
     @property
     def refused(self) -> bool:
         """Return whether no comparison is to be made because of it."""
-        return self.kind == "invalidating" and not self.allowed
+        return self.kind == "invalidating" and not self.allowed and self.name != _CONSTRAINT
+
+    @property
+    def untold(self) -> bool:
+        """Return whether what is compared says nothing of the machine because of it."""
+        return self.name == _CONSTRAINT and not self.allowed
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def differences(
     patterns = tuple(allow)
     judged = [_judge(d, found, patterns) for d in found]
     order = ("invalidating", "other", "meant")
-    return sorted(judged, key=lambda d: (not d.refused, order.index(d.kind)))
+    return sorted(judged, key=lambda d: (not (d.refused or d.untold), order.index(d.kind)))
 
 
 def texts(result: Result) -> dict[str, str]:
@@ -186,7 +192,7 @@ def _text(value: Any) -> str:
 def _facts(result: Result) -> dict[str, _Fact]:
     run = result.run
     facts: dict[str, _Fact] = {"incomplete": _Fact("invalidating", not run["complete"])}
-    facts["oom_constraint"] = _Fact("invalidating", _constraints(run))
+    facts[_CONSTRAINT] = _Fact("invalidating", _constraints(run))
     for part in (_parameters, _inherited, _machine, _settings, _kernel, _tool):
         facts.update(part(run))
     available = _available_mib(result)

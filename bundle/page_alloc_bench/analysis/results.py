@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import functools
 import glob
-import gzip
 import hashlib
 import json
 import math
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +24,7 @@ from page_alloc_bench.runner.result import metrics as declared
 from page_alloc_bench.runner.result.case import Case, case_of, split_key
 from page_alloc_bench.runner.result.metrics import Better
 
-from . import ancestor, long_arrays, sound
+from . import ancestor, compressed, long_arrays, sound
 
 # A function would have to be added here for each version, that makes of it what version 1 is.
 KNOWN_VERSIONS = (1,)
@@ -36,7 +34,6 @@ _SUFFIXES = (".json", ".json.gz")
 # a run from all others.
 _BEGINNING = 500
 _TELLING = 100
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class ResultError(Exception):
@@ -222,14 +219,11 @@ def _found(argument: str) -> Iterator[Path]:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
-    except OSError as error:  # gzip.BadGzipFile is one
+        return compressed.plain(path.read_bytes())
+    except OSError as error:
         raise ResultError(path, error.strerror or str(error)) from error
-    except EOFError as error:
-        raise ResultError(path, "is cut short (gzip)") from error
-    except zlib.error as error:
-        raise ResultError(path, f"cannot be decompressed: {error}") from error
+    except compressed.CompressedError as error:
+        raise ResultError(path, str(error)) from error
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:
