@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 _FIELDS = {"type", "artifact_regexp", "metric", "fact", "jsonpath"}
 _UNITS = {"ns", "us", "ms", "s", "B", "KiB", "MiB", "GiB"}
 _RESERVED_FACTS = {"test_name", "result_id"}
@@ -47,6 +49,47 @@ def read(root: Path) -> list[FalbaResult]:
         _check(name, parser)
     entries = sorted(path for path in root.iterdir() if path.name != "parsers.json")
     return [_read_result(path, config["parsers"]) for path in entries]
+
+
+@dataclass(frozen=True)
+class Group:
+    samples: int
+    mean: float
+
+
+def compared(results: list[FalbaResult], fact: str, metric: str) -> dict[str, Group]:
+    """Return a metric of the results by a fact, as FALBA's cmp does it in DuckDB.
+
+    Raises FalbaError where the results of a group differ in the test or in any other fact.
+    """
+    names = sorted({name for result in results for name in result.facts})
+    others = [f'"{name}"' for name in names if name != fact]
+    database = duckdb.connect()
+    columns = ", ".join(f'"{name}" {_column(results, name)}' for name in names)
+    database.execute(f"create table results (test_name varchar, result_id varchar, {columns})")
+    database.execute("create table metrics (result_id varchar, metric varchar, value double)")
+    for result in results:
+        row = [result.test_name, result.result_id, *(result.facts.get(name) for name in names)]
+        database.execute(f"insert into results values ({', '.join('?' * len(row))})", row)
+        for value in result.metrics.get(metric, []):
+            row = [result.result_id, metric, value]
+            database.execute("insert into metrics values (?, ?, ?)", row)
+    varied = database.execute(
+        f'select "{fact}" from results group by "{fact}"'
+        f" having count(distinct test_name || '-' || {' || '.join(others)}) > 1"
+    ).fetchall()
+    if varied:
+        raise FalbaError(f"fact not a determinant: {fact}")
+    told = database.execute(
+        f'select "{fact}", count(*), avg(value) from results join metrics using (result_id)'
+        f' group by "{fact}"'
+    ).fetchall()
+    return {str(value): Group(samples, mean) for value, samples, mean in told}
+
+
+def _column(results: list[FalbaResult], fact: str) -> str:
+    value = next(result.facts[fact] for result in results if fact in result.facts)
+    return {bool: "boolean", int: "bigint", float: "double", str: "varchar"}[type(value)]
 
 
 def _check(name: str, parser: dict[str, Any]) -> None:

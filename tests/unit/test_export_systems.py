@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 
 import falba_reader
+import recorded
 from exported import DATA, FILES, call, cut_short, edited, export
 from page_alloc_bench.analysis import results, tidy
 
@@ -87,14 +88,15 @@ def test_falba_reads_the_database(tmp_path: Path, runs: list[tidy.Run]) -> None:
     export("falba", *FILES, "-o", tmp_path / "db")
     found = falba_reader.read(tmp_path / "db")
     assert {result.test_name for result in found} == {"page-alloc-bench"}
-    by_start = {result.facts["started_at"]: result for result in found}
+    documents = [json.loads(result.artifacts["result.json"]) for result in found]
+    by_start = {each["run"]["started_at"]: result for each, result in zip(documents, found)}
     assert len(by_start) == len(runs)
     for run in runs:
-        result = by_start[run.facts["started_at"]]
+        result = by_start[str(run.facts["started_at"])]
         assert json.loads(result.artifacts["result.json"]) == run.result.document
         assert result.facts["kernel_cmdline"] == run.facts["kernel.cmdline"]
         assert result.facts["complete"] is True
-        assert len(result.facts) == len(run.facts)
+        assert result.metrics["machine_uptime_s"] == [run.facts["machine.uptime_s"]]
         for metric in run.result.metrics.values():
             if "histogram" not in metric.name:
                 name = f"{metric.name}_order{metric.order}"
@@ -106,10 +108,25 @@ def test_falba_reads_the_database(tmp_path: Path, runs: list[tidy.Run]) -> None:
     assert metric == {"name": "idle_available_bytes_order0", "type": "int", "unit": "B"}
 
 
+def test_falba_compares_two_kernels_without_ignoring_a_fact(tmp_path: Path) -> None:
+    """Its cmp refuses groups in which any other fact varies."""
+    export("falba", recorded.BASE, recorded.NEW, "-o", tmp_path / "db")
+    found = falba_reader.read(tmp_path / "db")
+    groups = falba_reader.compared(found, "kernel_cmdline", "idle_available_bytes_order0")
+    words = sorted(groups, key=lambda cmdline: "init_on_alloc=1" in cmdline)
+    assert [groups[each].samples for each in words] == [
+        sum(len(d["idle_available_bytes_order0"]) for d in recorded.documents(side))
+        for side in (recorded.NEW, recorded.BASE)
+    ]
+    with pytest.raises(falba_reader.FalbaError, match="not a determinant"):
+        falba_reader.compared(found, "machine_cpus_used", "idle_available_bytes_order0")
+
+
 def test_falba_reads_runs_that_lack_what_others_have(tmp_path: Path) -> None:
     export("falba", FILES[0], edited(tmp_path, cut_short), "-o", tmp_path / "db")
     found = falba_reader.read(tmp_path / "db")
-    assert sorted("ended_reason" in result.facts for result in found) == [False, True]
+    ends = [json.loads(result.artifacts["result.json"])["run"]["complete"] for result in found]
+    assert sorted(ends) == [False, True]
     assert sorted("idle_available_bytes_order4" in result.metrics for result in found) == [
         False,
         True,

@@ -74,7 +74,7 @@ def _excluded(rows: Sequence[Row]) -> str:
 
 def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
     """Return why there is no verdict and what to do, as sentences."""
-    return _forbidden(rows, few, reasons) or _undecided(rows)
+    return _forbidden(rows, few, reasons) or _undecided(rows, reasons)
 
 
 def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str | None:
@@ -100,7 +100,7 @@ def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str
     return None
 
 
-def _undecided(rows: Sequence[Row]) -> str:
+def _undecided(rows: Sequence[Row], reasons: Reasons) -> str:
     """Return which figures leave it open, and how many boots would decide."""
     unclear = [row for row in rows if row.verdict == "worse, size unclear"]
     if unclear:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 Value = str | int | float | bool
@@ -18,6 +19,30 @@ _LEFT_OUT = (
     "iterations",
     "phases",
     "warnings",
+)
+
+# What every run has of its own, also on the same kernel and host: it tells nothing of a setting.
+_OF_A_RUN = (
+    "boot_id",
+    "ended.*",
+    "exact.seconds",
+    "exact.seconds.*",
+    "machine.load_average",
+    "machine.memory_available_bytes",
+    "machine.nodes.*.memory_bytes",
+    "machine.nodes.*.memory_free_bytes",
+    "machine.sysctl_vm.admin_reserve_kbytes",
+    "machine.sysctl_vm.user_reserve_kbytes",
+    "machine.uptime_s",
+    "parameters.seed",
+    "pcp.*",
+    "preflight.*",
+    "seed",
+    "stall.*",
+    "started_at",
+    "warnings",
+    "where.*",
+    "workloads.*",
 )
 
 # Those that tell runs apart; what rows of an export carry unless others are asked for.
@@ -55,6 +80,11 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Value]]:
         yield name, json.dumps(value)
     else:
         yield name, value
+
+
+def is_of_a_run(name: str) -> bool:
+    """Return whether a fact may be another in each run of one kernel on one host."""
+    return any(fnmatchcase(name, pattern) for pattern in _OF_A_RUN)
 
 
 def text(value: Value | None) -> str:

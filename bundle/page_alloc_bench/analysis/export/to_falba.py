@@ -5,6 +5,9 @@ A database is a directory: TEST:ID/artifacts/ for each result, and parsers.json,
 read from the artifacts. Besides the result itself, each metric and each fact is an artifact of its
 own here: a parser whose artifact is absent finds nothing, while one that looks in vain for a name
 inside an artifact ends the reading of the whole database. An array is so many samples of a metric.
+
+FALBA compares groups of results in which all facts but one are the same. So what every run has of
+its own is not a fact here: a number is a metric, and the rest is in the result only.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 
 from page_alloc_bench import outputs
 from page_alloc_bench.analysis import tidy
-from page_alloc_bench.analysis.facts import Value, column
+from page_alloc_bench.analysis.facts import Value, column, is_of_a_run
 from page_alloc_bench.analysis.results import ResultError
 from page_alloc_bench.runner.result.metrics import Kind
 
@@ -50,22 +53,32 @@ def _artifacts(run: tidy.Run) -> dict[str, bytes]:
     artifacts = {"result.json": document.encode()}
     for name, fact in _facts(run).items():
         artifacts[f"facts/{name}.json"] = json.dumps({"value": fact}).encode()
-    for name, _, values in _metrics(run):
+    for name, _, _, values in _metrics(run):
         artifacts[f"metrics/{name}.json"] = json.dumps({"values": values}).encode()
     return artifacts
 
 
 def _facts(run: tidy.Run) -> dict[str, Value]:
-    return {re.sub(r"\W", "_", column(name)): value for name, value in run.facts.items()}
+    return {_name(name): value for name, value in run.facts.items() if not is_of_a_run(name)}
 
 
-def _metrics(run: tidy.Run) -> list[tuple[str, str, list[int]]]:
-    """Return name, unit and values of what has values; histograms are not samples."""
-    return [
-        (measured.key, measured.unit, measured.values.tolist())
-        for measured in run.result.metrics.values()
-        if measured.values.size and measured.metric.kind not in _NOT_SAMPLES
+def _metrics(run: tidy.Run) -> list[tuple[str, str, str, list[Any]]]:
+    """Return name, type, unit and values of what has values; histograms are not samples."""
+    measured = [
+        (each.key, "int", each.unit, each.values.tolist())
+        for each in run.result.metrics.values()
+        if each.values.size and each.metric.kind not in _NOT_SAMPLES
     ]
+    of_host = [
+        (_name(name), _TYPES[type(value)], "", [value])
+        for name, value in run.facts.items()
+        if is_of_a_run(name) and type(value) in (int, float)
+    ]
+    return measured + of_host
+
+
+def _name(fact: str) -> str:
+    return re.sub(r"\W", "_", column(fact))
 
 
 def _parsers(runs: Sequence[tidy.Run]) -> dict[str, Any]:
@@ -75,8 +88,8 @@ def _parsers(runs: Sequence[tidy.Run]) -> dict[str, Any]:
         for name, fact in _facts(run).items():
             target = {"name": name, "type": _TYPES[type(fact)]}
             parsers[f"fact_{name}"] = _parser(f"facts/{name}.json", "$.value", fact=target)
-        for name, unit, _ in _metrics(run):
-            target = {"name": name, "type": "int"}
+        for name, kind, unit, _ in _metrics(run):
+            target = {"name": name, "type": kind}
             if unit in _UNITS:
                 target["unit"] = _UNITS[unit]
             parsers[f"metric_{name}"] = _parser(f"metrics/{name}.json", "$.values", metric=target)

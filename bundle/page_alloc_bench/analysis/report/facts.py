@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from page_alloc_bench.analysis.facts import is_of_a_run
+
 from .sides import Side
 
 # What pictures and tables show, and the warnings, which stand first.
@@ -22,16 +24,6 @@ _ELSEWHERE = (
     "stall",
     "estimate",
 )
-# What differs between any two runs and tells nothing by that.
-_ALWAYS_DIFFER = (
-    "started_at",
-    "boot_id",
-    "clocks",
-    "machine.load_average",
-    "machine.memory_available_bytes",
-    "machine.uptime_s",
-)
-_NEVER_THE_SAME = ".memory_free_bytes"
 _SHOWN_VALUES = 3  # different values of a fact on one side; more are counted
 
 
@@ -54,7 +46,7 @@ def every(sides: Sequence[Side]) -> list[Fact]:
 
 def _fact(name: str, told: Sequence[Sequence[str | None]]) -> Fact:
     sets = [set(values) for values in told]
-    chance = name.startswith(_ALWAYS_DIFFER) or name.endswith(_NEVER_THE_SAME)
+    chance = is_of_a_run(name) or name.startswith("clocks")
     return Fact(
         name=name,
         values=[_side(values) for values in told],
