@@ -165,6 +165,7 @@ DRIVEN = [
 ]
 NAMED = (
     "analysis/ancestor.py",
+    "runner/result/counted_metrics.py",
     "runner/result/latency_metrics.py",
     "runner/result/rate_metrics.py",
 )

@@ -46,7 +46,7 @@ _OPTIONS = (
         metavar="PERCENT|KIND=PERCENT,...",
         help="The change that matters, for all figures or by kind: memory, rate, median, tail, "
         "instructions, other, and failures, in percent of the attempts.  [default: "
-        "memory=2%,rate=5%,median=5%,tail=25%,instructions=0.1%,failures=0.1%,other=5%]",
+        "memory=2%,rate=5%,median=5%,tail=25%, instructions=0.1%,failures=0.1%,other=5%]",
     ),
     click.option(
         "--confidence",
