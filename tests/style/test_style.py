@@ -50,9 +50,11 @@ def test_scripts_pass_shellcheck(path: Path) -> None:
         ("guest-init.sh.j2", {"hostname": "guest", "marker": "ready"}),
         ("guest-systemd.sh.j2", {}),
         ("guest-initramfs.sh.j2",
-         {"modules": ["a"], "address": "10.0.2.15/24", "gateway": "10.0.2.2", "init": "/init"}),
+         {"modules": ["a"], "address": "10.0.2.15/24", "gateway": "10.0.2.2", "init": "/init",
+          "disks": "/dev/sd?"}),
         ("appliance-init.sh.j2",
-         {"modules": ["a"], "script": "/script", "collect": "/collect", "output": "/output"}),
+         {"modules": ["a"], "script": "/script", "collect": "/collect", "output": "/output",
+          "disks": "/dev/sd?", "ready": "ready", "alive": "alive", "alive_s": "60"}),
     ],
 )  # fmt: skip
 def test_guest_scripts_pass_shellcheck(

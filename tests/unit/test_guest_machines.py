@@ -126,6 +126,7 @@ def test_the_archive_is_one_that_cpio_reads(tmp_path: Path) -> None:
 def test_guest_scripts_are_clean_shell(name: str) -> None:
     values = {"hostname": "h", "marker": root.READY, "modules": ["a.ko", "b.ko"]}
     values |= {"address": "10.0.2.15", "gateway": "10.0.2.2", "init": root.INIT}
+    values |= {"disks": "/dev/vd?"}
     text = root.render(name, **values)
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     if "initramfs" in name:

@@ -194,7 +194,7 @@ def _bundles(directory: Path, wanted: Sequence[Bootable]) -> dict[str, Path]:
         if not path.exists():
             note(f"building the module for {kernel.release}")
             request = build.BuildRequest(
-                **vars(kernel.request), output=path, signer=kernel.signer, fetch_python=_python
+                **vars(kernel.source()), output=path, signer=kernel.signer, fetch_python=_python
             )
             build.build(request)
         made[kernel.label] = path

@@ -29,7 +29,7 @@ def kconfig(arch: str, config: Path | None, *, everything: bool) -> None:
         make olddefconfig
     """
     had = needs.read(config.read_text(errors="replace")) if config else {}
-    needed = needs.lacking(had, arch)
-    wanted = needs.lacking(had, arch, needs.WANTED) if everything else []
+    needed = needs.lacking(had, arch, (*needs.NEEDED, *needs.SERIAL))
+    wanted = needs.lacking(had, arch, (*needs.WANTED, *needs.SSH)) if everything else []
     click.echo(needs.fragment([*needed, *wanted]), nl=False)
     sys.exit(1 if config and needed else 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,20 @@ import click
 from click.core import ParameterSource
 
 from page_alloc_bench import outputs
-from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand
+from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
 from page_alloc_bench.cli.kernels import KERNEL
-from page_alloc_bench.targets import before_boot, kernels
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets import before_boot, bootable, fitted, kernels
 from page_alloc_bench.targets import machine as machines
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target
+from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.guest import BOOT_S
 from page_alloc_bench.targets.process import TargetError, UsageError
 
 
 @click.command(cls=BenchCommand, context_settings=CONTEXT)
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--kernel",
     type=KERNEL,
@@ -33,6 +35,40 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     default=kernels.DEFAULT,
     show_default=True,
     help=f"What to boot: {', '.join(row.name for row in kernels.KERNELS if row.boots_roots)}.",
+)
+@click.option(
+    "--kdir",
+    type=click.Path(path_type=Path),
+    metavar="TREE",
+    help="Boot the kernel that is built there, in a source tree or an O= directory. Where this "
+    "directory is one and nothing is named, it is booted.",
+)
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Boot this bzImage, or Image of arm64.",
+)
+@click.option(
+    "--modules",
+    "modules_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --image: its lib/modules/RELEASE.",
+)
+@click.option(
+    "--reach",
+    type=click.Choice([fitted.AUTO, *fitted.REACHES]),
+    default=fitted.AUTO,
+    show_default=True,
+    help="How the guest is reached; auto takes the first that the kernel can.",
+)
+@click.option("--cmdline", default="", metavar="WORDS", help="More arguments of the kernel.")
+@click.option(
+    "--boot-timeout",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Give up a boot after that.  [default: 60, for a kernel of the list 180]",
 )
 @click.option(
     "--root",
@@ -92,73 +128,115 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     show_default=True,
     help="With --exact, count by function of the kernel too.",
 )
-@click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
-def vm(
-    bundle: Path,
-    bench_options: tuple[str, ...],
-    *,
-    kernel: str,
-    cpus: int,
-    nodes: int,
-    memory: str,
-    output: str | None,
-    counted: bool,
-    by_function: bool,
-    **options: Any,
-) -> None:
-    """Run BUNDLE in a throwaway virtual machine, over ssh, as on a real host.
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[BUNDLE] [BENCH_OPTIONS]...")
+def vm(words: tuple[str, ...], *, output: str | None, **options: Any) -> None:
+    """Run BUNDLE in a throwaway virtual machine, as on a real host.
 
-    BENCH_OPTIONS follow a `--`. The machine's CPUs are emulated: fine for trying, not for figures.
+    BENCH_OPTIONS follow a `--`. Without BUNDLE it is built first. The machine's CPUs are emulated:
+    fine for trying, not for figures.
 
     On a terminal the result is kept as page-alloc-bench-RELEASE-TIME.json in this directory, and
     elsewhere it goes to stdout, unless -o says where; `-o none` keeps none.
     """
+    bundle, bench_options = _split(words)
+    source = click.get_current_context().get_parameter_source
+    given = {name for name in options if source(name) is not ParameterSource.DEFAULT}
 
     def work() -> int:
-        if counted:
-            from page_alloc_bench.cli import vm_exact
+        _refuse(options, given)
+        kernel = _named(options, given, built=bundle is None)
+        if kernel is None and bundle is not None:
+            return _of_list(bundle, bench_options, output, options)
+        assert kernel is not None, "what is built is built for a kernel"
+        from page_alloc_bench.cli import vm_own
 
-            source = click.get_current_context().get_parameter_source
-            if any(source(name) is not ParameterSource.DEFAULT for name in ("cpus", "nodes")):
-                raise UsageError("--exact counts on one CPU and node: leave out --cpus and --nodes")
-            return vm_exact.run(
-                bundle,
-                bench_options,
-                kernel=kernel,
-                memory=memory if source("memory") is not ParameterSource.DEFAULT else None,
-                output=_path(output),
-                console=options["console"],
-                by_function=by_function,
-            )
-        machine = machines.machine(cpus, nodes, memory)
-        archive = before_boot.open_bundle(bundle)
-        before_boot.check_options(archive, bench_options, machine)
-        before_boot.check_kernel(kernel)
-        for path in (_path(output), options["console"]):
-            if path is not None:
-                outputs.check(path)
-        before_boot.check_memory(machine)
-        machines.emulator(machine.arch)  # before a minute of downloads
-        fetched = kernels.fetch(kernel)
-        before_boot.check_module(archive, fetched)
-        return target.run_bundle(
+        return vm_own.run(
+            kernel,
             bundle,
             bench_options,
-            kernel=fetched,
-            cpus=cpus,
-            nodes=nodes,
-            memory=memory,
-            output=_path(output) if output else _kept(fetched.release, bench_options),
-            **options,
+            output=_kept(kernel.release, bench_options) if output is None else _path(output),
+            options=vm_own.Options.of(options, given),
         )
 
     try:
         status = target.interruptible(work)
     except UsageError as error:
         raise click.UsageError(str(error)) from error
+    except PackagerError as error:
+        complain(error.message, error.advice)
+        status = error.exit_code
     except TargetError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(status)
+
+
+def _split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the bundle, if there is one, and the options of the benchmark."""
+    if not words or words[0].startswith("-"):
+        return None, tuple(words)
+    kind = click.Path(exists=True, dir_okay=False, path_type=Path)
+    parameter = click.Argument(["bundle"], type=kind)
+    return kind.convert(words[0], parameter, click.get_current_context()), tuple(words[1:])
+
+
+def _refuse(options: Mapping[str, Any], given: Set[str]) -> None:
+    """Raise UsageError for options that exclude each other."""
+    named = [name for name in ("kernel", "kdir", "image") if name in given]
+    if len(named) > 1:
+        raise UsageError(f"--{named[0]} and --{named[1]} exclude each other")
+    if "modules_dir" in given and "image" not in given:
+        raise UsageError("--modules is about --image, which is not given")
+    if options["counted"] and not given.isdisjoint({"cpus", "nodes"}):
+        raise UsageError("--exact counts on one CPU and node: leave out --cpus and --nodes")
+    if options["counted"] and options["reach"] not in (fitted.AUTO, fitted.SERIAL):
+        raise UsageError("--exact has neither disk nor network: leave out --reach")
+
+
+def _named(options: Mapping[str, Any], given: Set[str], *, built: bool) -> Bootable | None:
+    """Return the kernel to boot; None is one of the list, in a guest with ssh.
+
+    BUILT says that a bundle is to be built for it.
+    """
+    here = Path()
+    in_tree = "kernel" not in given and bootable.is_tree(here)
+    if options["kdir"]:
+        return bootable.of_tree(options["kdir"])
+    if options["image"]:
+        return bootable.of_image(options["image"], options["modules_dir"])
+    if in_tree:
+        return bootable.of_tree(here)
+    if built or options["counted"] or "reach" in given:
+        return bootable.of_list(options["kernel"], to_build=built)
+    return None
+
+
+def _of_list(
+    bundle: Path, bench_options: Sequence[str], output: str | None, options: Mapping[str, Any]
+) -> int:
+    """Run BUNDLE on a kernel of the list, over ssh; what cannot work is told before downloads."""
+    size = {name: options[name] for name in ("cpus", "nodes", "memory")}
+    machine = machines.machine(**size)
+    archive = before_boot.open_bundle(bundle)
+    before_boot.check_options(archive, bench_options, machine)
+    before_boot.check_kernel(options["kernel"])
+    for path in (_path(output), options["console"]):
+        if path is not None:
+            outputs.check(path)
+    before_boot.check_memory(machine)
+    machines.emulator(machine.arch)  # before a minute of downloads
+    fetched = kernels.fetch(options["kernel"])
+    before_boot.check_module(archive, fetched)
+    return target.run_bundle(
+        bundle,
+        bench_options,
+        kernel=fetched,
+        root=options["root"],
+        output=_path(output) if output else _kept(fetched.release, bench_options),
+        console=options["console"],
+        cmdline_extra=options["cmdline"],
+        boot_timeout=options["boot_timeout"] or BOOT_S,
+        **size,
+    )
 
 
 def _path(output: str | None) -> Path | None:

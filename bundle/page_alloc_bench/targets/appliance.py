@@ -19,18 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench.space import Room
-from page_alloc_bench.targets import cache, initramfs, kernels
+from page_alloc_bench.targets import cache, devices, fitted, initramfs, kernels
 from page_alloc_bench.targets.apt import ARCHITECTURES, PrivateApt
+from page_alloc_bench.targets.boot_failure import Boot
+from page_alloc_bench.targets.fitted import DISK, Fitted
 from page_alloc_bench.targets.kernels import FetchedKernel
-from page_alloc_bench.targets.machine import disk, emulator, headless, kernel_arguments, machine
+from page_alloc_bench.targets.machine import emulator, headless, kernel_arguments, machine
 from page_alloc_bench.targets.process import TargetError, need
 from page_alloc_bench.targets.qemu import Qemu
 
-_DRIVERS = ("virtio_pci", "virtio_blk")
 _SUITES = ("bookworm",)
 HOST = ARCHITECTURES.get(platform.machine(), "")
 _SCRIPT, _COLLECT, _OUTPUT = "/appliance/script", "/appliance/collect", "/appliance/output"
 _OUTPUT_BYTES = 1 << 30  # of the sparse file that takes what comes out
+_READY, _ALIVE = "appliance: ready", "appliance: alive"
+_ALIVE_S = 60  # between two signs of life
 _POLL_S = 0.05
 
 
@@ -54,26 +57,30 @@ class Finished:
 class Appliance:
     """The description of such a guest; each run() boots one.
 
-    ``kernel``: a fetched kernel, a name of the list, or None for the default; it decides the
-    architecture. ``memory``: like "1G". ``cmdline_extra`` goes after the kernel's arguments.
+    ``kernel``: one with a disk, a fetched one, a name of the list, or None for the default; it
+    decides the architecture. ``memory``: like "1G". ``cmdline_extra`` goes after the kernel's
+    arguments.
     """
 
     def __init__(
         self,
-        kernel: FetchedKernel | str | None = None,
+        kernel: Fitted | FetchedKernel | str | None = None,
         cpus: int = 2,
         nodes: int = 1,
         memory: str = "1G",
         *,
         cmdline_extra: str = "",
     ):
-        if not isinstance(kernel, FetchedKernel):
+        if isinstance(kernel, str) or kernel is None:
             emulator(kernels.lookup(kernel or kernels.DEFAULT).arch)  # before a long download
             kernel = kernels.fetch(kernel or kernels.DEFAULT)
         self.kernel = kernel
-        self.arch = kernel.kernel.arch
+        self._boots = kernel if isinstance(kernel, Fitted) else fitted.of_fetched(kernel)
+        self._boots.choose(DISK)
+        self.arch = self._boots.arch
         self.machine = machine(cpus, nodes, memory, arch=self.arch)
         self._cmdline_extra = cmdline_extra
+        self.console = ""  # what the kernel wrote in the last run, however that ended
 
     def run(
         self,
@@ -82,12 +89,15 @@ class Appliance:
         collect: Sequence[str] = (),
         *,
         timeout: float = 300,
+        boot_timeout: float | None = None,
     ) -> Finished:
         """Boot, run SCRIPT with busybox's sh in /root, and return what came of it.
 
         FILES: absolute path in the guest → a local file (with its mode) or the content (mode 644).
         COLLECT: absolute paths of files, or of directories with all below them, to bring back.
-        TIMEOUT is in seconds, from the start of QEMU to its end.
+        TIMEOUT is in seconds, from the start of QEMU to its end. With BOOT_TIMEOUT, in seconds
+        too, the kernel says while it boots what it does, the guest says every minute that it lives,
+        and TIMEOUT is from the last that it said.
 
         Raises TargetError, with the end of the console, when the guest did not get to the end of
         the script: a panic, a boot that fails, or TIMEOUT.
@@ -98,33 +108,52 @@ class Appliance:
             pack(given, script, files or {}, collect)
             with taken.open("wb") as file:
                 file.truncate(_OUTPUT_BYTES)
-            qemu.start(self._command_line(qemu.scratch, given, taken))
-            _await_end(qemu, timeout)
+            alive_s = 0 if boot_timeout is None else _ALIVE_S
+            qemu.start(self._command_line(qemu.scratch, given, taken, alive_s))
+            if boot_timeout is None:
+                _await_end(qemu, timeout)
+            else:
+                boot = Boot(qemu, boot_timeout, verbose=True)
+                while _READY not in qemu.console():
+                    boot.check()
+                    time.sleep(_POLL_S)
+                _await_end(qemu, timeout, from_last=True)
             return unpack(taken, qemu)
         finally:
             qemu.remove()
+            self.console = qemu.console()
 
-    def _command_line(self, scratch: Path, given: Path, taken: Path) -> list[str]:
-        initrd = initramfs.make(
-            self.kernel,
-            busybox(self.arch),
-            _DRIVERS,
-            "appliance-init.sh.j2",
-            script=_SCRIPT,
-            collect=_COLLECT,
-            output=_OUTPUT,
+    def _command_line(self, scratch: Path, given: Path, taken: Path, alive_s: int) -> list[str]:
+        disk = self._boots.disk
+        assert disk is not None, DISK
+        initrd = scratch / "initrd"
+        initrd.write_bytes(
+            initramfs.make(
+                self._boots,
+                busybox(self.arch),
+                disk.drivers,
+                "appliance-init.sh.j2",
+                script=_SCRIPT,
+                collect=_COLLECT,
+                output=_OUTPUT,
+                disks=disk.node,
+                ready=_READY,
+                alive=_ALIVE,
+                alive_s=str(alive_s or ""),
+            )
         )
         return [
             *headless(
                 emulator(self.arch),
                 self.machine,
                 scratch=scratch,
-                kernel=self.kernel.vmlinuz,
+                kernel=self._boots.image,
                 initrd=initrd,
                 append=kernel_arguments(self._cmdline_extra, self.arch),
             ),
-            *disk("given", given, "readonly=on"),
-            *disk("taken", taken, "cache=unsafe"),
+            *devices.disks(
+                disk, [("given", given, "snapshot=on"), ("taken", taken, "cache=unsafe")]
+            ),
         ]
 
 
@@ -171,12 +200,21 @@ def pack(
             archive.addfile(member, io.BytesIO(content))
 
 
-def _await_end(qemu: Qemu, timeout: float) -> None:
-    """Return once QEMU has ended by itself; raise TargetError when it has not within TIMEOUT."""
-    deadline = time.monotonic() + timeout
+def _await_end(qemu: Qemu, timeout: float, *, from_last: bool = False) -> None:
+    """Return once QEMU has ended by itself; raise TargetError when it has not within TIMEOUT.
+
+    With FROM_LAST that is counted from when the console became longer.
+    """
+    since, seen = time.monotonic(), 0
     while qemu.alive():
-        if time.monotonic() > deadline:
-            raise TargetError(f"the guest did not end within {timeout:g} s{qemu.quote_console()}")
+        now = time.monotonic()
+        if from_last and len(qemu.console()) != seen:
+            since, seen = now, len(qemu.console())
+        if now - since > timeout:
+            what = "say that it lives" if from_last else "end"
+            raise TargetError(
+                f"the guest did not {what} within {timeout:g} s{qemu.quote_console()}"
+            )
         time.sleep(_POLL_S)
     if qemu.status() != 0:
         raise qemu.why_it_ended()

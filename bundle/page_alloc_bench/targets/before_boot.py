@@ -129,17 +129,32 @@ def check_kernel(name: str) -> None:
 
 def check_module(bundle: Archive, kernel: FetchedKernel) -> None:
     """Raise UsageError where BUNDLE has no module for KERNEL; says which kernel it is for."""
-    held = [(entry["release"], entry["machine"]) for entry in bundle.manifest()["modules"]]
-    if (kernel.release, _MACHINE) in held:
-        return
-    advice = f"build one with: page-alloc-bench build --kernel {kernel.kernel.name}"
+    name = kernel.kernel.name
+    advice = f"build one with: page-alloc-bench build --kernel {name}"
+    held = _held(bundle)
     for row in kernels.KERNELS:
         cached = row.boots_roots and kernels.cached(row)
         if cached and (kernels.fetch(row).release, _MACHINE) in held:
             advice = f"boot its own with: --kernel {row.name}; or {advice}"
             break
-    names = ", ".join(f"{release} ({machine})" for release, machine in held)
-    raise UsageError(
-        f"{bundle.path} has no module for {kernel.release} ({_MACHINE}), which --kernel "
-        f"{kernel.kernel.name} boots: it is for {names}; {advice}"
-    )
+    require_module(bundle, kernel.release, f"--kernel {name}", advice)
+
+
+def require_module(
+    bundle: Archive, release: str, asked: str, advice: str, machine: str = _MACHINE
+) -> None:
+    """Raise UsageError, with ADVICE, where BUNDLE has no module for RELEASE, which ASKED boots.
+
+    MACHINE is what uname -m says there.
+    """
+    held = _held(bundle)
+    if (release, machine) not in held:
+        names = ", ".join(f"{held_release} ({of})" for held_release, of in held)
+        raise UsageError(
+            f"{bundle.path} has no module for {release} ({machine}), which {asked} boots: it is "
+            f"for {names}; {advice}"
+        )
+
+
+def _held(bundle: Archive) -> list[tuple[str, str]]:
+    return [(entry["release"], entry["machine"]) for entry in bundle.manifest()["modules"]]

@@ -6,19 +6,28 @@ Everything that can be told before the boot is told before the boot.
 
 from __future__ import annotations
 
+import gzip
+import os
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager.build import TreeRequest
 from page_alloc_bench.packager.signing import Signer
-from page_alloc_bench.targets import building, kconfig, kernels
+from page_alloc_bench.packager.tree import CROSS_PREFIX
+from page_alloc_bench.targets import building, fitted, foreign_python, kconfig, kernels, modules
+from page_alloc_bench.targets.appliance import HOST
+from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.fitted import Fitted
 from page_alloc_bench.targets.process import UsageError
 
 _IMAGES = {
     "amd64": ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage"),
     "arm64": ("arch/arm64/boot/Image", "arch/arm64/boot/Image.gz"),
 }
+_SRCARCH = {"amd64": "x86", "arm64": "arm64"}
 _KBUILD = {"x86": "amd64", "x86_64": "amd64", "arm64": "arm64"}
 _MERGE = (
     "append this to the configuration, and build it again (scripts/kconfig/merge_config.sh -m "
@@ -28,69 +37,147 @@ _MERGE = (
 
 @dataclass(frozen=True)
 class Bootable:
-    """A kernel that a guest with two serial ports can boot.
+    """A kernel that a guest can boot.
 
-    label: what people read. arch: Debian's name of it. request: what the packager is asked for, to
-    build for it. signer: of its modules, where it takes none without a signature. poorer: what it
-    lacks that a run can do without.
+    label: what people read. boots: the kernel, and the devices that it can drive. request: what the
+    packager is asked for, to build for it; None where there is nothing to build with. signer: of
+    its modules, where it takes none without a signature. poorer: what it lacks that a run can do
+    without.
     """
 
     label: str
-    arch: str
-    release: str
-    image: Path
-    request: TreeRequest
+    boots: Fitted
+    request: TreeRequest | None
     signer: Signer | None = None
     poorer: tuple[kconfig.Need, ...] = ()
+
+    @property
+    def arch(self) -> str:
+        """Debian's name of its architecture."""
+        return self.boots.arch
+
+    @property
+    def release(self) -> str:
+        """What ``uname -r`` will say."""
+        return self.boots.release
+
+    @property
+    def image(self) -> Path:
+        """The file to boot."""
+        return self.boots.image
+
+    def source(self) -> TreeRequest:
+        """Return what to build for it with; raises UsageError where there is nothing."""
+        if self.request is None:
+            raise UsageError(
+                f"{self.image}: no module can be built for it: it is in no kernel tree, and "
+                f"there are no headers in {_headers(self.release)}; give its tree instead"
+            )
+        return self.request
 
 
 def find(text: str) -> Bootable:
     """Return the kernel that TEXT names: one of the list, a built tree, or an image.
 
     One of the list is fetched into the cache first if need be. Raises UsageError for what there is
-    not or what cannot boot, with what to do, and TargetError where a kernel cannot be fetched.
+    not or what cannot boot with two serial ports alone, with what to do, and TargetError where a
+    kernel cannot be fetched.
     """
     names = [row.name for row in (*kernels.KERNELS, kernels.SANITIZER)]
     path = Path(text).expanduser()
     if text in names:
-        return _of_list(text)
-    if path.is_dir():
-        return of_tree(path)
-    if path.is_file():
-        return of_image(path)
-    raise UsageError(
-        f"{text!r} is neither a kernel of the list ({', '.join(names)}), nor a built tree, nor an "
-        "image"
+        return of_list(text)
+    if not path.is_dir() and not path.is_file():
+        raise UsageError(
+            f"{text!r} is neither a kernel of the list ({', '.join(names)}), nor a built tree, nor "
+            "an image"
+        )
+    found = of_tree(path) if path.is_dir() else of_image(path)
+    found.source()
+    require_serial(found)
+    return found
+
+
+def require_serial(kernel: Bootable) -> None:
+    """Raise UsageError, with what mends it, where KERNEL lacks what a second serial port needs."""
+    _require(kernel.boots.config or {}, kernel.arch, kconfig.SERIAL, kernel.image)
+
+
+def build(kernel: Bootable, output: Path) -> None:
+    """Build the bundle for KERNEL; raises UsageError, PackagerError and TargetError."""
+    request = packager.BuildRequest(
+        **vars(kernel.source()),
+        output=output,
+        signer=kernel.signer,
+        fetch_python=foreign_python.fetch,
     )
+    note(f"building the module for {kernel.release}")
+    packager.build(request, lambda said: note(said) if said.startswith("warning:") else None)
 
 
-def _of_list(name: str) -> Bootable:
+def is_tree(directory: Path) -> bool:
+    """Return whether DIRECTORY looks like a kernel tree in which a kernel has been built."""
+    return all((directory / name).is_file() for name in (".config", "include/config/auto.conf"))
+
+
+def of_list(name: str, *, to_build: bool = True) -> Bootable:
+    """Return the kernel NAME of the list, fetched into the cache first if need be.
+
+    With TO_BUILD also what a bundle for it is built with.
+    """
     fetched = kernels.fetch(name)
     return Bootable(
         label=f"{fetched.release} ({name} of the list)",
-        arch=fetched.kernel.arch,
-        release=fetched.release,
-        image=fetched.vmlinuz,
-        request=building.tree_request(fetched),
+        boots=fitted.of_fetched(fetched),
+        request=building.tree_request(fetched) if to_build else None,
     )
 
 
-def of_image(image: Path) -> Bootable:
-    """Return the kernel of an IMAGE: in its tree, or installed with its headers."""
+def of_image(image: Path, directory: Path | None = None) -> Bootable:
+    """Return the kernel of an IMAGE: in its tree, or installed.
+
+    DIRECTORY has its modules, as lib/modules/RELEASE; by default the host's own, where there is
+    one. Raises UsageError for a file that is not an image, and for one that cannot boot.
+    """
     resolved = image.resolve()
     for paths in _IMAGES.values():
         for path in paths:
-            if resolved.parts[-len(Path(path).parts) :] == Path(path).parts:
-                return of_tree(resolved.parents[len(Path(path).parts) - 1])
+            top = resolved.parents[len(Path(path).parts) - 1 :][:1]
+            in_tree = resolved.parts[-len(Path(path).parts) :] == Path(path).parts
+            if in_tree and directory is None and (top[0] / ".config").is_file():
+                return of_tree(top[0])
+    arch = _arch_of(image)
     release = (banner(image) or "").partition(" ")[0]
-    headers = Path("/lib/modules") / release / "build"
-    if not release or not headers.is_dir():
-        raise UsageError(
-            f"{image}: its modules cannot be built: it is in no kernel tree, and there are no "
-            f"headers in {headers if release else '/lib/modules'}; give its tree instead"
-        )
-    arch = "amd64" if banner(image) else "arm64"
-    return Bootable(f"{release} ({image})", arch, release, image, TreeRequest(headers))
+    if directory is None and release:
+        directory = Path("/lib/modules") / release
+    those = modules.UNKNOWN
+    if directory is not None and directory.is_dir():
+        those = modules.installed(directory)
+        release = release or directory.resolve().name
+    release = release or image.name
+    config = _config_of(image, release, directory)
+    _require(config or {}, arch, kconfig.NEEDED if config else (), image)
+    headers = _headers(release)
+    return Bootable(
+        label=f"{release} ({image})",
+        boots=fitted.fit(release, arch, image, those, config),
+        request=_request(headers, arch, config or {}) if headers.is_dir() else None,
+    )
+
+
+def _headers(release: str) -> Path:
+    return Path("/lib/modules") / release / "build"
+
+
+def _config_of(image: Path, release: str, directory: Path | None) -> dict[str, str] | None:
+    """Return the options of an installed kernel, from where distributions keep them."""
+    places = [image.parent / f"config-{release}"]
+    if directory is not None:
+        places += [directory / "config", directory / "build/.config"]
+    for place in places:
+        if place.is_file():
+            return kconfig.read(place.read_text(errors="replace"))
+    return None
 
 
 def of_tree(tree: Path) -> Bootable:
@@ -102,25 +189,43 @@ def of_tree(tree: Path) -> Bootable:
     text = config_file.read_text(errors="replace")
     arch = _arch(tree, text)
     config = kconfig.read(text)
-    needed = kconfig.lacking(config, arch)
+    _require(config, arch, kconfig.NEEDED, tree)
+    release = _release(tree)
+    image = _image(tree, arch)
+    _require_fresh(tree, image, release, config)
+    forced = config.get("MODULE_SIG_FORCE") == "y"
+    return Bootable(
+        label=f"{release} ({tree})",
+        boots=fitted.fit(release, arch, image, modules.of_tree(tree, signed_only=forced), config),
+        request=_request(tree, arch, config),
+        signer=_signer(tree) if forced else None,
+        poorer=tuple(kconfig.lacking(config, arch, kconfig.WANTED)),
+    )
+
+
+def _require(
+    config: Mapping[str, str], arch: str, needs: tuple[kconfig.Need, ...], what: Path
+) -> None:
+    """Raise UsageError where a kernel with CONFIG lacks what a run needs, with what mends it."""
+    needed = kconfig.lacking(config, arch, needs) if config else []
     if needed:
         names = ", ".join(need.symbol for need in needed)
         raise UsageError(
-            f"the kernel of {tree} cannot run the benchmark in a guest: it lacks {names}; "
+            f"the kernel of {what} cannot run the benchmark in a guest: it lacks {names}; "
             f"{_MERGE}\n{kconfig.fragment(needed)}"
         )
-    release = _release(tree)
-    image = _image(tree, arch)
-    _require_fresh(tree, image, release)
-    made = Bootable(
-        label=f"{release} ({tree})",
-        arch=arch,
-        release=release,
-        image=image,
-        request=TreeRequest(tree),
-        poorer=tuple(kconfig.lacking(config, arch, kconfig.WANTED)),
-    )
-    return replace(made, signer=_signer(tree)) if config.get("MODULE_SIG_FORCE") == "y" else made
+
+
+def _request(tree: Path, arch: str, config: Mapping[str, str]) -> TreeRequest:
+    """Return how to build for TREE: with the compiler that built it, as the environment says."""
+    llvm, cross, cc = (os.environ.get(name) or None for name in ("LLVM", "CROSS_COMPILE", "CC"))
+    named = {"llvm": llvm, "cross_compile": cross, "cc": cc}
+    if config.get("CC_IS_CLANG") == "y" and not cc:
+        llvm = llvm or "1"
+    elif arch != HOST and not llvm:
+        cross = cross or CROSS_PREFIX[_SRCARCH[arch]]
+    said = tuple(name for name, value in named.items() if value)
+    return TreeRequest(tree, llvm=llvm, cross_compile=cross, cc=cc, from_environment=said)
 
 
 def _arch(tree: Path, config: str) -> str:
@@ -148,10 +253,10 @@ def _image(tree: Path, arch: str) -> Path:
     )
 
 
-def _require_fresh(tree: Path, image: Path, release: str) -> None:
+def _require_fresh(tree: Path, image: Path, release: str, config: Mapping[str, str]) -> None:
     """Raise UsageError for an image of another state of the tree."""
     said = banner(image)
-    again = f"run make {image.name} in {tree}"
+    again = f"run make {image.name} modules in {tree}"
     if said is not None and said.partition(" ")[0] != release:
         raise UsageError(
             f"{image} is stale: it is {said.partition(' ')[0]}, and the tree is {release}; {again}"
@@ -159,6 +264,45 @@ def _require_fresh(tree: Path, image: Path, release: str) -> None:
     vmlinux = tree / "vmlinux"
     if vmlinux.is_file() and vmlinux.stat().st_mtime > image.stat().st_mtime + 1:
         raise UsageError(f"{image} is stale: {vmlinux} is newer; {again}")
+    built = tree / "include/config/auto.conf"
+    if built.is_file():
+        before = kconfig.read(built.read_text(errors="replace"))
+        changed = [
+            name for name in {**before, **config} if _value(before, name) != _value(config, name)
+        ]
+        if changed:
+            raise UsageError(
+                f"{image} is stale: the configuration has changed since it was built "
+                f"({_some(sorted(changed))}); {again}"
+            )
+
+
+def _value(config: Mapping[str, str], name: str) -> str:
+    return config.get(name, "n")
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *rest = names
+    return f"{first} and {len(rest)} more" if rest else first
+
+
+def _arch_of(image: Path) -> str:
+    """Return Debian's name of the architecture that IMAGE is for; raises UsageError if none is."""
+    with image.open("rb") as file:
+        head = file.read(0x240)
+    if head[:2] == b"\x1f\x8b":
+        with gzip.open(image) as unpacked:
+            head = unpacked.read(0x240)
+    # Documentation/arch/arm64/booting.rst: magic. Documentation/arch/x86/boot.rst: xloadflags.
+    if head[0x38:0x3C] == b"ARM\x64":
+        return "arm64"
+    if head[0x202:0x206] == b"HdrS":
+        if head[0x236] & 1:
+            return "amd64"
+        raise UsageError(f"{image} has 32 bits: a guest has 64")
+    what = "an ELF file, perhaps a vmlinux" if head[:4] == b"\x7fELF" else "not an image of those"
+    wanted = ", ".join(Path(paths[0]).name + f" ({arch})" for arch, paths in _IMAGES.items())
+    raise UsageError(f"{image} is {what}: a guest boots {wanted}")
 
 
 def banner(image: Path) -> str | None:

@@ -62,13 +62,15 @@ def measure(
         qemu_extra=where.arguments(plugin) if plugin else (),
         kept=(where.PLUGIN_OUTPUT,),
     )
-    returned = guest.run(
-        _script(bench_options, symbols=plugin is not None and not known.cached),
-        {_BUNDLE: bundle},
-        on_line=on_line,
-        timeout=timeout,
-    )
-    console(returned.console)
+    try:
+        returned = guest.run(
+            _script(bench_options, symbols=plugin is not None and not known.cached),
+            {_BUNDLE: bundle},
+            on_line=on_line,
+            timeout=timeout,
+        )
+    finally:
+        console(guest.console)
     document = _document(returned)
     if plugin:
         symbols = known.get(returned.files.get("kallsyms"))

@@ -22,7 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Union
 
-from page_alloc_bench.targets import initramfs, kernels, keys, root
+from page_alloc_bench.targets import devices, fitted, initramfs, kernels, keys, root
+from page_alloc_bench.targets.boot_failure import VERBOSE, Boot
+from page_alloc_bench.targets.fitted import SSH, Fitted
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import command_line, kernel_arguments, machine
 from page_alloc_bench.targets.process import CommandError, TargetError, describe, need, run
@@ -33,12 +35,14 @@ Argv = Union[str, Sequence[str]]
 
 _SSH_FAILED = 255  # ssh's own exit status when the connection, not the command, failed
 _POLL_S = 0.05
+BOOT_S = 180.0
 
 
 class Guest:
     """A booted guest; a context manager whose body runs once ssh answers.
 
-    ``kernel``: a fetched kernel, a name of the list, or None for the default. ``cpus``, ``nodes``:
+    ``kernel``: one that can be reached by ssh, a fetched one, a name of the list, or None for the
+    default. ``cpus``, ``nodes``:
     4 and 2 by default. ``memory``: like "2G". ``cmdline_extra`` goes after the kernel's arguments.
     ``icount`` counts instructions as nanoseconds, on one CPU and node. ``memoryless``: numbers of
     nodes that have no memory, see Machine. ``boot_timeout`` is in
@@ -49,7 +53,7 @@ class Guest:
 
     def __init__(
         self,
-        kernel: FetchedKernel | str | None = None,
+        kernel: Fitted | FetchedKernel | str | None = None,
         cpus: int | None = None,
         nodes: int | None = None,
         memory: str = "2G",
@@ -58,15 +62,16 @@ class Guest:
         icount: bool = False,
         memoryless: tuple[int, ...] = (),
         root: Root | str = root.DEFAULT,
-        boot_timeout: float = 180,
+        boot_timeout: float = BOOT_S,
     ):
         self.machine = machine(cpus, nodes, memory, icount=icount, memoryless=memoryless)
-        if not isinstance(kernel, FetchedKernel):
+        if isinstance(kernel, str) or kernel is None:
             need("qemu-system-x86_64", "qemu-system-x86")  # before a minute of downloads
             kernel = kernels.fetch(kernel or kernels.DEFAULT)
-        if not kernel.kernel.boots_roots:
-            raise TargetError(f"no guest with a root can boot the kernel {kernel.kernel.name}")
-        self.kernel = kernel
+        self.kernel: Any = kernel
+        self._boots = kernel if isinstance(kernel, Fitted) else fitted.of_fetched(kernel)
+        self._boots.choose(SSH)
+        self._verbose = isinstance(kernel, Fitted)
         self.port = 0
         self.boot_seconds = 0.0
         self._root = root
@@ -82,22 +87,28 @@ class Guest:
         qemu = need("qemu-system-x86_64", "qemu-system-x86")
         need("ssh", "openssh-client")
         image = root.image(self._root)
-        initrd = initramfs.build(self.kernel)
+        content = initramfs.build(self._boots)
         self._keys = keys.get_keys()
         self._qemu = Qemu()
-        argv = command_line(
-            qemu,
-            self.machine,
-            scratch=self._qemu.scratch,
-            kernel=self.kernel.vmlinuz,
-            initrd=initrd,
-            root=image,
-            append=kernel_arguments(self._cmdline_extra),
-        )
-        started = time.monotonic()
         try:
+            initrd = self._qemu.scratch / "initrd"
+            initrd.write_bytes(content)
+            verbose = VERBOSE[self._boots.arch] if self._verbose else ""
+            assert self._boots.disk is not None, SSH
+            assert self._boots.network is not None, SSH
+            argv = command_line(
+                qemu,
+                self.machine,
+                scratch=self._qemu.scratch,
+                kernel=self._boots.image,
+                initrd=initrd,
+                append=kernel_arguments(f"{verbose} {self._cmdline_extra}".strip()),
+                root=devices.disks(self._boots.disk, [("d", image, "snapshot=on")]),
+                network=self._boots.network,
+            )
+            started = time.monotonic()
             self._qemu.start(argv)
-            self._await_ssh(started + self._boot_timeout)
+            self._await_ssh(self._qemu, started + self._boot_timeout)
         except BaseException:
             self.kill()
             raise
@@ -201,14 +212,11 @@ class Guest:
             self._raise_if_gone()
             raise TargetError(f"the ssh connection to the guest broke{self._quote_console()}")
 
-    def _await_ssh(self, deadline: float) -> None:
+    def _await_ssh(self, qemu: Qemu, deadline: float) -> None:
         """Return when the guest's init has said that it is ready and ssh works as root."""
+        boot = Boot(qemu, self._boot_timeout, verbose=self._verbose)
         while READY not in self.console():
-            self._raise_if_gone()
-            if time.monotonic() > deadline:
-                raise TargetError(
-                    f"the guest did not boot within {self._boot_timeout:g} s{self._quote_console()}"
-                )
+            boot.check()
             time.sleep(_POLL_S)
         self.port = self._forwarded_port()
         # The init speaks a moment before sshd listens.

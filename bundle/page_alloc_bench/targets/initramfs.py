@@ -1,58 +1,45 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Make the small initramfs that lets any kernel boot any root: busybox and a few virtio modules."""
+"""Make the small initramfs that lets any kernel boot any root: busybox and a few modules."""
 
 from __future__ import annotations
 
 import io
-import lzma
-import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from page_alloc_bench.targets import cache
-from page_alloc_bench.targets.kernels import FetchedKernel
+from page_alloc_bench.targets import modules
+from page_alloc_bench.targets.fitted import SSH, Fitted
 from page_alloc_bench.targets.process import TargetError, need
 from page_alloc_bench.targets.root import INIT, render
 
 # The addresses of QEMU's user network.
 ADDRESS, GATEWAY = "10.0.2.15", "10.0.2.2"
 # ext4 is a module in kernels that are not for clouds.
-_DRIVERS = ("virtio_pci", "virtio_blk", "virtio_net", "ext4")
-# What a module asks for by a crypto algorithm's name, which no "depends" tells of.
-_ALGORITHMS = {"ext4": "crc32c_generic"}
+_ROOT = ("ext4",)
 
 
-def build(kernel: FetchedKernel) -> Path:
-    """Return the initramfs that hands over to a root, for KERNEL."""
+def build(kernel: Fitted) -> bytes:
+    """Return the initramfs that hands over to a root, for KERNEL; it has a disk and a network."""
+    assert kernel.disk is not None, SSH
+    assert kernel.network is not None, SSH
     busybox = Path(need("busybox", "busybox-static"))
-    values = {"address": ADDRESS, "gateway": GATEWAY, "init": INIT}
-    return make(kernel, busybox, _DRIVERS, "guest-initramfs.sh.j2", **values)
+    drivers = (*kernel.disk.drivers, *kernel.network.drivers, *_ROOT)
+    values = {"address": ADDRESS, "gateway": GATEWAY, "init": INIT, "disks": kernel.disk.node}
+    return make(kernel, busybox, drivers, "guest-initramfs.sh.j2", **values)
 
 
 def make(
-    kernel: FetchedKernel, busybox: Path, drivers: Sequence[str], template: str, **values: str
-) -> Path:
-    """Return the initramfs for KERNEL, made in the cache if need be.
+    kernel: Fitted, busybox: Path, drivers: Sequence[str], template: str, **values: str
+) -> bytes:
+    """Return the initramfs for KERNEL.
 
     It holds BUSYBOX, the modules that DRIVERS need, and as process 1 the rendered TEMPLATE, which
     gets their file names in the order to insert them as ``modules``, and VALUES.
     """
-    modules = _modules(kernel.modules_dir, drivers)
-    init = render(template, modules=list(modules), **values)
-    key = f"{kernel.release}-{cache.digest(init, str(busybox.stat().st_mtime_ns))}"
-    directory = cache.entry(
-        "initramfs",
-        key,
-        lambda temporary, _final: _write(temporary / "initramfs.cpio", busybox, modules, init),
-        f"the initramfs of {kernel.release}",
-    )
-    return directory / "initramfs.cpio"
-
-
-def _write(path: Path, busybox: Path, modules: dict[str, Path], init: str) -> None:
+    files = kernel.modules.needed(drivers)
     archive = Archive()
     for directory in ("bin", "dev", "modules"):
         archive.directory(directory)
@@ -60,10 +47,10 @@ def _write(path: Path, busybox: Path, modules: dict[str, Path], init: str) -> No
     archive.device("dev/console", 5, 1)
     archive.file("bin/busybox", static_program(busybox), 0o755)
     archive.link("bin/sh", "busybox")
-    archive.file("init", init.encode(), 0o755)
-    for name, module in modules.items():
-        archive.file(f"modules/{name}", _read_module(module), 0o644)
-    path.write_bytes(archive.finish())
+    archive.file("init", render(template, modules=list(files), **values).encode(), 0o755)
+    for name, module in files.items():
+        archive.file(f"modules/{name}", modules.read(module), 0o644)
+    return archive.finish()
 
 
 def static_program(busybox: Path) -> bytes:
@@ -72,59 +59,6 @@ def static_program(busybox: Path) -> bytes:
     if ELFFile(io.BytesIO(content)).get_section_by_name(".interp") is not None:
         raise TargetError(f"{busybox} is not static: apt-get install busybox-static")
     return content
-
-
-def _modules(modules_dir: Path, drivers: Sequence[str]) -> dict[str, Path]:
-    """Return the modules that DRIVERS need, in the order to insert them: name → file.
-
-    The kernel's packages hold no modules.dep (it is made at installation), so the ``depends`` of
-    the modules themselves is followed.
-    """
-    files = {_name(path): path for path in modules_dir.glob("kernel/**/*.ko*")}
-    builtin_list = modules_dir / "modules.builtin"
-    builtin = {_name(Path(line)) for line in builtin_list.read_text().split()}
-    ordered: dict[str, Path] = {}
-
-    def visit(name: str) -> None:
-        if name in builtin or f"{name}.ko" in ordered:
-            return
-        if name not in files:
-            raise TargetError(f"the kernel in {modules_dir} has no {name}: no guest can boot it")
-        needs = _depends(files[name])
-        algorithm = _ALGORITHMS.get(name)
-        if algorithm in files:
-            needs.append(algorithm)
-        for dependency in needs:
-            visit(dependency)
-        ordered[f"{name}.ko"] = files[name]
-
-    for driver in drivers:
-        visit(driver)
-    return ordered
-
-
-def _name(path: Path) -> str:
-    """Return the module's name as the kernel spells it."""
-    return re.sub(r"\.ko(\.\w+)?$", "", path.name).replace("-", "_")
-
-
-def _read_module(path: Path) -> bytes:
-    """Return the module PATH, decompressed."""
-    if path.suffix == ".ko":
-        return path.read_bytes()
-    if path.suffix == ".xz":
-        return lzma.decompress(path.read_bytes())
-    raise TargetError(f"{path}: modules compressed as {path.suffix} are not supported")
-
-
-def _depends(path: Path) -> list[str]:
-    """Return the names of the modules that the module PATH says it depends on."""
-    section = ELFFile(io.BytesIO(_read_module(path))).get_section_by_name(".modinfo")
-    if section is None:
-        raise TargetError(f"{path} is not a kernel module: it has no .modinfo")
-    fields = dict(item.partition(b"=")[::2] for item in section.data().split(b"\0"))
-    names = fields.get(b"depends", b"").decode()
-    return [name.replace("-", "_") for name in names.split(",") if name]
 
 
 class Archive:

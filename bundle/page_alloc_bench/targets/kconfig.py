@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a kernel must be configured with to run the benchmark in a guest with two serial ports."""
+"""What a kernel must be configured with to run the benchmark in a guest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """An option of the kernel. arch: Debian's name of the only one that it is of, "" for all."""
+    """An option of the kernel.
+
+    arch: Debian's name of the only architecture that it is of, "" for all. least: where it is a
+    number, how much is needed.
+    """
 
     symbol: str
     why: str
     arch: str = ""
+    least: int = 0
+
+    def met(self, value: str | None) -> bool:
+        """Return whether VALUE, that of a .config, is enough; None is none."""
+        if self.least:
+            return value is None or not value.isdigit() or int(value) >= self.least
+        return value == "y"
 
 
 # Without one of these there is no run.
@@ -31,10 +42,23 @@ NEEDED = (
     Need("PRINTK", "the console"),
     Need("FUTEX", "Python"),
     Need("EPOLL", "Python"),
-    Need("SERIAL_8250", "the result comes over a serial port"),
+    Need("64BIT", "the guest's programs have 64 bits", "amd64"),
     Need("SERIAL_8250_CONSOLE", "what the kernel says when it does not boot", "amd64"),
     Need("SERIAL_AMBA_PL011_CONSOLE", "what the kernel says when it does not boot", "arm64"),
+)
+# A guest with neither disk nor network, whose second serial port brings the result.
+SERIAL = (
+    Need("SERIAL_8250", "the result comes over a serial port"),
+    Need("SERIAL_8250_NR_UARTS", "a second serial port", "amd64", 2),
+    Need("SERIAL_8250_RUNTIME_UARTS", "a second serial port", "amd64", 2),
     Need("SERIAL_8250_PCI", "the result comes over a serial port on PCI", "arm64"),
+)
+# A guest with a Debian root, besides a disk, a network and ext4.
+SSH = (
+    Need("INET", "ssh"),
+    Need("UNIX", "ssh"),
+    Need("MULTIUSER", "the users of the guest"),
+    Need("UNIX98_PTYS", "sudo and ssh"),
 )
 # Without these the run is poorer.
 WANTED = (
@@ -54,9 +78,9 @@ def read(text: str) -> dict[str, str]:
 
 def lacking(config: Mapping[str, str], arch: str, needs: tuple[Need, ...] = NEEDED) -> list[Need]:
     """Return which of NEEDS a kernel with CONFIG does not have built in."""
-    return [n for n in needs if n.arch in ("", arch) and config.get(n.symbol) != "y"]
+    return [n for n in needs if n.arch in ("", arch) and not n.met(config.get(n.symbol))]
 
 
 def fragment(needs: list[Need] | tuple[Need, ...]) -> str:
     """Return NEEDS as a fragment for scripts/kconfig/merge_config.sh."""
-    return "".join(f"# {need.why}\nCONFIG_{need.symbol}=y\n" for need in needs)
+    return "".join(f"# {n.why}\nCONFIG_{n.symbol}={n.least or 'y'}\n" for n in needs)

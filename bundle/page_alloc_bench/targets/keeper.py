@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keep one QEMU no longer than its owner lives, and leave nothing of it behind.
 
-Run as a program: ``python3 keeper.py SCRATCH QEMU ARGUMENT…``, with a pipe on stdin whose other end
-only the owner holds. When the owner closes it, or dies in whatever way, QEMU is killed and SCRATCH
-removed. QEMU dies with the keeper too. When QEMU ends by itself, its wait status is written to
-SCRATCH/exit and SCRATCH stays until the owner has looked at it.
+Run as a program: ``python3 keeper.py SCRATCH``, with a pipe on stdin whose other end only the owner
+holds. It starts before SCRATCH is made, and is told over stdin what to start: a line with the
+number of bytes that follow, and QEMU's command line, a NUL after each word. When the owner closes
+the pipe, or dies in whatever way, QEMU is killed and SCRATCH removed. QEMU dies with the keeper
+too. When QEMU ends by itself, its wait status is written to SCRATCH/exit and SCRATCH stays until
+the owner has looked at it.
 
 It imports only the standard library, and little of it: it starts once for every guest.
 """
@@ -19,15 +21,37 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def main(scratch: str, argv: list[str]) -> int:
-    """Run ARGV until it ends or stdin does; return the exit status for the shell."""
+def main(scratch: str) -> int:
+    """Run what stdin says until it ends or stdin does; return the exit status for the shell."""
+    # A terminal's Ctrl-C is the owner's business: it closes the pipe when it is done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    argv = _told()
+    if argv:
+        _keep(scratch, argv)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return 0
+
+
+def _told() -> list[str]:
+    """Return the command line that the owner sends; nothing if it ends before."""
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as stream:
+        line = stream.readline()
+        size, content = int(line) if line.endswith(b"\n") else 0, b""
+        while len(content) < size:
+            more = stream.read(size - len(content))
+            if not more:
+                return []
+            content += more
+    return [os.fsdecode(word) for word in content.split(b"\0")[:-1]]
+
+
+def _keep(scratch: str, argv: list[str]) -> None:
+    """Run ARGV until it ends, and then wait for the owner to have looked, or until stdin ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     keeper = os.getpid()
     pid = os.fork()
     if pid == 0:
         _become(libc, keeper, scratch, argv)
-    # A terminal's Ctrl-C is the owner's business: it closes the pipe when it is done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pidfd = os.pidfd_open(pid)
     ready, _, _ = select.select([pidfd, sys.stdin.fileno()], [], [])
     if pidfd in ready:
@@ -37,13 +61,12 @@ def main(scratch: str, argv: list[str]) -> int:
     else:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return 0
 
 
 def _become(libc: ctypes.CDLL, keeper: int, scratch: str, argv: list[str]) -> None:
     """Turn this child into ARGV, bound to die with the keeper."""
     try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == keeper:
             null = os.open(os.devnull, os.O_RDWR)
@@ -65,4 +88,4 @@ def _write(scratch: str, name: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1]))

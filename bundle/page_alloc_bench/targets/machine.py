@@ -7,9 +7,11 @@ Everything here is emulated (TCG): a guest then runs the same on any host, with 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.targets.devices import Device
 from page_alloc_bench.targets.process import UsageError, need
 
 # On amd64 without cmpxchg16b, at which TCG double-faults now and then; on arm64 with a cheap way of
@@ -162,10 +164,13 @@ def command_line(
     scratch: Path,
     kernel: Path,
     initrd: Path,
-    root: Path,
     append: str,
+    root: Sequence[str],
+    network: Device,
 ) -> list[str]:
     """Return the whole QEMU command line; its sockets and logs lie in SCRATCH.
+
+    ROOT are the arguments for its disk.
 
     The port of the guest's ssh is 0: QEMU itself takes a free one, so that no two guests can race
     for it, and is asked over the QMP socket which one it took.
@@ -173,9 +178,9 @@ def command_line(
     return [
         *headless(qemu, guest, scratch=scratch, kernel=kernel, initrd=initrd, append=append),
         *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
-        *disk("d", root, "snapshot=on"),
+        *root,
         *("-netdev", "user,id=n,hostfwd=tcp:127.0.0.1:0-10.0.2.15:22"),
-        *("-device", "virtio-net-pci,netdev=n,romfile="),
+        *("-device", network.arguments.format(id="n")),
     ]
 
 
@@ -190,15 +195,6 @@ def headless(
         *("-serial", f"file:{scratch}/console"),
         *("-kernel", str(kernel), "-initrd", str(initrd), "-append", append),
     ]
-
-
-def disk(name: str, image: Path, option: str) -> list[str]:
-    """Return the arguments that give a guest the raw IMAGE as its next disk (vda, vdb and so on).
-
-    OPTION is one more of -drive's, like snapshot=on or readonly=on.
-    """
-    drive = f"if=none,id={name},file={image},format=raw,{option}"
-    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
 
 
 def kernel_arguments(extra: str, arch: str = "amd64") -> str:

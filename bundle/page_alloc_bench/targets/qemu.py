@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -28,19 +30,30 @@ class Qemu:
     """
 
     def __init__(self) -> None:
-        self.scratch = _make_scratch()
-        self._keeper: subprocess.Popen[bytes] | None = None
+        parent = _place()
+        self.scratch = parent / f"pab-guest.{secrets.token_hex(4)}"
         self._last_console = ""
-
-    def start(self, argv: Sequence[str]) -> None:
-        """Start QEMU, whose command line is ARGV, under its keeper."""
         # Isolated and without site-packages: the keeper is up in milliseconds.
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch), *argv],
+        self._keeper: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+        try:
+            self.scratch.mkdir(mode=0o700)
+        except OSError as error:
+            self.remove()
+            raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
+
+    def start(self, argv: Sequence[str]) -> None:
+        """Have the keeper start QEMU, whose command line is ARGV."""
+        words = b"".join(os.fsencode(word) + b"\0" for word in argv)
+        assert self._keeper is not None, "not after remove()"
+        assert self._keeper.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a keeper that was killed: see alive()
+            self._keeper.stdin.write(b"%d\n%b" % (len(words), words))
+            self._keeper.stdin.flush()
 
     def alive(self) -> bool:
         """Return whether QEMU still runs."""
@@ -79,7 +92,8 @@ class Qemu:
         if self._keeper is not None:
             stdin: IO[bytes] | None = self._keeper.stdin
             if stdin is not None:
-                stdin.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.close()
             self._keeper.wait()
             self._keeper = None
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -101,8 +115,8 @@ class Qemu:
         return f"\nits console ends:\n{last}" if last else "; its console is empty"
 
 
-def _make_scratch() -> Path:
-    """Return a new directory whose path leaves room for the name of a socket (108 bytes).
+def _place() -> Path:
+    """Return where a directory can be made whose path leaves room for a socket's name (108 bytes).
 
     Raises TargetError where there is no room for what QEMU writes: a guest whose disk cannot be
     written to stands still.
@@ -115,6 +129,6 @@ def _make_scratch() -> Path:
             lacking = space.shortage(place, _ROOM)
             if lacking:
                 raise TargetError(f"a guest {lacking}: make room there, or {_ELSEWHERE}")
-        return Path(tempfile.mkdtemp(prefix="pab-guest.", dir=parent))
     except OSError as error:
         raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
+    return parent

@@ -8,6 +8,8 @@ All that runs lies in the initramfs. The first port is the kernel's console. Ove
 the lines that the script writes to stderr, as they are written, and at the end, in a frame, what it
 has put into the directory OUTPUT:
 
+    PAB0 RELEASE                   as soon as it can
+    PABA                           now and then, where a sign of life is asked for
     PAB1 STATUS SIZE SHA256        of the gzipped tar archive that follows, in base64
     ...
     PABEND
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from page_alloc_bench.targets.appliance import busybox
-from page_alloc_bench.targets.boot_failure import why_no_boot
+from page_alloc_bench.targets.boot_failure import Boot
 from page_alloc_bench.targets.initramfs import Archive, static_program
 from page_alloc_bench.targets.machine import Machine, emulator, headless, kernel_arguments
 from page_alloc_bench.targets.process import TargetError
@@ -37,8 +39,9 @@ from page_alloc_bench.targets.root import render
 OUTPUT = "/output"  # what the script leaves there comes back
 _SCRIPT = "/script"
 _PORTS = {"amd64": "/dev/ttyS1", "arm64": "/dev/ttyS0"}
-_READY, _TOLD, _BEGIN, _END = "PAB0", "PABT", "PAB1", "PABEND"
+_READY, _TOLD, _ALIVE, _BEGIN, _END = "PAB0", "PABT", "PABA", "PAB1", "PABEND"
 _BOOT_S = 60.0  # until the guest's init speaks
+_ALIVE_S = 60  # between two signs of life
 _POLL_S = 0.05
 
 
@@ -79,6 +82,7 @@ class SerialGuest:
         self._cmdline_extra = cmdline_extra
         self._qemu_extra = tuple(qemu_extra)
         self._kept = tuple(kept)
+        self.console = ""  # what the kernel wrote in the last run, however that ended
 
     def run(
         self,
@@ -88,32 +92,38 @@ class SerialGuest:
         on_line: Callable[[str], object] = lambda _line: None,
         boot_timeout: float = _BOOT_S,
         timeout: float = 600,
+        signs_of_life: bool = False,
     ) -> Returned:
         """Boot, run SCRIPT with busybox's sh in /root, and return what came of it.
 
         FILES: absolute path in the guest → a local file (with its mode) or the content (mode 644).
         ON_LINE is called with each line that the script writes to stderr. BOOT_TIMEOUT and TIMEOUT
-        are in seconds, both from the start of QEMU, without those in which it had no CPU.
+        are in seconds, both from the start of QEMU, without those in which it had no CPU. With
+        SIGNS_OF_LIFE the guest says every minute that it lives, and TIMEOUT is from the last that
+        it said; its kernel says while it boots what it does.
 
         Raises TargetError, with the cause and the end of the console, when the guest does not get
         to the end of the script.
         """
+        content = self._initramfs(script, files or {}, _ALIVE_S if signs_of_life else 0)
         qemu = Qemu()
         started = time.monotonic()
         try:
             initrd = qemu.scratch / "initrd"
-            initrd.write_bytes(self._initramfs(script, files or {}))
+            initrd.write_bytes(content)
             qemu.start(self._command_line(qemu.scratch, initrd))
             port = _Port(qemu.scratch / "port", on_line)
-            _await_end(qemu, port, boot_timeout, timeout)
-            status, content = port.result(qemu)
+            boot = Boot(qemu, boot_timeout, verbose=signs_of_life)
+            _await_end(qemu, port, boot, timeout, from_last=signs_of_life)
+            status, came = port.result(qemu)
             kept = {name: (qemu.scratch / name) for name in self._kept}
-            content |= {name: path.read_bytes() for name, path in kept.items() if path.exists()}
-            return Returned(status, content, qemu.console(), time.monotonic() - started)
+            came |= {name: path.read_bytes() for name, path in kept.items() if path.exists()}
+            return Returned(status, came, qemu.console(), time.monotonic() - started)
         finally:
             qemu.remove()
+            self.console = qemu.console()
 
-    def _initramfs(self, script: str, files: Mapping[str, Path | bytes]) -> bytes:
+    def _initramfs(self, script: str, files: Mapping[str, Path | bytes], alive_s: int) -> bytes:
         arch = self.machine.arch
         init = render(
             "serial-init.sh.j2",
@@ -122,6 +132,8 @@ class SerialGuest:
             port=_PORTS[arch],
             ready=_READY,
             told=_TOLD,
+            alive=_ALIVE,
+            alive_s=alive_s,
             begin=_BEGIN,
             end=_END,
         )
@@ -178,6 +190,7 @@ class _Port:
         self._rest = ""
         self._header: list[str] | None = None
         self._frame: list[str] = []
+        self.last = time.monotonic()  # when the guest said something
         self.ready = False
         self.whole = False
 
@@ -189,6 +202,8 @@ class _Port:
             file.seek(self._read)
             data = file.read()
         self._read += len(data)
+        if data:
+            self.last = time.monotonic()
         *lines, self._rest = (self._rest + data.decode(errors="replace")).split("\n")
         for line in lines:
             self._take(line.rstrip("\r"))
@@ -203,7 +218,7 @@ class _Port:
             self.ready = True
         elif re.fullmatch(rf"{_BEGIN} \d+ \d+ [0-9a-f]{{64}}", line):
             self._header = line.split()[1:]
-        elif line:
+        elif line and line != _ALIVE:
             self._on_line(line)
 
     def result(self, qemu: Qemu) -> tuple[int, dict[str, bytes]]:
@@ -229,22 +244,22 @@ class _Port:
         return int(status), files
 
 
-def _await_end(qemu: Qemu, port: _Port, boot_timeout: float, timeout: float) -> None:
+def _await_end(qemu: Qemu, port: _Port, boot: Boot, timeout: float, *, from_last: bool) -> None:
     """Return once QEMU has ended by itself; raise TargetError when it is late."""
     started = time.monotonic()
     while qemu.alive():
         port.look()
-        elapsed = time.monotonic() - started
-        if elapsed > min(timeout, boot_timeout):
-            elapsed -= qemu.starved_s()
-        if not port.ready and elapsed > boot_timeout:
-            what = f"the kernel did not start the guest's first program within {boot_timeout:g} s"
-            raise why_no_boot(qemu, what)
-        if elapsed > timeout:
-            raise TargetError(f"the guest did not end within {timeout:g} s{qemu.quote_console()}")
+        if not port.ready:
+            boot.check()
+        elapsed = time.monotonic() - (port.last if from_last else started)
+        if elapsed > timeout and elapsed - qemu.starved_s() > timeout:
+            what = "say that it lives" if from_last else "end"
+            raise TargetError(
+                f"the guest did not {what} within {timeout:g} s{qemu.quote_console()}"
+            )
         time.sleep(_POLL_S)
     port.look()
     if not port.whole:
         if not port.ready:
-            raise why_no_boot(qemu, "the kernel ended before the guest's first program")
+            boot.check()
         raise qemu.why_it_ended()

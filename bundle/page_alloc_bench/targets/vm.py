@@ -18,11 +18,12 @@ from page_alloc_bench import outputs
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.guest import Guest
+from page_alloc_bench.targets.fitted import Fitted
+from page_alloc_bench.targets.guest import BOOT_S, Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.process import TargetError
 
-_STDOUT = Path("-")
+STDOUT = Path("-")
 _USER = "bench"
 _REMOTE = "/home/bench/bench.run"
 _PIDFILE = "/tmp/bench.pid"  # noqa: S108 (in the guest)
@@ -45,7 +46,7 @@ def run_bundle(
     bundle: Path,
     bench_args: Sequence[str],
     *,
-    kernel: FetchedKernel | str = kernels.DEFAULT,
+    kernel: Fitted | FetchedKernel | str = kernels.DEFAULT,
     root: str = roots.DEFAULT,
     cpus: int | None = None,
     nodes: int | None = None,
@@ -54,6 +55,7 @@ def run_bundle(
     console: Path | None = None,
     cmdline_extra: str = "",
     icount: bool = False,
+    boot_timeout: float = BOOT_S,
 ) -> int:
     """Run BUNDLE with BENCH_ARGS in a new guest and return its exit status.
 
@@ -68,8 +70,8 @@ def run_bundle(
     """
 
     def work() -> int:
-        outputs.refuse_twins((output or _STDOUT, console))
-        with _result_file(output or _STDOUT) as stdout, _opened(console) as log:
+        outputs.refuse_twins((output or STDOUT, console))
+        with result_file(output or STDOUT) as stdout, opened(console) as log:
             guest = Guest(
                 kernel,
                 cpus,
@@ -78,6 +80,7 @@ def run_bundle(
                 cmdline_extra=cmdline_extra,
                 icount=icount,
                 root=root,
+                boot_timeout=boot_timeout,
             )
             note(f"booting {guest.kernel.release} in QEMU")
             try:
@@ -119,7 +122,7 @@ def _run(guest: Guest, bundle: Path, bench_args: Sequence[str], stdout: int) -> 
         raise
     if status == 255:
         guest.raise_if_unreachable(_USER)
-    _report_trouble(guest)
+    report_trouble(guest.dmesg())
     return status
 
 
@@ -157,9 +160,9 @@ def _stop(guest: Guest, process: subprocess.Popen[bytes], signum: int) -> None:
         process.wait()
 
 
-def _report_trouble(guest: Guest) -> None:
-    """Show what the guest's kernel complained about: a benchmark must not cause any of it."""
-    lines = [line for line in guest.dmesg().splitlines() if any(word in line for word in _TROUBLE)]
+def report_trouble(log: str) -> None:
+    """Show what a guest's kernel complained about in its LOG: a benchmark must not cause any."""
+    lines = [line for line in log.splitlines() if any(word in line for word in _TROUBLE)]
     if lines:
         note("the guest's kernel complained:\n" + "\n".join(lines[:10]))
 
@@ -189,8 +192,8 @@ def _signals_raised() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _result_file(output: Path) -> Iterator[int]:
-    """Yield the file descriptor that takes the run's stdout; see run_bundle about OUTPUT."""
+def result_file(output: Path) -> Iterator[int]:
+    """Yield the file descriptor that takes a run's stdout; see run_bundle() about OUTPUT."""
     file = outputs.OutputFile(output)
     try:
         yield file.stream.fileno()
@@ -202,7 +205,7 @@ def _result_file(output: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _opened(console: Path | None) -> Iterator[BinaryIO | None]:
+def opened(console: Path | None) -> Iterator[BinaryIO | None]:
     """Yield where the serial console is written, if that is asked for, however the run ends."""
     if console is None:
         yield None
