@@ -8,9 +8,8 @@ import pytest
 from page_alloc_bench import resources
 from page_alloc_bench.targets import kernels, source_kernel
 
-ROWS = [
-    kernel for kernel in (*kernels.KERNELS, kernels.SANITIZER, kernels.REBUILT) if kernel.config
-]
+OTHERS = (kernels.SANITIZER, kernels.REBUILT, kernels.OWN)
+ROWS = [kernel for kernel in (*kernels.KERNELS, *OTHERS) if kernel.config]
 
 
 @pytest.mark.parametrize("kernel", ROWS, ids=lambda kernel: kernel.name)

@@ -15,6 +15,7 @@ from page_alloc_bench.cli import vm_exact
 from page_alloc_bench.targets import before_boot, bootable, by_reach, exact, machine
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.qemu import Kept
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as uname -m says it
 
@@ -73,9 +74,8 @@ def run(
         note(f"this kernel lacks CONFIG_{need.symbol}: {need.why}")
     with ExitStack() as stack:
         if bundle is None:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="pab-vm."))
-            bundle = Path(scratch) / "bench.run"
-            bootable.build(kernel, bundle)
+            bundle = stack.enter_context(Kept()) / "bench.run"
+            _build(kernel, bundle)
         archive = before_boot.open_bundle(bundle)
         if not options.counted:
             before_boot.check_options(archive, bench_options, size)
@@ -102,3 +102,13 @@ def run(
             cmdline_extra=options.cmdline,
             boot_timeout=options.boot_timeout,
         )
+
+
+def _build(kernel: Bootable, bundle: Path) -> None:
+    """Build BUNDLE for KERNEL, with all that this needs for a time in its directory."""
+    before = tempfile.tempdir
+    tempfile.tempdir = str(bundle.parent)
+    try:
+        bootable.build(kernel, bundle)
+    finally:
+        tempfile.tempdir = before

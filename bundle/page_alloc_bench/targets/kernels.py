@@ -97,14 +97,14 @@ KERNELS = (
         "6.12-nonuma",
         ("trixie", "trixie-security"),
         build_root=True,
-        config=("small", "base", "nonuma"),
+        config=("small", "virtio", "base", "nonuma"),
         notes="without CONFIG_NUMA; its modules are signed with its own key",
     ),
     Kernel(
         "6.12-clang",
         ("trixie", "trixie-security"),
         build_root=True,
-        config=("small", "base", "numa"),
+        config=("small", "virtio", "base", "numa"),
         make=("LLVM=1",),
         notes="built by clang; its modules are signed with its own key",
     ),
@@ -112,7 +112,7 @@ KERNELS = (
         "6.12-thinlto",
         ("trixie", "trixie-security"),
         build_root=True,
-        config=("small", "base", "numa", "thinlto"),
+        config=("small", "virtio", "base", "numa", "thinlto"),
         make=("LLVM=1",),
         notes="built by clang with ThinLTO and CFI; CONFIG_MODVERSIONS",
     ),
@@ -132,7 +132,7 @@ SANITIZER = Kernel(
     ("trixie", "trixie-security"),
     root="bookworm",
     build_root=True,
-    config=("small", "base", "numa", "guest", "debug"),
+    config=("small", "virtio", "base", "numa", "guest", "debug"),
     notes="KASAN, lockdep, kmemleak, UBSAN and more; for scripts/sanitize",
 )
 # Built twice under one release, for the tests of what tells builds apart: the quickest to build.
@@ -140,7 +140,15 @@ REBUILT = Kernel(
     "6.12-rebuilt",
     ("trixie", "trixie-security"),
     build_root=True,
-    config=("small",),
+    config=("small", "virtio"),
+    notes="for the tests",
+)
+# What a user's own kernel may look like: one without a device that is made for guests.
+OWN = Kernel(
+    "6.12-own",
+    ("trixie", "trixie-security"),
+    build_root=True,
+    config=("small", "pc"),
     notes="for the tests",
 )
 DEFAULT = "6.1"

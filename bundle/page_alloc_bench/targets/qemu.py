@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 from page_alloc_bench import space
 from page_alloc_bench.space import Room
@@ -23,43 +22,70 @@ _ROOM = Room(64, 20)
 _ELSEWHERE = "set TMPDIR to a directory that has room"
 
 
-class Qemu:
-    """A QEMU that ends, and whose files go, with the process that made it (keeper.py).
+class Kept:
+    """A directory that goes with the process that made it, however that ends (keeper.py).
 
-    ``scratch`` is there from the start, for what the command line refers to, until remove().
+    ``path`` is there until remove(); a context manager removes it.
     """
 
     def __init__(self) -> None:
-        parent = _place()
-        self.scratch = parent / f"pab-guest.{secrets.token_hex(4)}"
-        self._last_console = ""
+        self.path = _place() / f"pab-guest.{secrets.token_hex(4)}"
         # Isolated and without site-packages: the keeper is up in milliseconds.
-        self._keeper: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, str(self.scratch)],
+        self.keeper: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            self.scratch.mkdir(mode=0o700)
+            self.path.mkdir(mode=0o700)
         except OSError as error:
             self.remove()
             raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
 
+    def __enter__(self) -> Path:
+        """Return the directory."""
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it."""
+        self.remove()
+
     def start(self, argv: Sequence[str]) -> None:
-        """Have the keeper start QEMU, whose command line is ARGV."""
+        """Have the keeper start ARGV, which ends with the directory."""
         words = b"".join(os.fsencode(word) + b"\0" for word in argv)
-        assert self._keeper is not None, "not after remove()"
-        assert self._keeper.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # a keeper that was killed: see alive()
-            self._keeper.stdin.write(b"%d\n%b" % (len(words), words))
-            self._keeper.stdin.flush()
+        assert self.keeper.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a keeper that was killed
+            self.keeper.stdin.write(b"%d\n%b" % (len(words), words))
+            self.keeper.stdin.flush()
+
+    def remove(self) -> None:
+        """End what runs, and remove the directory; a second time does nothing."""
+        if self.keeper.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.keeper.stdin.close()
+        self.keeper.wait()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Qemu:
+    """A QEMU that ends, and whose files go, with the process that made it.
+
+    ``scratch`` is there from the start, for what the command line refers to, until remove().
+    """
+
+    def __init__(self) -> None:
+        self._kept = Kept()
+        self.scratch = self._kept.path
+        self._last_console = ""
+
+    def start(self, argv: Sequence[str]) -> None:
+        """Have QEMU started, whose command line is ARGV."""
+        self._kept.start(argv)
 
     def alive(self) -> bool:
         """Return whether QEMU still runs."""
-        if self._keeper is None:
-            return False
-        return self._keeper.poll() is None and not (self.scratch / "exit").exists()
+        return self._kept.keeper.poll() is None and not (self.scratch / "exit").exists()
 
     def status(self) -> int | None:
         """Return the exit status of a QEMU that has ended by itself, else None."""
@@ -89,14 +115,7 @@ class Qemu:
     def remove(self) -> None:
         """End QEMU at once and remove its files; a second time does nothing."""
         self.console()
-        if self._keeper is not None:
-            stdin: IO[bytes] | None = self._keeper.stdin
-            if stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stdin.close()
-            self._keeper.wait()
-            self._keeper = None
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._kept.remove()
 
     def why_it_ended(self) -> TargetError:
         """Return the error that says how QEMU, or the kernel in it, ended."""
