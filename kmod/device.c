@@ -133,6 +133,7 @@ static long pab_cpu_stats(struct pab_session *session, void __user *argument)
 		.frees		= smp_load_acquire(&worker->frees),
 		.failures	= READ_ONCE(worker->failures),
 		.remote		= READ_ONCE(worker->remote),
+		.shortfalls	= READ_ONCE(worker->shortfalls),
 		.clock_cost_ps	= READ_ONCE(worker->clock_cost_ps),
 		.clock_step_ns	= READ_ONCE(worker->clock_step_ns),
 		.begin_ns	= READ_ONCE(worker->begin_ns),

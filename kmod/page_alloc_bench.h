@@ -37,7 +37,7 @@
 #include <linux/types.h>
 
 /* Changes with every incompatible change of this file. */
-#define PAB_ABI_VERSION		2
+#define PAB_ABI_VERSION		3
 
 #define PAB_DEVICE_NAME		"page_alloc_bench"
 
@@ -130,6 +130,11 @@ struct pab_config {
 	__u64 allocs;		/* allocations after which each worker ends by
 				 * itself; 0: it goes on until STOP
 				 */
+	__u64 peers;		/* address of a __u32 for each of those CPUs,
+				 * in their order: the one of them that its
+				 * blocks are handed to, if the pattern hands
+				 * blocks over; 0: each to itself
+				 */
 	__u64 parameters[PAB_MAX_PARAMETERS];	/* as the pattern declares them,
 						 * the rest 0
 						 */
@@ -168,6 +173,9 @@ struct pab_cpu_stats {
 	__u64 frees;
 	__u64 failures;
 	__u64 remote;
+	__u64 shortfalls;	/* what the pattern could not do as it should:
+				 * its file in patterns/ says what
+				 */
 	__u64 clock_cost_ps;	/* mean cost of one clock read; picoseconds */
 	__u64 clock_step_ns;	/* smallest non-zero step of the clock seen */
 	__u64 begin_ns;		/* CLOCK_MONOTONIC when the pattern began, and */

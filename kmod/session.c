@@ -68,8 +68,9 @@ struct pab_session *pab_session_create(void)
 	session->oom_held = PAB_NO_OOM;
 	session->oom_notifier.notifier_call = pab_on_oom;
 	session->workers = kvcalloc(nr_cpu_ids, sizeof(*session->workers), GFP_KERNEL);
-	if (!session->workers)
-		goto err_workers;
+	session->peers = kvcalloc(nr_cpu_ids, sizeof(*session->peers), GFP_KERNEL);
+	if (!session->workers || !session->peers)
+		goto err_cpus;
 	if (!zalloc_cpumask_var(&session->cpus, GFP_KERNEL))
 		goto err_cpus;
 	if (!zalloc_cpumask_var(&session->wanted, GFP_KERNEL))
@@ -79,8 +80,8 @@ struct pab_session *pab_session_create(void)
 err_wanted:
 	free_cpumask_var(session->cpus);
 err_cpus:
+	kvfree(session->peers);
 	kvfree(session->workers);
-err_workers:
 	kfree(session);
 	return NULL;
 }
@@ -119,6 +120,7 @@ void pab_session_destroy(struct pab_session *session)
 	pab_session_reset(session);
 	free_cpumask_var(session->wanted);
 	free_cpumask_var(session->cpus);
+	kvfree(session->peers);
 	kvfree(session->workers);
 	kfree(session);
 }
@@ -159,6 +161,40 @@ static int pab_session_read_cpus(struct pab_session *session, const struct pab_c
 	return cpumask_empty(session->wanted) ? -EINVAL : 0;
 }
 
+/* Read whom each CPU of session->wanted hands blocks to into session->peers. */
+static int pab_session_read_peers(struct pab_session *session, const struct pab_config *config)
+{
+	const u32 __user *peers = u64_to_user_ptr(config->peers);
+	unsigned int cpu;
+	u32 peer;
+
+	for_each_cpu(cpu, session->wanted) {
+		peer = cpu;
+		if (config->peers && get_user(peer, peers++))
+			return -EFAULT;
+		if (peer >= nr_cpu_ids || !cpumask_test_cpu(peer, session->wanted))
+			return -EINVAL;
+		session->peers[cpu] = peer;
+	}
+	return 0;
+}
+
+static void pab_session_connect_workers(struct pab_session *session)
+{
+	unsigned int cpu;
+
+	for_each_cpu(cpu, session->cpus) {
+		struct pab_worker *worker = session->workers[cpu];
+		struct pab_worker *peer = session->workers[session->peers[cpu]];
+
+		worker->peer = peer;
+		if (peer != worker) {
+			worker->next_source = peer->sources;
+			peer->sources = worker;
+		}
+	}
+}
+
 /* With CPUs kept from going offline. On failure some workers may exist. */
 static int pab_session_create_workers(struct pab_session *session)
 {
@@ -172,6 +208,7 @@ static int pab_session_create_workers(struct pab_session *session)
 		session->workers[cpu] = worker;
 		cpumask_set_cpu(cpu, session->cpus);
 	}
+	pab_session_connect_workers(session);
 	return 0;
 }
 
@@ -182,6 +219,8 @@ int pab_session_configure(struct pab_session *session, const struct pab_config *
 	if (!pab_config_valid(config))
 		return -EINVAL;
 	err = pab_session_read_cpus(session, config);
+	if (!err)
+		err = pab_session_read_peers(session, config);
 	if (err)
 		return err;
 

@@ -33,6 +33,7 @@ struct pab_session {
 	wait_queue_head_t	start;
 	cpumask_var_t		cpus;	/* one worker on each */
 	cpumask_var_t		wanted;	/* room to read a bitmap into */
+	u32			*peers;	/* and room to read these; by CPU, nr_cpu_ids */
 	struct pab_worker	**workers;	/* by CPU; nr_cpu_ids of them */
 };
 

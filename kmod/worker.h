@@ -28,6 +28,7 @@ struct pab_worker {
 	u64			frees;
 	u64			remote;
 	u64			failures;
+	u64			shortfalls;
 	struct pab_chooser	choose_alloc;
 	struct pab_chooser	choose_free;
 
@@ -45,6 +46,11 @@ struct pab_worker {
 	int			node;		/* nearest with memory */
 	struct pab_session	*session;
 	struct task_struct	*task;
+	struct pab_worker	*peer;		/* whom its blocks are handed to */
+	struct pab_worker	*sources;	/* the others whose peer this is, */
+	struct pab_worker	*next_source;	/* the first, and after this one */
+
+	u64			taken ____cacheline_aligned_in_smp;	/* by the peer */
 
 	/* Written now and then. */
 	u64			random[PAB_STREAM_COUNT] ____cacheline_aligned_in_smp;

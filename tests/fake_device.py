@@ -114,6 +114,7 @@ class FakeDevice:
             frees=allocs,
             failures=3,
             remote=allocs // 100,
+            shortfalls=5,
             clock_cost_ps=self._clock_cost_ps + cpu,
             clock_step_ns=self._step_ns(cpu),
         )

@@ -64,6 +64,9 @@ def locked(host: Guest) -> int:
         ("bursts --alloc-orders 0 --depth h/2", "_order0_depth_h-over-2", 0.0, 0.1),
         ("bursts --alloc-orders 0 --depth 16h", "_order0_depth_16h", 0.7, 1.01),
         ("bursts --alloc-orders 4 --depth 16", "_order4_depth_16", 0.99, 1.01),
+        ("remote --alloc-orders 0 --distance core", "_order0_distance_core", 0.3, 1.01),
+        ("remote --alloc-orders 4 --distance core", "_order4_distance_core", 0.99, 1.01),
+        ("funnel --alloc-orders 0", "_order0", 0.95, 1.01),
     ],
 )
 def test_the_kernel_counts_what_a_workload_isolates(
@@ -108,6 +111,17 @@ def traces(host: Guest) -> str:
         ("bursts --alloc-orders 0 --depth 16h", "pkill -9 -f bench.run", None),
         ("bursts --alloc-orders 4 --depth 16h", "kill -INT $(cat /root/pid)", 130),
         ("bursts --alloc-orders 0 --depth 16h", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
+        ("remote --alloc-orders 4", "kill -9 $(cat /root/pid)", None),
+        ("funnel --alloc-orders 4", "pkill -9 -f bench.run", None),
+        ("remote --alloc-orders 4", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
+        ("funnel --alloc-orders 4", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
+        ("funnel --alloc-orders 4 --duration-s 60 --timeout-s 15", "true", 124),
+        (
+            "remote --alloc-orders 4",
+            "kill -STOP $(cat /root/pid); sleep 5; "
+            "kill -CONT $(cat /root/pid); kill -INT $(cat /root/pid)",
+            130,
+        ),
     ],
 )
 def test_every_page_is_back_however_it_ends(
@@ -116,7 +130,7 @@ def test_every_page_is_back_however_it_ends(
     before = lab.free_bytes(host)
     options = "--duration-s 8 --repeat 1 --output-path /root/cut.json"
     process = host.popen(
-        f"echo $$ > /root/pid; exec {BENCH} --workload {workload} {options} >/dev/null 2>&1"
+        f"echo $$ > /root/pid; exec {BENCH} {options} --workload {workload} >/dev/null 2>&1"
     )
     try:
         await_workers(host)

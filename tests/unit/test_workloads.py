@@ -17,7 +17,7 @@ from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import RunnerError, UsageError
-from page_alloc_bench.runner.kernel import cpu_lists, procfs
+from page_alloc_bench.runner.kernel import cpu_lists, procfs, topology
 from page_alloc_bench.runner.measuring import estimate
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.preflight import verdict
@@ -100,7 +100,7 @@ def test_all_is_every_workload_once_and_names_keep_their_order() -> None:
         (["--workload=bursts", "--no-swap"], "--no-swap is for --workload available-memory only"),
         (["--workload=bursts", "--held=3"], "--held is for --workload available-memory only"),
         (["--workload=pairs", "--depth=3"], "--depth is for --workload bursts only"),
-        (["--repeat=3"], "--repeat is for --workload bursts or pairs only"),
+        (["--repeat=3"], "--repeat is for --workload bursts or funnel or pairs or remote only"),
         (["--gfp=user"], "this run measures available-memory"),
         (["--workload=pair"], "no workload is called pair. Did you mean pairs?"),
         (["--workload=bursts", "--depth=0"], "'0' is no depth"),
@@ -272,6 +272,31 @@ def test_what_would_hold_a_quarter_of_what_is_available_is_left_out_and_said(
     assert not made.run["complete"]
     assert "no case could be measured" in made.run["ended"]["reason"]
     assert "not ok" in told
+
+
+def test_what_the_cpus_do_not_allow_is_absent_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "places", lambda cpus: {c: topology.Place(c, 0) for c in cpus})
+    words = ("--workload=remote,funnel", "--alloc-orders=0", "--cpus-steps=1,all", "--repeat=2")
+    made, told = measure(monkeypatch, 8 << 30, *words)
+    assert made.run["complete"]
+    remote, funnel = made.run["workloads"]
+    (case,) = remote["cases"]
+    assert (case["case"], case["peers"]) == ("_order0_distance_core", [1, 0])
+    assert {each["case"] for each in remote["absent"]} == {
+        f"_order0{step}_distance_{far}"
+        for step in ("", "_cpus_1")
+        for far in ("smt", "core", "node")
+    } - {"_order0_distance_core"}
+    assert [case["peers"] for case in funnel["cases"]] == [[1, 1]]
+    assert len(made.metrics["remote_ring_cost_ps_order0_distance_core"]) == 2
+    assert list(made.metrics["funnel_ring_full_order0"]) == [2 * 2 * 5]
+    assert not made.run["warnings"]
+    assert "\n  ok 1 remote\n" in told
+    made, told = measure(monkeypatch, 8 << 30, "--workload=remote", "--distance=smt")
+    assert made.run["complete"]
+    (warning,) = made.run["warnings"]
+    assert "remote: not measured: no two of its CPUs are so far from each other" in warning
+    assert "ok 1 remote # SKIP not on this host or kernel" in told
 
 
 def preflight(tmp_path: Path, available_mib: int, *words: str) -> list[tuple[str, str]]:

@@ -25,6 +25,10 @@ STEPPING = {**PAIRS, "parameters": {"held": 7, "every": 100}}
 BURSTS = {**ANTAGONIST, "pattern": "bursts", "parameters": {"depth": 100, "release": 0}}
 BACKWARDS = {**BURSTS, "parameters": {"depth": 100, "release": 1}}
 ANY_ORDER = {**BURSTS, "parameters": {"depth": 100, "release": 2}}
+RINGS = {**ANTAGONIST, "pattern": "rings", "parameters": {"depth": 64, "fake": 0},
+         "peers": {0: 2, 1: 3, 2: 1, 3: 0}}
+FUNNEL = {**RINGS, "peers": {0: 1, 1: 1, 2: 1, 3: 3}}
+FAKE = {**RINGS, "parameters": {"depth": 64, "fake": 1}}
 
 TRACING = "/sys/kernel/tracing"
 
@@ -100,6 +104,10 @@ with Device() as session:
             {"held": [0, (1 << 25) - 1], "every": [1, (1 << 64) - 1]},
             ["alloc", "free", "alloc_failure"],
         ],
+        "rings": [
+            {"depth": [1, 1 << 25], "fake": [0, 1]},
+            ["alloc", "free", "alloc_failure"],
+        ],
     }
 
 
@@ -168,7 +176,10 @@ print(json.dumps([before, free_bytes()]))
     assert seen[1] == pytest.approx(seen[0], rel=0.005)
 
 
-EACH = ["ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER"]
+EACH = [
+    "ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER",
+    "RINGS", "FAKE",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("pattern", EACH)
@@ -195,6 +206,87 @@ print(json.dumps(dict(state=running.state, held=running.allocs - running.frees,
     assert seen["held"] == 0 or pattern == "HANDOVER"
     assert seen["finished"] == [1] * 4
     assert all(took > 0 for took in seen["took"])
+
+
+def rings(machine: Guest, rings: str) -> dict[str, Any]:
+    """What two seconds of it did, by CPU; pages: what the kernel counted; lost: bytes."""
+    seen: dict[str, Any] = ask(
+        machine,
+        f"""
+before = pages("pgalloc_"), free_bytes()
+with Device() as session:
+    session.configure(**{rings})
+    session.start()
+    time.sleep(2)
+    running = session.progress()
+    session.stop()
+    stats = [session.cpu_stats(cpu) for cpu in CPUS]
+print(json.dumps(dict(held=running.allocs - running.frees, allocs=[s.allocs for s in stats],
+                      frees=[s.frees for s in stats], full=[s.shortfalls for s in stats],
+                      pages=pages("pgalloc_") - before[0])))
+""",
+    )
+    return seen
+
+
+def test_each_cpu_frees_what_another_allocated(machine: Guest) -> None:
+    seen = rings(machine, "RINGS")
+    allocs, frees, full = seen["allocs"], seen["frees"], seen["full"]
+    assert min(allocs) > 1000
+    assert sum(allocs) == sum(frees)
+    assert 0 <= seen["held"] <= 4 * 65
+    assert seen["pages"] >= sum(allocs)
+    for cpu, peer in {0: 2, 1: 3, 2: 1, 3: 0}.items():
+        # What was in the ring at the end, and what did not fit in, is freed where it came from.
+        handed = allocs[cpu] - full[cpu]
+        assert frees[peer] - full[peer] == pytest.approx(handed, abs=2 * 64)
+
+
+def test_some_cpus_allocate_and_others_free(machine: Guest) -> None:
+    seen = rings(machine, "FUNNEL")
+    assert seen["allocs"][1] == 0
+    assert min(seen["allocs"][0], seen["allocs"][2]) > 1000
+    assert seen["allocs"][3] == seen["frees"][3] == 0  # nobody hands anything to it
+    assert sum(seen["allocs"]) == sum(seen["frees"])
+    full = seen["full"][0] + seen["full"][2]
+    assert seen["frees"][1] == pytest.approx(sum(seen["allocs"]) - full, abs=2 * 64)
+
+
+def test_what_is_no_block_is_handed_over_and_nothing_is_allocated(machine: Guest) -> None:
+    seen = rings(machine, "FAKE")
+    assert min(seen["allocs"]) > 1000
+    assert sum(seen["allocs"]) == sum(seen["frees"])
+    assert seen["pages"] < sum(seen["allocs"]) / 10
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ('{**RINGS, "cpus": [0, 1], "peers": {0: 1, 1: 2}}', "EINVAL"),
+        ('{**RINGS, "peers": {0: 1, 1: 2, 2: 3, 3: 1 << 31}}', "EINVAL"),
+        ('{**RINGS, "parameters": {"depth": 48, "fake": 0}}', "EINVAL"),
+    ],
+)
+def test_whom_a_cpu_cannot_hand_blocks_to_is_refused(
+    machine: Guest, given: str, error: str
+) -> None:
+    seen = ask(
+        machine,
+        f"""
+import errno
+with Device() as session:
+    session.configure(**RINGS)
+    try:
+        session.configure(**{given})
+        found = "nothing"
+    except OSError as failure:
+        found = errno.errorcode[failure.errno]
+    session.start()  # of what was configured before
+    session.stop()
+print(json.dumps(found))
+""",
+    )
+    assert seen == error
 
 
 @pytest.mark.parametrize(("release", "first", "second"), [(0, 0, 1), (1, -1, -2)])

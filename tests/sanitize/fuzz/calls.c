@@ -18,6 +18,7 @@ unsigned int cpu_count;
 /* The largest a session may be that is started: some MiB on each CPU. */
 #define SAFE_HELD	64
 #define SAFE_ORDERS	5
+#define SAFE_PATTERNS	6	/* more than there are */
 #define SAFE_SAMPLE	4096
 
 /* VALUE, or once in a while a number at which code goes wrong. */
@@ -42,28 +43,52 @@ static void fill_bitmap(struct thread *thread)
 	memcpy(thread->bitmap, &cpus, sizeof(cpus));
 }
 
+/* Whom each CPU hands its blocks to: behind the configuration in the buffer. */
+static uint32_t *fill_peers(struct thread *thread)
+{
+	uint32_t *peers = (uint32_t *)(thread->buffer + 1024);
+	unsigned int i;
+
+	for (i = 0; i < 64; i++)
+		peers[i] = or_boundary(thread, below(thread, cpu_count));
+	return peers;
+}
+
+/* As a pattern that hands blocks over takes them, or any other. */
+static void fill_parameters(struct thread *thread, struct pab_config *config)
+{
+	uint64_t held = 1 + below(thread, SAFE_HELD);
+
+	if (one_in(thread, 4)) {
+		config->parameters[0] = 1 << below(thread, 7);
+		config->parameters[1] = below(thread, 2);
+		return;
+	}
+	config->parameters[0] = or_boundary(thread, held);
+	config->parameters[1] = or_boundary(thread, 1 + below(thread, held));
+	config->parameters[2] = one_in(thread, 48);
+}
+
 static void fill_config(struct thread *thread, struct pab_config *config)
 {
 	static const uint32_t rates[] = { 0, 1, 32, PAB_MAX_TIME_ONE_IN, PAB_MAX_TIME_ONE_IN + 1 };
-	uint64_t held = 1 + below(thread, SAFE_HELD);
 
 	fill_bitmap(thread);
 	*config = (struct pab_config) {
-		.pattern = or_boundary(thread, 0),
+		.pattern = or_boundary(thread, below(thread, SAFE_PATTERNS)),
 		.order = below(thread, SAFE_ORDERS),
 		.gfp = or_boundary(thread, below(thread, PAB_GFP_COUNT)),
 		.time_one_in = rates[below(thread, one_in(thread, 8) ? 5 : 4)],
 		.sample_capacity = below(thread, one_in(thread, 8) ? SAFE_SAMPLE : 64),
 		.seed = draw(thread),
 		.allocs = one_in(thread, 4) ? boundary(thread) : 0,
-		.parameters = {
-			or_boundary(thread, held),
-			or_boundary(thread, 1 + below(thread, held)),
-			one_in(thread, 48),
-		},
+		.peers = (uint64_t)(one_in(thread, 4) ? NULL :
+				    one_in(thread, 16) ? arena_pointer(thread) :
+				    fill_peers(thread)),
 		.cpus = (uint64_t)(one_in(thread, 16) ? arena_pointer(thread) : thread->bitmap),
 		.cpus_size = 1 + below(thread, 8),
 	};
+	fill_parameters(thread, config);
 	if (one_in(thread, 32))
 		config->order = 16 + below(thread, 64);
 	if (one_in(thread, 32))
@@ -180,9 +205,9 @@ static void call_cpu_stats(struct thread *thread)
 		return;
 	memcpy(&stats, thread->buffer, sizeof(stats));
 	promise(stats.cpu == cpu && cpu < cpu_count && stats.last_cpu < cpu_count &&
-		stats.frees <= stats.allocs,
-		"CPU_STATS of %u: cpu %u, last %u, %llu allocs, %llu frees", cpu, stats.cpu,
-		stats.last_cpu, stats.allocs, stats.frees);
+		stats.shortfalls <= stats.allocs,
+		"CPU_STATS of %u: cpu %u, last %u, %llu allocs, %llu shortfalls", cpu, stats.cpu,
+		stats.last_cpu, stats.allocs, stats.shortfalls);
 }
 
 static void call_latency(struct thread *thread)

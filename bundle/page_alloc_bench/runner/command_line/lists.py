@@ -36,7 +36,10 @@ class Words(Type):
 
 
 class Steps(Type):
-    """A list of numbers of CPUs, where all stands for as many as there are."""
+    """A list of numbers of CPUs, where a word stands for one that follows from the others."""
+
+    def __init__(self, word: str = ALL) -> None:
+        self._word = word
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the value in a result."""
@@ -46,10 +49,11 @@ class Steps(Type):
         """Return the steps in the order in which they were given."""
         return _each_once(text, self._step)
 
-    @staticmethod
-    def _step(word: str) -> str:
-        if word != ALL and not re.fullmatch("[1-9][0-9]{0,4}", word):
-            raise argparse.ArgumentTypeError(f"{word!r} is neither a number of CPUs nor {ALL}")
+    def _step(self, word: str) -> str:
+        if word != self._word and not re.fullmatch("[1-9][0-9]{0,4}", word):
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is neither a number of CPUs nor {self._word}"
+            )
         return word
 
 

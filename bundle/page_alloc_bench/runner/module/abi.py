@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 DEVICE_PATH = "/dev/page_alloc_bench"
 
 MAX_PARAMETERS = 8
@@ -112,6 +112,7 @@ class Config(ctypes.Structure):
         ("cpus", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("allocs", ctypes.c_uint64),
+        ("peers", ctypes.c_uint64),
         ("parameters", ctypes.c_uint64 * MAX_PARAMETERS),
     )
 
@@ -160,6 +161,7 @@ class CpuStats(ctypes.Structure):
         ("frees", ctypes.c_uint64),
         ("failures", ctypes.c_uint64),
         ("remote", ctypes.c_uint64),
+        ("shortfalls", ctypes.c_uint64),
         ("clock_cost_ps", ctypes.c_uint64),
         ("clock_step_ns", ctypes.c_uint64),
         ("begin_ns", ctypes.c_uint64),
@@ -175,6 +177,7 @@ class CpuStats(ctypes.Structure):
     frees: int
     failures: int
     remote: int
+    shortfalls: int
     clock_cost_ps: int
     clock_step_ns: int
     begin_ns: int

@@ -130,12 +130,14 @@ class Device:
         sample_capacity: int,
         gfp: Gfp = Gfp.KERNEL,
         allocs: int = 0,
+        peers: Mapping[int, int] | None = None,
     ) -> None:
         """Allocate everything that a run needs, workers included; they wait for start().
 
         parameters: of that pattern, all of them, by name. time_one_in: 0 times nothing, 1 every
         operation, n one in n. sample_capacity: latencies kept per CPU and kind of operation.
-        allocs: allocations after which each worker ends by itself; 0: never.
+        allocs: allocations after which each worker ends by itself; 0: never. peers: the CPU that
+        frees what a CPU allocates, for each of cpus, where the pattern hands blocks over.
 
         Raises OSError: EINVAL (out of range), ENOMEM, EBADFD (running); KeyError if the module has
         no such pattern; ValueError if the pattern has other parameters.
@@ -150,6 +152,8 @@ class Device:
         for cpu in cpus:
             bitmap[cpu // 8] |= 1 << (cpu % 8)
         mask = (ctypes.c_char * len(bitmap)).from_buffer(bitmap)
+        others = [peers[cpu] for cpu in sorted(cpus)] if peers else []
+        named = (ctypes.c_uint32 * len(others))(*others)
         config = abi.Config(
             pattern=described.number,
             order=order,
@@ -160,6 +164,7 @@ class Device:
             cpus=ctypes.addressof(mask),
             seed=seed,
             allocs=allocs,
+            peers=ctypes.addressof(named) if others else 0,
             parameters=tuple(parameters[name] for name in described.parameters),
         )
         fcntl.ioctl(self._fd, abi.IOC_CONFIGURE, config)

@@ -173,12 +173,14 @@ class Timed:
 class Subtest:
     """A subtest of KTAP. balance: two metrics whose sums must be equal, or it fails.
 
-    loss: says how many were lost; of {lost}.
+    loss: says how many were lost; of {lost}. absent: why it is skipped where nothing was measured;
+    if that cannot be, "".
     """
 
     name: str
     balance: tuple[str, ...] = ()
     loss: str = ""
+    absent: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,20 @@ def phase(workload: str) -> Phase:
     """Return the phase in which a workload measures an order, and the subtest that it decides."""
     balance = (f"{workload}_allocs_per_cpu", f"{workload}_frees_per_cpu")
     lost = "{lost} blocks were allocated and not freed"
-    return Phase(workload, (Subtest(workload, balance, lost),), measured=True)
+    subtest = Subtest(workload, balance, lost, "not on this host or kernel, see run.workloads")
+    return Phase(workload, (subtest,), measured=True)
 
 
-def rates(workload: str) -> tuple[Metric, ...]:
-    """Return the metrics of a workload that measures rates."""
+def rates(workload: str, *, counted: bool = True) -> tuple[Metric, ...]:
+    """Return the metrics of a workload that measures rates.
+
+    counted: whether --workload exact measures it too.
+    """
     allocs, frees = f"{workload}_allocs", f"{workload}_frees"
     return (
         *_throughput(workload, allocs),
         *_counts(workload, allocs, frees),
-        *counts(workload),
+        *(counts(workload) if counted else ()),
         *latencies(
             f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
             short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,
@@ -33,6 +37,29 @@ def rates(workload: str) -> tuple[Metric, ...]:
             f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
             short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
             of=(frees,), subtest=workload,
+        ),
+    )  # fmt: skip
+
+
+def rings(workload: str) -> tuple[Metric, ...]:
+    """Return the metrics of one that hands blocks over to other CPUs."""
+    full, cost = f"{workload}_ring_full", f"{workload}_ring_cost_ps"
+    return (
+        Metric(
+            full, "blocks", "lower",
+            f"Of {workload}_allocs, the blocks that the CPU that allocated them freed, because the"
+            " other one was behind and the ring to it was full; one item.",
+            Kind.SHARE, f"{workload}: ring full", f"{workload} full"[:12],
+            of=(f"{workload}_allocs",), family=f"{workload} share", rank=Rank.SHOWN,
+            section=f"{workload}-throughput", subtest=workload,
+            remark="{share:.2f} % freed where allocated: ring full", remark_of_none=False,
+        ),
+        Metric(
+            cost, "ps", None,
+            "What a block's way through the ring costs by itself: CPU time of all workers together"
+            " per block, while they hand over what is no block; one item per repetition. It is part"
+            f" of the time that {workload}_allocs_per_second tells.",
+            Kind.AMOUNT, f"{workload}: cost of the ring", per="iteration", subtest=workload,
         ),
     )  # fmt: skip
 

@@ -224,7 +224,7 @@ class Ktap:
         if error is not None:
             level.not_ok(subtest.name, _directive(error))
         elif not any(told):
-            level.skip(subtest.name, "no operation was timed")
+            level.skip(subtest.name, subtest.absent or "no operation was timed")
         elif lost := sum(self._lost(subtest, case) for case in cases):
             level.not_ok(subtest.name, subtest.loss.format(lost=lost))
         else:
@@ -240,12 +240,13 @@ class Ktap:
     def _tell(self, level: _Level, subtest: Subtest, case: Case) -> bool:
         """Tell what was measured that a subtest of a case is about.
 
-        Return whether that is something, where it is about nothing but timed operations.
+        Return whether that is something, where it is about nothing but timed operations, or where
+        it may be absent.
         """
         about = [m for m in metrics.every().values() if m.subtest == subtest.name]
         told = [self._tell_metric(level, metric, case) for metric in about]
         latencies = bool(about) and all(metric.kind is Kind.SAMPLE for metric in about)
-        return not latencies or any(told)
+        return not (latencies or subtest.absent) or any(told)
 
     def _tell_metric(self, level: _Level, metric: Metric, order: Case) -> bool:
         """Tell every value of a metric, or its figures if it is of latencies; return if any."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Workloads that measure how fast the allocator works: they fill no memory.
 
-Such a workload is one pattern of the module. rate.workload() declares it, measured.py measures it,
+Such a workload is a pattern of the module. rate.workload() declares it, measured.py measures it,
 result/rate_metrics.py has what it measures.
 """
 
@@ -15,7 +15,7 @@ from page_alloc_bench.runner.workload import Counted, Workload
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from page_alloc_bench.runner.measuring.bench import Bench
     from page_alloc_bench.runner.measuring.plan import PlannedPhase
@@ -24,16 +24,24 @@ if TYPE_CHECKING:
     # From the options, the order and the pages that the list of a CPU holds at most: what is
     # chosen, as axes of a case, and the pattern's parameters.
     Variants = Callable[[Namespace, int, int], Iterable[tuple[dict[str, str], dict[str, int]]]]
+    # From what is chosen, the options and the CPUs: whom each CPU that works hands its blocks to.
+    PeersOf = Callable[[Mapping[str, str], Namespace, Sequence[int]], Mapping[int, int]]
 
 # As enum pab_gfp has them, in lower case.
 GFP = ("kernel", "user", "nowait", "atomic")
 WARM_UP_S = 1.0
+OWN_COST_S = 1.0
 _AROUND_S = 0.2  # of a measurement: workers are made and ended, latencies read
 
 
 def warm_up_s(options: Namespace) -> float:
     """Return how long the workers run before they are measured."""
     return min(WARM_UP_S, float(options.duration_s))
+
+
+def own_cost_s(options: Namespace) -> float:
+    """Return how long what a pattern costs by itself is measured."""
+    return min(OWN_COST_S, float(options.duration_s))
 
 
 def _check(options: Namespace) -> str | None:
@@ -115,21 +123,40 @@ def _fits(options: Namespace, cpus: Sequence[int]) -> None:
             )
 
 
+class Peers:
+    """Whom CPUs hand their blocks to.
+
+    of: see PeersOf; none where the CPUs do not allow what is chosen, which absent says. The
+    pattern has a parameter fake, by which it hands over what is no block.
+    """
+
+    def __init__(self, of: PeersOf, absent: str) -> None:
+        self.of = of
+        self.absent = absent
+
+
 def workload(
-    name: str, *, isolates: str, variants: Variants, counted: CountedCase | None = None
+    name: str,
+    *,
+    isolates: str,
+    variants: Variants,
+    options: tuple[Option, ...] = (),
+    pattern: str = "",
+    peers: Peers | None = None,
+    counted: CountedCase | None = None,
 ) -> Workload:
-    """Return a workload of the pattern that has the same name.
+    """Return a workload of a pattern, the one of its own name if none is given.
 
     counted: what --workload exact measures of it, see Counted; if nothing is given, the first
-    variant that the defaults of the options give.
+    variant that the defaults of the options give. What needs several CPUs is not counted.
     """
-    of = _Rate(name, variants)
+    of = _Rate(name, pattern or name, variants, peers)
     return Workload(
         name=name,
         title=name,
         isolates=isolates,
-        options=(),
-        patterns=(name,),
+        options=options,
+        patterns=(pattern or name,),
         plan=of.plan,
         run=of.run,
         seconds={},
@@ -139,17 +166,20 @@ def workload(
         cases=of.cases,
         held=of.held,
         fits=_fits,
-        needs="a quarter of the available memory at most; fills nothing",
-        counted=Counted(name, name, counted or of.counted),
+        needs=("two CPUs; " if peers else "")
+        + "a quarter of the available memory at most; fills nothing",
+        counted=None if peers else Counted(name, pattern or name, counted or of.counted),
     )
 
 
 class _Rate:
     """What a workload answers from the options."""
 
-    def __init__(self, name: str, variants: Variants) -> None:
+    def __init__(self, name: str, pattern: str, variants: Variants, peers: Peers | None) -> None:
         self._name = name
+        self._pattern = pattern
         self._variants = variants
+        self._peers = peers
 
     def plan(self, options: Namespace) -> list[PlannedPhase]:
         """Return the phases: one for each order."""
@@ -161,7 +191,7 @@ class _Rate:
         """Measure."""
         from .measured import Rates
 
-        Rates(bench, self._name, self._variants).run()
+        Rates(bench, self._name, self._pattern, self._variants, self._peers).run()
 
     def counted(self, order: int, _blocks: int, allocs: int) -> tuple[dict[str, int], int]:
         """Return the first variant by default, see Counted."""
@@ -169,7 +199,7 @@ class _Rate:
 
         from page_alloc_bench.runner import pattern
 
-        options = pattern.every()[self._name].options
+        options = pattern.every()[self._pattern].options
         defaults = Namespace(**{option.name: option.default for option in options})
         _, parameters = next(iter(self._variants(defaults, order, 0)))
         return parameters, allocs
@@ -182,6 +212,8 @@ class _Rate:
     def seconds(self, options: Namespace) -> dict[str, float]:
         """Return how long an order takes."""
         each_s = warm_up_s(options) + options.duration_s + _AROUND_S
+        if self._peers:
+            each_s += own_cost_s(options) + _AROUND_S
         return {self._name: each_s * options.repeat * self.cases(options)}
 
     def held(self, options: Namespace, cpus: Sequence[int]) -> list[int]:
@@ -198,8 +230,9 @@ class _Rate:
             for each in cases.measurements(
                 options,
                 order,
-                pattern=pattern.every()[self._name],
+                pattern=pattern.every()[self._pattern],
                 variants=self._variants,
+                peers=self._peers,
                 cpus=cpus,
                 high=high,
             )

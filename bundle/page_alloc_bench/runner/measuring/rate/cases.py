@@ -17,7 +17,7 @@ from . import GFP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import Variants
+    from . import Peers, Variants
 
 _BYTES_PER_BLOCK = 16  # of the module's bookkeeping
 PART = 4  # of the available memory one part in so many may be held
@@ -28,7 +28,8 @@ class Measurement:
     """What is measured at once.
 
     case: of its metrics. parameters: of the pattern. gfp: one of GFP. cpus: those that work.
-    blocks: that each of these holds at most.
+    blocks: that each of these holds at most. peers: whom each hands its blocks to, where it does.
+    absent: why there is no such case on this host, "" if there is.
     """
 
     case: Case
@@ -36,6 +37,8 @@ class Measurement:
     gfp: str
     cpus: tuple[int, ...]
     blocks: int
+    peers: Mapping[int, int]
+    absent: str = ""
 
     @property
     def held_bytes(self) -> int:
@@ -55,6 +58,7 @@ def measurements(
     *,
     pattern: Pattern,
     variants: Variants,
+    peers: Peers | None,
     cpus: Sequence[int],
     high: int,
 ) -> Iterator[Measurement]:
@@ -67,12 +71,15 @@ def measurements(
                     chosen["cpus"] = str(step)
                 if gfp != GFP[0]:
                     chosen["gfp"] = gfp
+                of = dict(peers.of(variant, options, cpus[:step])) if peers else {}
                 yield Measurement(
                     case=Case(order, tuple(sorted(chosen.items()))),
                     parameters=parameters,
                     gfp=gfp,
-                    cpus=tuple(cpus[:step]),
+                    cpus=tuple(sorted(of)) if peers else tuple(cpus[:step]),
                     blocks=pattern.blocks(parameters),
+                    peers=of,
+                    absent=peers.absent if peers and not of else "",
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,16 +19,17 @@ from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.module.abi import CpuStats
 from page_alloc_bench.runner.result import clock_step, metrics
 
-from . import warm_up_s
+from . import own_cost_s, warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import Variants
+    from . import Peers, Variants
 
 _POLL_S = 0.25
 _OPERATIONS = ("alloc", "free")
 _COUNTS = ("allocs", "frees", "failures", "remote")
+_SHORTFALLS = "shortfalls"
 
 
 @dataclass
@@ -49,30 +50,37 @@ class _Sums:
     rates: list[int] = field(default_factory=list)
     cpu_rates: list[list[int]] = field(default_factory=list)
     durations_ns: list[int] = field(default_factory=list)
+    own_cost_ps: list[int] = field(default_factory=list)
 
 
 class Rates:
     """One run of a workload that measures rates."""
 
-    def __init__(self, bench: Bench, name: str, variants: Variants) -> None:
+    def __init__(
+        self, bench: Bench, name: str, pattern_name: str, variants: Variants, peers: Peers | None
+    ) -> None:
         self._bench = bench
         self._options = bench.options
         self._device = bench.device
         self._name = name
         self._variants = variants
-        self._pattern = pattern.every()[name]
+        self._pattern = pattern.every()[pattern_name]
+        self._peers = peers
         self._clock_told = False
         self._cases: list[dict[str, Any]] = []
+        self._absent: list[dict[str, Any]] = []
 
     def run(self) -> None:
         """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
         told = self._bench.document.run.setdefault("workloads", [])
-        told.append({"name": self._name, "cases": self._cases})
+        told.append({"name": self._name, "cases": self._cases, "absent": self._absent})
         for order in self._options.alloc_orders:
             with self._bench.phase(self._name, order):
                 self._order(order)
             self._bench.case_ended()
-        if not self._cases:
+        if not self._cases and self._absent:
+            self._bench.warn(f"{self._name}: not measured: {self._absent[0]['why']}")
+        elif not self._cases:
             raise RunnerError(
                 f"{self._name}: no case could be measured in the memory that is available; the "
                 "warnings say what each would hold"
@@ -85,12 +93,15 @@ class Rates:
             order,
             pattern=self._pattern,
             variants=self._variants,
+            peers=self._peers,
             cpus=self._bench.cpus,
             high=high,
         )
         for measurement in each:
             room = room_bytes(procfs.meminfo())
-            if measurement.held_bytes > room:
+            if measurement.absent:
+                self._absent.append({"case": measurement.case.suffix(), "why": measurement.absent})
+            elif measurement.held_bytes > room:
                 self._bench.warn(
                     f"{self._name}, {measurement.case}: left out: it would hold up to "
                     f"{measurement.held_bytes >> 20} MiB, more than 1/{PART} of what is available, "
@@ -104,7 +115,7 @@ class Rates:
         operations = _OPERATIONS if self._options.latencies != "none" else ()
         kept = (self._capacity(measurement), self._options.sample_size, self._options.seed)
         sums = _Sums(
-            counts={name: [0] * len(self._bench.cpus) for name in _COUNTS},
+            counts={name: [0] * len(self._bench.cpus) for name in (*_COUNTS, _SHORTFALLS)},
             latencies={each: Latencies(*kept) for each in operations},
         )
         self._cases.append(
@@ -114,13 +125,17 @@ class Rates:
                 "parameters": dict(measurement.parameters),
                 "gfp": measurement.gfp,
                 "cpus": list(measurement.cpus),
+                "peers": [measurement.peers.get(cpu, cpu) for cpu in measurement.cpus],
                 "held_bytes": measurement.held_bytes,
                 "pcp_high_pages": high,
             }
         )
         try:
             for number in range(1, self._options.repeat + 1):
-                self._repetition(measurement, sums, number)
+                where = f", {measurement.case}, {number} of {self._options.repeat}"
+                self._repetition(measurement, sums, where)
+                if self._peers:
+                    self._own_cost(measurement, sums, where)
         finally:
             with self._bench.signals.deferred():
                 if sums.rates:
@@ -129,24 +144,41 @@ class Rates:
     def _capacity(self, measurement: Measurement) -> int:
         return sampling.capacity_per_cpu(self._options.sample_size, len(measurement.cpus))
 
-    def _repetition(self, measurement: Measurement, sums: _Sums, number: int) -> None:
-        where = f", {measurement.case}, {number} of {self._options.repeat}"
-        one_in = sampling.TIME_ONE_IN[self._options.latencies]
+    def _start(
+        self, measurement: Measurement, where: str, parameters: Mapping[str, int], one_in: int
+    ) -> None:
         try:
             self._device.configure(
                 pattern=self._pattern.name,
-                parameters=measurement.parameters,
+                parameters=parameters,
                 order=measurement.case.order,
                 seed=self._options.seed,
                 cpus=measurement.cpus,
                 time_one_in=one_in,
                 sample_capacity=self._capacity(measurement) if one_in else 0,
                 gfp=measurement.gfp_class,
+                peers=measurement.peers,
             )
         except OSError as error:
             why = recorded.offline(measurement.cpus) or error.strerror
             raise RunnerError(f"the module cannot prepare {self._name}{where}: {why}") from error
         self._device.start()
+
+    def _own_cost(self, measurement: Measurement, sums: _Sums, where: str) -> None:
+        """Measure what handing a block over costs by itself, in CPU time of all workers."""
+        self._start(measurement, where, {**measurement.parameters, "fake": 1}, 0)
+        first = self._look(measurement.cpus)
+        self._wait(own_cost_s(self._options), f"{where}, without blocks")
+        last = self._look(measurement.cpus)
+        self._device.stop()
+        handed = last.allocs - first.allocs
+        if handed:
+            spent_ns = len(measurement.cpus) * (last.time_ns - first.time_ns)
+            sums.own_cost_ps.append(round(spent_ns * 1000 / handed))
+
+    def _repetition(self, measurement: Measurement, sums: _Sums, where: str) -> None:
+        one_in = sampling.TIME_ONE_IN[self._options.latencies]
+        self._start(measurement, where, measurement.parameters, one_in)
         self._wait(warm_up_s(self._options), f"{where}, warm-up")
         first = self._look(measurement.cpus)
         self._wait(self._options.duration_s, where)
@@ -181,7 +213,7 @@ class Rates:
         """Add what one repetition gave."""
         place = {cpu: index for index, cpu in enumerate(self._bench.cpus)}
         for each in stats:
-            for name in _COUNTS:
+            for name in sums.counts:
                 sums.counts[name][place[each.cpu]] += getattr(each, name)
         duration_ns = last.time_ns - first.time_ns
         sums.durations_ns.append(duration_ns)
@@ -210,6 +242,10 @@ class Rates:
         ):
             put(f"{self._name}_{metric}", case, [sum(sums.counts[name])])
             put(f"{self._name}_{metric}_per_cpu", case, sums.counts[name])
+        if self._peers:
+            put(f"{self._name}_ring_full", case, [sum(sums.counts[_SHORTFALLS])])
+            if sums.own_cost_ps:
+                put(f"{self._name}_ring_cost_ps", case, sums.own_cost_ps)
         put(f"{self._name}_allocs_per_second", case, sums.rates)
         mean = [round(sum(each) / len(each)) for each in zip(*sums.cpu_rates)]
         put(f"{self._name}_allocs_per_second_per_cpu", case, mean)
