@@ -63,6 +63,8 @@ static u64 *pab_sample_slot(struct pab_latencies *latencies, u64 *random)
 {
 	u64 place;
 
+	if (!latencies->sample_capacity)
+		return NULL;
 	if (latencies->sample_size < latencies->sample_capacity)
 		return &latencies->sample[latencies->sample_size++];
 	place = pab_random_below(random, latencies->timed);

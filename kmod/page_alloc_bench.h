@@ -37,13 +37,13 @@
 #include <linux/types.h>
 
 /* Changes with every incompatible change of this file. */
-#define PAB_ABI_VERSION		3
+#define PAB_ABI_VERSION		4
 
 #define PAB_DEVICE_NAME		"page_alloc_bench"
 
 /* What a pattern may declare at most, and the size of a name with its closing 0. */
 #define PAB_MAX_PARAMETERS	8
-#define PAB_MAX_OPERATIONS	8
+#define PAB_MAX_OPERATIONS	16
 #define PAB_NAME_SIZE		24
 
 /*
@@ -191,7 +191,8 @@ struct pab_latency {
 	__u64 max_ns;		/* longest of them */
 	__u64 histogram;	/* in: address of __u64[PAB_HIST_BUCKETS] */
 	__u64 sample;		/* in: address of __u64[sample_size], or 0: the
-				 * histogram alone is wanted
+				 * histogram alone is wanted. There is none of
+				 * the paths of allocations and frees
 				 */
 	__u32 sample_size;	/* in: room, >= sample_capacity, or 0 with the
 				 * address; out: latencies written

@@ -21,14 +21,29 @@ struct pab_parameter {
 	u64		max;
 };
 
-/* The first kinds of operation of every pattern: pab_alloc() and pab_free() time these. */
+/*
+ * The first kinds of operation of every pattern: pab_alloc() and pab_free() time
+ * these.
+ *
+ * From PAB_HIT_ALLOC on: those of the first two by the path that they took, as
+ * the pages tell that are on this CPU's list of the zone, before and after. What
+ * else uses the list at that moment, such as an interrupt, makes a hit a refill.
+ */
 enum pab_block_operation {
 	PAB_ALLOC,
 	PAB_FREE,
 	PAB_ALLOC_FAILURE,	/* allocations that got nothing */
+	PAB_HIT_ALLOC,		/* the block was on the list */
+	PAB_REFILL_ALLOC,	/* the list has changed otherwise */
+	PAB_BYPASS_ALLOC,	/* the list is as it was */
+	PAB_FALLBACK_ALLOC,	/* the block is of another zone than the first to be asked */
+	PAB_PUT_FREE,		/* the block is on the list */
+	PAB_DRAIN_FREE,		/* it is not, or others have gone */
+	PAB_BLOCK_OPERATION_COUNT
 };
 
-#define PAB_BLOCK_OPERATIONS	"alloc", "free", "alloc_failure"
+#define PAB_BLOCK_OPERATIONS	"alloc", "free", "alloc_failure", "hit_alloc", "refill_alloc", \
+				"bypass_alloc", "fallback_alloc", "put_free", "drain_free"
 
 struct pab_pattern {
 	const char		*name;

@@ -11,6 +11,7 @@
 #include <linux/wait.h>
 
 #include "buffer.h"
+#include "compat.h"
 #include "marker.h"
 #include "pattern.h"
 #include "session.h"
@@ -49,13 +50,29 @@ static struct page *pab_alloc_clocked(struct pab_worker *worker, u64 *ns)
 	return page;
 }
 
+static enum pab_block_operation pab_alloc_path(const struct pab_worker *worker,
+					       const struct page *page, int before)
+{
+	int taken;
+
+	if (page_zone(page) != worker->zone)
+		return PAB_FALLBACK_ALLOC;
+	taken = before - pab_list_pages(worker->zone);
+	if (taken == 1 << worker->order)
+		return PAB_HIT_ALLOC;
+	return taken ? PAB_REFILL_ALLOC : PAB_BYPASS_ALLOC;
+}
+
 /* An allocation that was chosen to be timed. */
 struct page *pab_alloc_timed(struct pab_worker *worker)
 {
+	int before = worker->zone ? pab_list_pages(worker->zone) : 0;
 	struct page *page;
 	u64 ns;
 
 	page = pab_alloc_clocked(worker, &ns);
+	if (page)
+		pab_record(worker, pab_alloc_path(worker, page, before), ns);
 	pab_record(worker, page ? PAB_ALLOC : PAB_ALLOC_FAILURE, ns);
 	pab_chooser_next(&worker->choose_alloc, &worker->random[PAB_STREAM_SAMPLE]);
 	return page;
@@ -63,10 +80,15 @@ struct page *pab_alloc_timed(struct pab_worker *worker)
 
 void pab_free_timed(struct pab_worker *worker, struct page *page)
 {
-	u64 start = ktime_get_ns();
+	const struct zone *zone = page_zone(page);
+	int before = pab_list_pages(zone), put;
+	u64 ns, start = ktime_get_ns();
 
 	__free_pages(page, worker->order);
-	pab_record(worker, PAB_FREE, ktime_get_ns() - start);
+	ns = ktime_get_ns() - start;
+	put = pab_list_pages(zone) - before;
+	pab_record(worker, put == 1 << worker->order ? PAB_PUT_FREE : PAB_DRAIN_FREE, ns);
+	pab_record(worker, PAB_FREE, ns);
 	pab_chooser_next(&worker->choose_free, &worker->random[PAB_STREAM_SAMPLE]);
 }
 
@@ -173,16 +195,16 @@ static gfp_t pab_gfp(enum pab_gfp gfp)
 }
 
 /*
- * The node that the allocator turns to first for this CPU: the nearest one that
- * has memory in a zone such an allocation may use.
+ * The zone that the allocator turns to first for this CPU: of the nearest node
+ * that has memory in a zone such an allocation may use. NULL if there is none.
  */
-static int pab_nearest_node(unsigned int cpu, gfp_t gfp)
+static struct zone *pab_first_zone(unsigned int cpu, gfp_t gfp)
 {
 	struct zoneref *ref = node_zonelist(cpu_to_node(cpu), gfp)->_zonerefs;
 
 	while (zonelist_zone(ref) && zonelist_zone_idx(ref) > gfp_zone(gfp))
 		ref++;
-	return zonelist_zone(ref) ? zonelist_node_idx(ref) : cpu_to_node(cpu);
+	return zonelist_zone(ref);
 }
 
 static int pab_worker_init_latencies(struct pab_worker *worker, const struct pab_config *config)
@@ -195,8 +217,10 @@ static int pab_worker_init_latencies(struct pab_worker *worker, const struct pab
 	pab_chooser_init(&worker->choose_free, config->time_one_in,
 			 &worker->random[PAB_STREAM_SAMPLE]);
 	for (i = 0; i < worker->operation_count; i++) {
-		err = pab_latencies_init(&worker->latencies[i], config->sample_capacity,
-					 worker->node);
+		bool path = i >= PAB_HIT_ALLOC && i < PAB_BLOCK_OPERATION_COUNT;
+
+		err = pab_latencies_init(&worker->latencies[i],
+					 path ? 0 : config->sample_capacity, worker->node);
 		if (err)
 			return err;
 	}
@@ -240,7 +264,8 @@ struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int c
 	const struct pab_config *config = &session->config;
 	unsigned int operation_count = pab_operation_count(session->pattern);
 	gfp_t gfp = pab_gfp(config->gfp);
-	int node = pab_nearest_node(cpu, gfp), err;
+	struct zone *zone = pab_first_zone(cpu, gfp);
+	int node = zone ? zone_to_nid(zone) : cpu_to_node(cpu), err;
 	struct pab_worker *worker;
 
 	worker = pab_buffer(1, struct_size(worker, latencies, operation_count), node);
@@ -252,6 +277,7 @@ struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int c
 	worker->gfp = gfp;
 	worker->order = config->order;
 	worker->cpu = cpu;
+	worker->zone = zone;
 	worker->node = node;
 	worker->last_cpu = cpu;
 	worker->operation_count = operation_count;

@@ -44,6 +44,7 @@ struct pab_worker {
 	unsigned int		order;
 	unsigned int		cpu;
 	int			node;		/* nearest with memory */
+	struct zone		*zone;		/* of it, the first to be asked; may be NULL */
 	struct pab_session	*session;
 	struct task_struct	*task;
 	struct pab_worker	*peer;		/* whom its blocks are handed to */

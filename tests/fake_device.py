@@ -13,7 +13,9 @@ from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
 
 EDGES = [bucket_floor(bucket) for bucket in range(HIST_BUCKETS + 1)]
-_OPERATIONS = ("alloc", "free", "alloc_failure")
+_PATHS = {"hit_alloc": 0.5, "refill_alloc": 0.25, "bypass_alloc": 0.0, "fallback_alloc": 0.25,
+          "put_free": 0.75, "drain_free": 0.25}  # fmt: skip
+_OPERATIONS = ("alloc", "free", "alloc_failure", *_PATHS)
 _TICK_NS = 1_000_000_000  # between two looks at the progress
 _KINDS = 16  # different reservoirs: making one for each of a thousand CPUs takes too long
 
@@ -137,7 +139,8 @@ class FakeDevice:
         """
         rng = random.Random(repr(kind))
         step = max(kind[2], 1)
-        few = 3 if _OPERATIONS[kind[1]] == "alloc_failure" else self._timed
+        operation = _OPERATIONS[kind[1]]
+        few = 3 if operation == "alloc_failure" else round(self._timed * _PATHS.get(operation, 1))
         size = min(few, self._capacity)
         sample = array("Q", (int(self._latency_ns(rng)) // step * step for _ in range(size)))
         histogram = array("Q", bytes(8 * HIST_BUCKETS))

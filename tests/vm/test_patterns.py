@@ -81,6 +81,10 @@ def ask(machine: Guest, code: str) -> Any:
     return lab.python(machine, HELPERS + code)
 
 
+BLOCKS = ["alloc", "free", "alloc_failure"]
+PATHS = ["hit_alloc", "refill_alloc", "bypass_alloc", "fallback_alloc", "put_free", "drain_free"]
+
+
 def test_the_module_says_what_its_patterns_are(machine: Guest) -> None:
     seen = ask(
         machine,
@@ -93,20 +97,20 @@ with Device() as session:
     assert seen == {
         "antagonist": [
             {"held": [1, 1 << 24], "spread": [1, 1 << 24]},
-            ["alloc", "free", "alloc_failure"],
+            [*BLOCKS, *PATHS],
         ],
         "bursts": [
             {"depth": [1, 1 << 25], "release": [0, 2]},
-            ["alloc", "free", "alloc_failure"],
+            [*BLOCKS, *PATHS],
         ],
-        "handover": [{"depth": [1, 4096]}, ["alloc", "free", "alloc_failure", "never"]],
+        "handover": [{"depth": [1, 4096]}, [*BLOCKS, *PATHS, "never"]],
         "pairs": [
             {"held": [0, (1 << 25) - 1], "every": [1, (1 << 64) - 1]},
-            ["alloc", "free", "alloc_failure"],
+            [*BLOCKS, *PATHS],
         ],
         "rings": [
             {"depth": [1, 1 << 25], "fake": [0, 1]},
-            ["alloc", "free", "alloc_failure"],
+            [*BLOCKS, *PATHS],
         ],
     }
 
@@ -366,3 +370,51 @@ print(json.dumps([whole.timed == alone.timed, whole.histogram == alone.histogram
 """,
     )
     assert seen == [True, True, True, 100, 0]
+
+
+def paths(machine: Guest, pattern: str, order: int) -> dict[str, float]:
+    """The part of the allocations, and of the frees, that took each path."""
+    seen: dict[str, float] = ask(
+        machine,
+        f"""
+with Device() as session:
+    session.configure(**{{**{pattern}, "order": {order}, "time_one_in": 7}})
+    session.start()
+    time.sleep(1)
+    session.stop()
+    known = session.patterns["pairs"].operations
+    timed = {{name: sum(session.latency(cpu, name, sample=False).timed for cpu in CPUS)
+             for name in known}}
+    histograms = {{name: [sum(each) for each in zip(*(
+        session.latency(cpu, name, sample=False).histogram for cpu in CPUS))] for name in known}}
+    kept = [len(session.latency(0, name).sample) for name in known[3:]]
+for kind in ("alloc", "free"):
+    parts = [name for name in known if name.endswith("_" + kind)]
+    assert timed[kind] > 100
+    assert sum(timed[name] for name in parts) == timed[kind]
+    assert [sum(each) for each in zip(*(histograms[name] for name in parts))] == histograms[kind]
+assert not any(kept)
+print(json.dumps({{name: count / timed[name.rpartition("_")[2]]
+                  for name, count in timed.items() if name in known[3:]}}))
+""",
+    )
+    return seen
+
+
+def test_each_timed_operation_has_the_path_that_it_took(machine: Guest) -> None:
+    """A pair of order 0 stays on the list of the CPU; larger blocks are on none."""
+    small, large = paths(machine, "PAIRS", 0), paths(machine, "PAIRS", 4)
+    assert small["hit_alloc"] > 0.98
+    assert small["put_free"] > 0.98
+    assert large["bypass_alloc"] > 0.98
+    assert large["drain_free"] > 0.98
+
+
+def test_refills_and_drains_are_what_a_batch_says(machine: Guest) -> None:
+    """Far more pages than the lists hold: about one allocation in batch refills."""
+    many = """{**BURSTS, "parameters": {"depth": 10_000, "release": 0}}"""
+    seen = paths(machine, many, 0)
+    batch = int(machine.run("grep -m1 -A999 'zone  *DMA32' /proc/zoneinfo | grep -m1 batch")
+                .stdout.split()[-1])  # fmt: skip
+    assert 0.3 / batch < seen["refill_alloc"] < 3 / batch
+    assert 0 < seen["drain_free"] < 0.1

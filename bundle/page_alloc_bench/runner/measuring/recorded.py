@@ -53,6 +53,13 @@ def put_latencies(
 ) -> None:
     """Record the latencies of one kind of operation. put: the document's; sample: in ns."""
     put(timed.sample.name, case, sample)
+    put_timed(put, timed, case, found)
+
+
+def put_timed(
+    put: Callable[[str, Any, Sequence[int]], object], timed: metrics.Timed, case: Any, found: Timed
+) -> None:
+    """Record the latencies of one kind of operation, of which no sample is kept."""
     put(timed.timed.name, case, [sum(found.timed)])
     put(timed.below_step.name, case, [found.below_step])
     put(timed.total.name, case, [found.total_ns])

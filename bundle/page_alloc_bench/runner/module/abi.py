@@ -10,11 +10,11 @@ from __future__ import annotations
 import ctypes
 import enum
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 DEVICE_PATH = "/dev/page_alloc_bench"
 
 MAX_PARAMETERS = 8
-MAX_OPERATIONS = 8
+MAX_OPERATIONS = 16
 NAME_SIZE = 24
 MAX_BLOCKS = 1 << 25
 MAX_TIME_ONE_IN = 1 << 16

@@ -10,6 +10,11 @@ _STEP = (
     " (run.clocks). Sample and histogram have them as they were read, as 0: their latency is less"
     " than the step, and no more is known of it. One item."
 )
+_SAMPLE = (
+    "A uniform sample over all CPUs of how long {plural} took, at most --sample-size, in random"
+    " order. The clock's own cost (run.clocks) is contained."
+)
+_NO_SAMPLE = "How long {plural} took. No sample is kept: its figures are those of the histogram."
 
 
 def latencies(
@@ -24,20 +29,22 @@ def latencies(
     remark: str = "",
     contracted: bool = False,
     subtest: str = "latencies",
+    in_table: bool = True,
+    sampled: bool = True,
 ) -> tuple[Metric, ...]:
     """Return the metrics about a timed operation.
 
     operation: begins their names. plural: of the operation, for sentences. label, short: of one.
     key: a word for it in names of files. of: the metrics that count all of them, timed or not.
-    remark: of the number of those timed. subtest: of KTAP that tells them.
+    remark: of the number of those timed. subtest: of KTAP that tells them. in_table: whether the
+    summary has a row of them. sampled: whether a sample is kept.
     """
     return (
         Metric(
             f"{operation}_latencies_ns", "ns", "lower",
-            f"A uniform sample over all CPUs of how long {plural} took, at most --sample-size, in"
-            " random order. The clock's own cost (run.clocks) is contained.",
+            (_SAMPLE if sampled else _NO_SAMPLE).format(plural=plural),
             Kind.SAMPLE, label, short, operation=operation, family=f"{label} latency", rank=rank,
-            in_table=True, section=key, subtest=subtest, contracted=contracted,
+            in_table=in_table, section=key, subtest=subtest, contracted=contracted,
         ),
         Metric(
             f"{operation}s_timed", "operations", None,

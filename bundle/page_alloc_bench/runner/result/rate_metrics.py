@@ -7,6 +7,17 @@ from .counted_metrics import counts
 from .latency_metrics import latencies
 from .metrics import Kind, Metric, Phase, Rank, Subtest
 
+# The path that an operation took: what the module times apart, whether its latencies have a row in
+# the summary, and what it is.
+PATHS = (
+    ("hit_alloc", False, "found the block on the list of the CPU"),
+    ("refill_alloc", True, "refilled the list of the CPU from the zone"),
+    ("bypass_alloc", False, "left the list of the CPU as it was"),
+    ("fallback_alloc", False, "got a block of another zone than the first to be asked"),
+    ("put_free", False, "put the block on the list of the CPU"),
+    ("drain_free", True, "gave blocks back to the zone"),
+)
+
 _CASES = " The case says what else was chosen: run.workloads."
 
 
@@ -37,6 +48,36 @@ def rates(workload: str, *, counted: bool = True) -> tuple[Metric, ...]:
             f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
             short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
             of=(frees,), subtest=workload,
+        ),
+        *(metric for path in PATHS for metric in _of_path(workload, *path)),
+        Metric(
+            f"{workload}_refill_cost_ps", "ps", "lower",
+            f"What refills cost each allocation in {workload}: the time of all timed allocations"
+            " that refilled the list of a CPU, per timed allocation of any kind; one item.",
+            Kind.AMOUNT, f"{workload}: refills per allocation", family=f"{workload} refill",
+            rank=Rank.SHOWN, subtest=workload,
+        ),
+    )  # fmt: skip
+
+
+def _of_path(workload: str, path: str, in_table: bool, what: str) -> tuple[Metric, ...]:
+    """Return the metrics of the operations that took a path."""
+    kind, _, operation = path.partition("_")
+    plural = {"alloc": "allocations", "free": "frees"}[operation]
+    name = f"{workload}_{path}"
+    return (
+        Metric(
+            f"{name}_ppm", "ppm", None,
+            f"Of a million {plural} in {workload}, those that {what}: of those that were timed; one"
+            " item.",
+            Kind.AMOUNT, f"{workload}: {kind} share", subtest=workload,
+            section=f"{workload}-paths", remark="{value:,} ppm of " + f"{plural} {kind}",
+            remark_of_none=False,
+        ),
+        *latencies(
+            name, f"{plural} in {workload} that {what}", label=f"{workload}: {kind}",
+            short=f"{workload} {kind}"[:12], key=name.replace("_", "-"), rank=Rank.SHOWN,
+            of=(f"{workload}_{operation}s",), subtest=workload, in_table=in_table, sampled=False,
         ),
     )  # fmt: skip
 

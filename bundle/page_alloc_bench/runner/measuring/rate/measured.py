@@ -15,9 +15,9 @@ from page_alloc_bench.runner.kernel import cpu_lists, procfs
 from page_alloc_bench.runner.measuring import recorded
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
-from page_alloc_bench.runner.module import sampling
+from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import CpuStats
-from page_alloc_bench.runner.result import clock_step, metrics
+from page_alloc_bench.runner.result import clock_step, metrics, rate_metrics
 
 from . import own_cost_s, warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.25
 _OPERATIONS = ("alloc", "free")
+_PATHS = {path: path.rpartition("_")[2] for path, *_ in rate_metrics.PATHS}
 _COUNTS = ("allocs", "frees", "failures", "remote")
 _SHORTFALLS = "shortfalls"
 
@@ -43,10 +44,14 @@ class _Look:
 
 @dataclass
 class _Sums:
-    """What has been measured of a case. counts: by metric, one per CPU of the run."""
+    """What has been measured of a case.
+
+    counts: by metric, one per CPU of the run. paths: of the operations, by the path they took.
+    """
 
     counts: dict[str, list[int]]
     latencies: dict[str, Latencies]
+    paths: dict[str, merged.Timed]
     rates: list[int] = field(default_factory=list)
     cpu_rates: list[list[int]] = field(default_factory=list)
     durations_ns: list[int] = field(default_factory=list)
@@ -117,6 +122,7 @@ class Rates:
         sums = _Sums(
             counts={name: [0] * len(self._bench.cpus) for name in (*_COUNTS, _SHORTFALLS)},
             latencies={each: Latencies(*kept) for each in operations},
+            paths={each: merged.Timed(0) for each in _PATHS if operations},
         )
         self._cases.append(
             {
@@ -230,6 +236,9 @@ class Rates:
                 ((of_all(s.cpu, sample=False), s.clock_step_ns) for s in stats),
                 (of_all(cpu).sample for cpu in measurement.cpus),
             )
+        for path, timed in sums.paths.items():
+            for s in stats:
+                timed.add(self._device.latency(s.cpu, path, sample=False), s.clock_step_ns)
         self._bench.document.run["clocks"] = recorded.clocks(stats)
 
     def _record(self, measurement: Measurement, sums: _Sums) -> None:
@@ -253,9 +262,25 @@ class Rates:
         for operation, latencies in sums.latencies.items():
             timed = metrics.operations()[f"{self._name}_{operation}"]
             latencies.put(put, timed, case)
+        self._record_paths(case, sums)
         allocs, frees = sum(sums.counts["allocs"]), sum(sums.counts["frees"])
         recorded.warn_if_lost(self._bench.warn, f"{self._name}, {case}", allocs, frees)
         self._check_clock(measurement)
+
+    def _record_paths(self, case: Any, sums: _Sums) -> None:
+        """Record which part of the operations took each path, and what refills cost all."""
+        put = self._bench.document.put
+        for path, found in sums.paths.items():
+            timed = metrics.operations()[f"{self._name}_{path}"]
+            whole = sum(sums.latencies[_PATHS[path]].found.timed)
+            part = sum(found.timed)
+            if whole:
+                put(f"{timed.operation}_ppm", case, [round(part * 1_000_000 / whole)])
+                if path == "refill_alloc":
+                    cost = round(found.total_ns * 1000 / whole)
+                    put(f"{self._name}_refill_cost_ps", case, [cost])
+            if part:
+                recorded.put_timed(put, timed, case, found)
 
     def _check_clock(self, measurement: Measurement) -> None:
         """Warn, once in a run, of a clock whose reading is much of what it times."""
