@@ -37,7 +37,7 @@
 #include <linux/types.h>
 
 /* Changes with every incompatible change of this file. */
-#define PAB_ABI_VERSION		4
+#define PAB_ABI_VERSION		5
 
 #define PAB_DEVICE_NAME		"page_alloc_bench"
 
@@ -108,7 +108,9 @@ struct pab_pattern_info {
 	__u32 pattern;		/* in: 0 .. pab_info.pattern_count - 1 */
 	__u32 parameter_count;
 	__u32 operation_count;
-	__u32 reserved;		/* 0 */
+	__u32 absent;		/* 1: this kernel lacks what it needs, and
+				 * CONFIGURE does not take it
+				 */
 	__u8  name[PAB_NAME_SIZE];
 	struct pab_parameter_info parameters[PAB_MAX_PARAMETERS];
 	struct pab_operation_info operations[PAB_MAX_OPERATIONS];

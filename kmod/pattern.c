@@ -62,6 +62,7 @@ void pab_pattern_describe(const struct pab_pattern *pattern, struct pab_pattern_
 	unsigned int i;
 
 	pab_name(info->name, pattern->name);
+	info->absent = pattern->absent;
 	info->parameter_count = pab_parameter_count(pattern);
 	for (i = 0; i < info->parameter_count; i++) {
 		pab_name(info->parameters[i].name, pattern->parameters[i].name);

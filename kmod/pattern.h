@@ -49,6 +49,8 @@ struct pab_pattern {
 	const char		*name;
 	struct pab_parameter	parameters[PAB_MAX_PARAMETERS];
 	const char		*operations[PAB_MAX_OPERATIONS];
+	bool			absent;	/* the kernel lacks what it needs */
+	bool			of_pages;	/* it knows order 0 only */
 
 	/* Whether parameters in their ranges fit each other; NULL if they always do. */
 	bool	(*valid)(const u64 *parameters);

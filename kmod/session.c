@@ -129,8 +129,8 @@ static bool pab_config_valid(const struct pab_config *config)
 {
 	const struct pab_pattern *pattern = pab_pattern_by_number(config->pattern);
 
-	return pattern &&
-	       config->order <= PAB_MAX_ORDER &&
+	return pattern && !pattern->absent &&
+	       config->order <= (pattern->of_pages ? 0 : PAB_MAX_ORDER) &&
 	       config->gfp < PAB_GFP_COUNT &&
 	       config->time_one_in <= PAB_MAX_TIME_ONE_IN &&
 	       config->sample_capacity <= PAB_MAX_SAMPLE &&

@@ -50,31 +50,47 @@ static struct page *pab_alloc_clocked(struct pab_worker *worker, u64 *ns)
 	return page;
 }
 
+/* Pages on this CPU's list of the zone that is asked first. */
+int pab_first_list_pages(const struct pab_worker *worker)
+{
+	return worker->zone ? pab_list_pages(worker->zone) : 0;
+}
+
 static enum pab_block_operation pab_alloc_path(const struct pab_worker *worker,
-					       const struct page *page, int before)
+					       const struct page *page, long pages, int before)
 {
 	int taken;
 
 	if (page_zone(page) != worker->zone)
 		return PAB_FALLBACK_ALLOC;
 	taken = before - pab_list_pages(worker->zone);
-	if (taken == 1 << worker->order)
+	if (taken == pages)
 		return PAB_HIT_ALLOC;
 	return taken ? PAB_REFILL_ALLOC : PAB_BYPASS_ALLOC;
+}
+
+/*
+ * Record a timed allocation, and choose the next one. page: the first of so many
+ * pages, NULL: it got nothing. before: on the list of the first zone.
+ */
+void pab_alloc_record(struct pab_worker *worker, const struct page *page, unsigned long pages,
+		      int before, u64 ns)
+{
+	if (page)
+		pab_record(worker, pab_alloc_path(worker, page, pages, before), ns);
+	pab_record(worker, page ? PAB_ALLOC : PAB_ALLOC_FAILURE, ns);
+	pab_chooser_next(&worker->choose_alloc, &worker->random[PAB_STREAM_SAMPLE]);
 }
 
 /* An allocation that was chosen to be timed. */
 struct page *pab_alloc_timed(struct pab_worker *worker)
 {
-	int before = worker->zone ? pab_list_pages(worker->zone) : 0;
+	int before = pab_first_list_pages(worker);
 	struct page *page;
 	u64 ns;
 
 	page = pab_alloc_clocked(worker, &ns);
-	if (page)
-		pab_record(worker, pab_alloc_path(worker, page, before), ns);
-	pab_record(worker, page ? PAB_ALLOC : PAB_ALLOC_FAILURE, ns);
-	pab_chooser_next(&worker->choose_alloc, &worker->random[PAB_STREAM_SAMPLE]);
+	pab_alloc_record(worker, page, 1UL << worker->order, before, ns);
 	return page;
 }
 

@@ -72,6 +72,9 @@ void pab_worker_destroy(struct pab_worker *worker);
 
 /* What pab_alloc() and pab_free() in pattern.h need now and then. */
 struct page *pab_alloc_timed(struct pab_worker *worker);
+int pab_first_list_pages(const struct pab_worker *worker);
+void pab_alloc_record(struct pab_worker *worker, const struct page *page, unsigned long pages,
+		      int before, u64 ns);
 struct page *pab_alloc_retry(struct pab_worker *worker);
 void pab_free_timed(struct pab_worker *worker, struct page *page);
 

@@ -57,6 +57,7 @@ class FakeDevice:
         self._step_ns = step_ns
         self._clock_cost_ps = clock_cost_ps
         self._cpus: list[int] = []
+        self.lacking: set[str] = set()  # patterns
         self._capacity = 0
         self._held = 0
         self._looks = 0
@@ -87,6 +88,9 @@ class FakeDevice:
         self._capacity = sample_capacity
         self._looks = 0
         self._kinds.clear()
+
+    def lacks(self, pattern: str) -> bool:
+        return pattern in self.lacking
 
     def start(self) -> None: ...
 

@@ -100,7 +100,10 @@ def test_all_is_every_workload_once_and_names_keep_their_order() -> None:
         (["--workload=bursts", "--no-swap"], "--no-swap is for --workload available-memory only"),
         (["--workload=bursts", "--held=3"], "--held is for --workload available-memory only"),
         (["--workload=pairs", "--depth=3"], "--depth is for --workload bursts only"),
-        (["--repeat=3"], "--repeat is for --workload bursts or funnel or pairs or remote only"),
+        (
+            ["--repeat=3"],
+            "--repeat is for --workload bulk or bursts or funnel or pairs or remote only",
+        ),
         (["--gfp=user"], "this run measures available-memory"),
         (["--workload=pair"], "no workload is called pair. Did you mean pairs?"),
         (["--workload=bursts", "--depth=0"], "'0' is no depth"),
@@ -297,6 +300,26 @@ def test_what_the_cpus_do_not_allow_is_absent_and_said(monkeypatch: pytest.Monke
     (warning,) = made.run["warnings"]
     assert "remote: not measured: no two of its CPUs are so far from each other" in warning
     assert "ok 1 remote # SKIP not on this host or kernel" in told
+
+
+def test_what_the_kernel_does_not_have_is_absent_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--workload=bulk,pairs", "--per-call=1,64", "--repeat=1")
+    made, told = measure(monkeypatch, 8 << 30, *words)
+    bulk = made.run["workloads"][0]
+    assert [each["case"] for each in bulk["cases"]] == ["_order0_pages_1", "_order0_pages_64"]
+    assert [each["case"] for each in bulk["absent"]] == ["_order4_pages_1", "_order4_pages_64"]
+    assert {each["why"] for each in bulk["absent"]} == {
+        "the kernel does it with single pages only, which are of order 0"
+    }
+    monkeypatch.setattr(FakeDevice, "lacks", lambda _device, pattern: pattern == "bulk")
+    made, told = measure(monkeypatch, 8 << 30, *words)
+    assert made.run["complete"]
+    bulk, pairs = made.run["workloads"]
+    assert not bulk["cases"]
+    assert {each["why"] for each in bulk["absent"]} == {"this kernel does not have what it calls"}
+    assert pairs["cases"]
+    assert made.run["warnings"] == ["bulk: not measured: this kernel does not have what it calls"]
+    assert "ok 1 bulk # SKIP" in told
 
 
 def preflight(tmp_path: Path, available_mib: int, *words: str) -> list[tuple[str, str]]:

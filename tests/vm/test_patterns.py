@@ -28,6 +28,7 @@ ANY_ORDER = {**BURSTS, "parameters": {"depth": 100, "release": 2}}
 RINGS = {**ANTAGONIST, "pattern": "rings", "parameters": {"depth": 64, "fake": 0},
          "peers": {0: 2, 1: 3, 2: 1, 3: 0}}
 FUNNEL = {**RINGS, "peers": {0: 1, 1: 1, 2: 1, 3: 3}}
+BULK = {**ANTAGONIST, "pattern": "bulk", "parameters": {"pages": 64}}
 FAKE = {**RINGS, "parameters": {"depth": 64, "fake": 1}}
 
 TRACING = "/sys/kernel/tracing"
@@ -99,6 +100,7 @@ with Device() as session:
             {"held": [1, 1 << 24], "spread": [1, 1 << 24]},
             [*BLOCKS, *PATHS],
         ],
+        "bulk": [{"pages": [1, 4096]}, [*BLOCKS, *PATHS]],
         "bursts": [
             {"depth": [1, 1 << 25], "release": [0, 2]},
             [*BLOCKS, *PATHS],
@@ -182,7 +184,7 @@ print(json.dumps([before, free_bytes()]))
 
 EACH = [
     "ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER",
-    "RINGS", "FAKE",
+    "RINGS", "FAKE", "BULK",
 ]  # fmt: skip
 
 
@@ -418,3 +420,33 @@ def test_refills_and_drains_are_what_a_batch_says(machine: Guest) -> None:
                 .stdout.split()[-1])  # fmt: skip
     assert 0.3 / batch < seen["refill_alloc"] < 3 / batch
     assert 0 < seen["drain_free"] < 0.1
+
+
+def test_bulk_gets_all_pages_that_it_asks_for_and_only_of_order_0(machine: Guest) -> None:
+    seen = ask(
+        machine,
+        """
+with Device() as session:
+    session.configure(**{**BULK, "time_one_in": 3, "allocs": 64 * 3000})
+    before = pages("pgalloc_")
+    session.start()
+    await_finished(session)
+    kernel = pages("pgalloc_") - before
+    session.stop()
+    stats = [session.cpu_stats(cpu) for cpu in CPUS]
+    calls = [session.latency(cpu, "alloc").timed for cpu in CPUS]
+    try:
+        session.configure(**{**BULK, "order": 1})
+        refused = False
+    except OSError:
+        refused = True
+print(json.dumps([[s.allocs for s in stats], [s.shortfalls for s in stats], calls, kernel,
+                  refused]))
+""",
+    )
+    allocs, short, calls, kernel, refused = seen
+    assert allocs == [64 * 3000] * 4
+    assert short == [0] * 4
+    assert calls == [1000] * 4
+    assert kernel == pytest.approx(sum(allocs), rel=0.03)
+    assert refused

@@ -119,7 +119,7 @@ static void call_pattern(struct thread *thread)
 	    argument != thread->buffer)
 		return;
 	memcpy(&info, thread->buffer, sizeof(info));
-	promise(info.name[0] && !info.name[PAB_NAME_SIZE - 1] && !info.reserved &&
+	promise(info.name[0] && !info.name[PAB_NAME_SIZE - 1] && info.absent <= 1 &&
 		info.parameter_count <= PAB_MAX_PARAMETERS &&
 		info.operation_count <= PAB_MAX_OPERATIONS,
 		"PATTERN %u: %u parameters, %u operations", info.pattern, info.parameter_count,

@@ -57,6 +57,26 @@ class Steps(Type):
         return word
 
 
+class Numbers(Type):
+    """A list of numbers up to most, each once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "integer"}}
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the numbers in the order in which they were given."""
+        return [int(word) for word in _each_once(text, self._number)]
+
+    def _number(self, word: str) -> str:
+        if re.fullmatch("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
+            return word
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 to {self._most}")
+
+
 class Depths(Type):
     """A list of numbers of blocks: 16, or in units of what a CPU's list holds: 2h, h/2.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 DEVICE_PATH = "/dev/page_alloc_bench"
 
 MAX_PARAMETERS = 8
@@ -87,13 +87,14 @@ class PatternInfo(ctypes.Structure):
         ("pattern", ctypes.c_uint32),
         ("parameter_count", ctypes.c_uint32),
         ("operation_count", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("absent", ctypes.c_uint32),
         ("name", ctypes.c_char * NAME_SIZE),
         ("parameters", ParameterInfo * MAX_PARAMETERS),
         ("operations", OperationInfo * MAX_OPERATIONS),
     )
     parameter_count: int
     operation_count: int
+    absent: int
     name: bytes
     parameters: ctypes.Array[ParameterInfo]
     operations: ctypes.Array[OperationInfo]

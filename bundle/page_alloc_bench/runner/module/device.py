@@ -27,13 +27,15 @@ class PatternDescription:
     """What the loaded module says of one of its patterns.
 
     number: what CONFIGURE calls it. parameters: the range of each by its name, both ends included,
-    in the module's order. operations: the names of the kinds of operation that are timed.
+    in the module's order. operations: the names of the kinds of operation that are timed. absent:
+    whether the kernel lacks what it needs.
     """
 
     number: int
     name: str
     parameters: dict[str, tuple[int, int]]
     operations: tuple[str, ...]
+    absent: bool
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,12 @@ class Device:
                 info.name.decode(),
                 {each.name.decode(): (each.min, each.max) for each in parameters},
                 tuple(each.name.decode() for each in operations),
+                bool(info.absent),
             )
+
+    def lacks(self, pattern: str) -> bool:
+        """Return whether the kernel lacks what a pattern needs."""
+        return self.patterns[pattern].absent
 
     def configure(
         self,

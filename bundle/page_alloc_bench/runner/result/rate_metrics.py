@@ -18,6 +18,7 @@ PATHS = (
     ("drain_free", True, "gave blocks back to the zone"),
 )
 
+_OF_ALL = "timed {value:,} of {whole:,} allocations"
 _CASES = " The case says what else was chosen: run.workloads."
 
 
@@ -29,10 +30,11 @@ def phase(workload: str) -> Phase:
     return Phase(workload, (subtest,), measured=True)
 
 
-def rates(workload: str, *, counted: bool = True) -> tuple[Metric, ...]:
+def rates(workload: str, *, counted: bool = True, timed: str = "") -> tuple[Metric, ...]:
     """Return the metrics of a workload that measures rates.
 
-    counted: whether --workload exact measures it too.
+    counted: whether --workload exact measures it too. timed: what is timed as an allocation, if
+    that is no block.
     """
     allocs, frees = f"{workload}_allocs", f"{workload}_frees"
     return (
@@ -40,30 +42,33 @@ def rates(workload: str, *, counted: bool = True) -> tuple[Metric, ...]:
         *_counts(workload, allocs, frees),
         *(counts(workload) if counted else ()),
         *latencies(
-            f"{workload}_alloc", f"allocations in {workload}", label=f"{workload}: allocation",
+            f"{workload}_alloc", f"{timed or 'allocations'} in {workload}",
+            label=f"{workload}: allocation",
             short=f"{workload} alloc"[:12], key=f"{workload}-alloc", rank=Rank.PRIMARY,
-            of=(allocs,), remark="timed {value:,} of {whole:,} allocations", subtest=workload,
+            of=() if timed else (allocs,), subtest=workload,
+            remark=f"timed {{value:,}} {timed}" if timed else _OF_ALL,
         ),
         *latencies(
             f"{workload}_free", f"frees in {workload}", label=f"{workload}: free",
             short=f"{workload} free"[:12], key=f"{workload}-free", rank=Rank.PRIMARY,
             of=(frees,), subtest=workload,
         ),
-        *(metric for path in PATHS for metric in _of_path(workload, *path)),
+        *(metric for path in PATHS for metric in _of_path(workload, timed, *path)),
         Metric(
             f"{workload}_refill_cost_ps", "ps", "lower",
-            f"What refills cost each allocation in {workload}: the time of all timed allocations"
-            " that refilled the list of a CPU, per timed allocation of any kind; one item.",
+            f"What refills cost each of the {timed or 'allocations'} in {workload}: the time of all"
+            " timed ones that refilled the list of a CPU, per timed one of any kind; one item.",
             Kind.AMOUNT, f"{workload}: refills per allocation", family=f"{workload} refill",
             rank=Rank.SHOWN, subtest=workload,
         ),
     )  # fmt: skip
 
 
-def _of_path(workload: str, path: str, in_table: bool, what: str) -> tuple[Metric, ...]:
+def _of_path(workload: str, timed: str, path: str, in_table: bool, what: str) -> tuple[Metric, ...]:
     """Return the metrics of the operations that took a path."""
     kind, _, operation = path.partition("_")
-    plural = {"alloc": "allocations", "free": "frees"}[operation]
+    plural = {"alloc": timed or "allocations", "free": "frees"}[operation]
+    of = () if timed and operation == "alloc" else (f"{workload}_{operation}s",)
     name = f"{workload}_{path}"
     return (
         Metric(
@@ -77,8 +82,19 @@ def _of_path(workload: str, path: str, in_table: bool, what: str) -> tuple[Metri
         *latencies(
             name, f"{plural} in {workload} that {what}", label=f"{workload}: {kind}",
             short=f"{workload} {kind}"[:12], key=name.replace("_", "-"), rank=Rank.SHOWN,
-            of=(f"{workload}_{operation}s",), subtest=workload, in_table=in_table, sampled=False,
+            of=of, subtest=workload, in_table=in_table, sampled=False,
         ),
+    )  # fmt: skip
+
+
+def short_calls(workload: str) -> Metric:
+    """Return the metric of calls that get less than they ask for."""
+    return Metric(
+        f"{workload}_short_calls", "calls", None,
+        f"Calls in {workload} that got fewer pages than they asked for; one item.",
+        Kind.COUNT, f"{workload}: short calls", section=f"{workload}-failures",
+        subtest=workload, remark="{value:,} calls got less than they asked for",
+        remark_of_none=False,
     )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ WORKLOAD = rate.workload(
     isolates="the zone and its lock: no block is freed where it can be allocated again",
     variants=_variants,
     pattern="rings",
+    shortfall="ring_full",
+    needs="two CPUs",
     peers=rate.Peers(peers, "it needs two CPUs, and no more that free than that allocate"),
     options=(
         Option(

@@ -35,6 +35,8 @@ WORKLOAD = rate.workload(
     isolates="what it costs to free a block on another CPU than the one that allocated it",
     variants=_variants,
     pattern="rings",
+    shortfall="ring_full",
+    needs="two CPUs",
     peers=rate.Peers(_peers, "no two of its CPUs are so far from each other"),
     options=(
         Option(

@@ -143,14 +143,19 @@ def workload(
     options: tuple[Option, ...] = (),
     pattern: str = "",
     peers: Peers | None = None,
+    pages_only: bool = False,
+    shortfall: str = "",
+    needs: str = "",
     counted: CountedCase | None = None,
 ) -> Workload:
     """Return a workload of a pattern, the one of its own name if none is given.
 
-    counted: what --workload exact measures of it, see Counted; if nothing is given, the first
-    variant that the defaults of the options give. What needs several CPUs is not counted.
+    pages_only: whether the pattern knows order 0 only. shortfall: the metric, after the workload's
+    name, of what the module counts as such. needs: of a host, besides memory. counted: what
+    --workload exact measures of it, see Counted; if nothing is given, the first variant that the
+    defaults of the options give. What needs several CPUs is not counted.
     """
-    of = _Rate(name, pattern or name, variants, peers)
+    of = _Rate(name, Made(pattern or name, variants, peers, pages_only, shortfall))
     return Workload(
         name=name,
         title=name,
@@ -166,20 +171,36 @@ def workload(
         cases=of.cases,
         held=of.held,
         fits=_fits,
-        needs=("two CPUs; " if peers else "")
+        needs=(f"{needs}; " if needs else "")
         + "a quarter of the available memory at most; fills nothing",
         counted=None if peers else Counted(name, pattern or name, counted or of.counted),
     )
 
 
+class Made:
+    """What a workload is made of: see workload()."""
+
+    def __init__(
+        self,
+        pattern: str,
+        variants: Variants,
+        peers: Peers | None,
+        pages_only: bool,
+        shortfall: str,
+    ) -> None:
+        self.pattern = pattern
+        self.variants = variants
+        self.peers = peers
+        self.pages_only = pages_only
+        self.shortfall = shortfall
+
+
 class _Rate:
     """What a workload answers from the options."""
 
-    def __init__(self, name: str, pattern: str, variants: Variants, peers: Peers | None) -> None:
+    def __init__(self, name: str, made: Made) -> None:
         self._name = name
-        self._pattern = pattern
-        self._variants = variants
-        self._peers = peers
+        self._made = made
 
     def plan(self, options: Namespace) -> list[PlannedPhase]:
         """Return the phases: one for each order."""
@@ -191,7 +212,7 @@ class _Rate:
         """Measure."""
         from .measured import Rates
 
-        Rates(bench, self._name, self._pattern, self._variants, self._peers).run()
+        Rates(bench, self._name, self._made).run()
 
     def counted(self, order: int, _blocks: int, allocs: int) -> tuple[dict[str, int], int]:
         """Return the first variant by default, see Counted."""
@@ -199,26 +220,25 @@ class _Rate:
 
         from page_alloc_bench.runner import pattern
 
-        options = pattern.every()[self._pattern].options
+        options = pattern.every()[self._made.pattern].options
         defaults = Namespace(**{option.name: option.default for option in options})
-        _, parameters = next(iter(self._variants(defaults, order, 0)))
+        _, parameters = next(iter(self._made.variants(defaults, order, 0)))
         return parameters, allocs
 
     def cases(self, options: Namespace) -> int:
         """Return how many cases there are of each order."""
-        several = len(list(self._variants(options, 0, 0)))
+        several = len(list(self._made.variants(options, 0, 0)))
         return several * len(options.gfp) * len(options.cpus_steps)
 
     def seconds(self, options: Namespace) -> dict[str, float]:
         """Return how long an order takes."""
         each_s = warm_up_s(options) + options.duration_s + _AROUND_S
-        if self._peers:
+        if self._made.peers:
             each_s += own_cost_s(options) + _AROUND_S
         return {self._name: each_s * options.repeat * self.cases(options)}
 
     def held(self, options: Namespace, cpus: Sequence[int]) -> list[int]:
         """Return how much each case may hold, in bytes."""
-        from page_alloc_bench.runner import pattern
         from page_alloc_bench.runner.kernel import cpu_lists
 
         from . import cases
@@ -227,13 +247,6 @@ class _Rate:
         return [
             each.held_bytes
             for order in options.alloc_orders
-            for each in cases.measurements(
-                options,
-                order,
-                pattern=pattern.every()[self._pattern],
-                variants=self._variants,
-                peers=self._peers,
-                cpus=cpus,
-                high=high,
-            )
+            for each in cases.measurements(options, order, self._made, cpus=cpus, high=high)
+            if not each.absent
         ]

@@ -7,17 +7,17 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.command_line.lists import ALL
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.module.abi import Gfp
-from page_alloc_bench.runner.pattern import Pattern
 from page_alloc_bench.runner.result.case import Case
 
 from . import GFP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import Peers, Variants
+    from . import Made
 
 _BYTES_PER_BLOCK = 16  # of the module's bookkeeping
 PART = 4  # of the available memory one part in so many may be held
@@ -55,17 +55,16 @@ class Measurement:
 def measurements(
     options: Namespace,
     order: int,
+    made: Made,
     *,
-    pattern: Pattern,
-    variants: Variants,
-    peers: Peers | None,
     cpus: Sequence[int],
     high: int,
 ) -> Iterator[Measurement]:
     """Yield what is measured at an order. high: pages that the list of a CPU holds at most."""
+    peers, blocks = made.peers, pattern.every()[made.pattern].blocks
     for step in _steps(options.cpus_steps, len(cpus)):
         for gfp in options.gfp:
-            for variant, parameters in variants(options, order, high):
+            for variant, parameters in made.variants(options, order, high):
                 chosen = dict(variant)
                 if step != len(cpus):
                     chosen["cpus"] = str(step)
@@ -77,10 +76,17 @@ def measurements(
                     parameters=parameters,
                     gfp=gfp,
                     cpus=tuple(sorted(of)) if peers else tuple(cpus[:step]),
-                    blocks=pattern.blocks(parameters),
+                    blocks=blocks(parameters),
                     peers=of,
-                    absent=peers.absent if peers and not of else "",
+                    absent=_absent(made, order, of),
                 )
+
+
+def _absent(made: Made, order: int, peers: Mapping[int, int]) -> str:
+    """Return why there is no such case, "" if there is."""
+    if made.pages_only and order:
+        return "the kernel does it with single pages only, which are of order 0"
+    return made.peers.absent if made.peers and not peers else ""
 
 
 def _steps(steps: Sequence[str], cpus: int) -> list[int]:

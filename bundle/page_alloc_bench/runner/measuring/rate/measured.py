@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import cpu_lists, procfs
 from page_alloc_bench.runner.measuring import recorded
@@ -24,7 +23,7 @@ from .cases import PART, Measurement, measurements, room_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import Peers, Variants
+    from . import Made
 
 _POLL_S = 0.25
 _OPERATIONS = ("alloc", "free")
@@ -61,16 +60,12 @@ class _Sums:
 class Rates:
     """One run of a workload that measures rates."""
 
-    def __init__(
-        self, bench: Bench, name: str, pattern_name: str, variants: Variants, peers: Peers | None
-    ) -> None:
+    def __init__(self, bench: Bench, name: str, made: Made) -> None:
         self._bench = bench
         self._options = bench.options
         self._device = bench.device
         self._name = name
-        self._variants = variants
-        self._pattern = pattern.every()[pattern_name]
-        self._peers = peers
+        self._made = made
         self._clock_told = False
         self._cases: list[dict[str, Any]] = []
         self._absent: list[dict[str, Any]] = []
@@ -93,19 +88,14 @@ class Rates:
 
     def _order(self, order: int) -> None:
         high = cpu_lists.high_pages(cpu_lists.read(), self._bench.cpus)
-        each = measurements(
-            self._options,
-            order,
-            pattern=self._pattern,
-            variants=self._variants,
-            peers=self._peers,
-            cpus=self._bench.cpus,
-            high=high,
-        )
-        for measurement in each:
+        lacking = self._device.lacks(self._made.pattern)
+        for measurement in measurements(
+            self._options, order, self._made, cpus=self._bench.cpus, high=high
+        ):
             room = room_bytes(procfs.meminfo())
-            if measurement.absent:
-                self._absent.append({"case": measurement.case.suffix(), "why": measurement.absent})
+            absent = "this kernel does not have what it calls" if lacking else measurement.absent
+            if absent:
+                self._absent.append({"case": measurement.case.suffix(), "why": absent})
             elif measurement.held_bytes > room:
                 self._bench.warn(
                     f"{self._name}, {measurement.case}: left out: it would hold up to "
@@ -140,7 +130,7 @@ class Rates:
             for number in range(1, self._options.repeat + 1):
                 where = f", {measurement.case}, {number} of {self._options.repeat}"
                 self._repetition(measurement, sums, where)
-                if self._peers:
+                if self._made.peers:
                     self._own_cost(measurement, sums, where)
         finally:
             with self._bench.signals.deferred():
@@ -155,7 +145,7 @@ class Rates:
     ) -> None:
         try:
             self._device.configure(
-                pattern=self._pattern.name,
+                pattern=self._made.pattern,
                 parameters=parameters,
                 order=measurement.case.order,
                 seed=self._options.seed,
@@ -251,10 +241,10 @@ class Rates:
         ):
             put(f"{self._name}_{metric}", case, [sum(sums.counts[name])])
             put(f"{self._name}_{metric}_per_cpu", case, sums.counts[name])
-        if self._peers:
-            put(f"{self._name}_ring_full", case, [sum(sums.counts[_SHORTFALLS])])
-            if sums.own_cost_ps:
-                put(f"{self._name}_ring_cost_ps", case, sums.own_cost_ps)
+        if self._made.shortfall:
+            put(f"{self._name}_{self._made.shortfall}", case, [sum(sums.counts[_SHORTFALLS])])
+        if sums.own_cost_ps:
+            put(f"{self._name}_ring_cost_ps", case, sums.own_cost_ps)
         put(f"{self._name}_allocs_per_second", case, sums.rates)
         mean = [round(sum(each) / len(each)) for each in zip(*sums.cpu_rates)]
         put(f"{self._name}_allocs_per_second_per_cpu", case, mean)

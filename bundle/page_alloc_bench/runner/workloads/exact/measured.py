@@ -66,7 +66,8 @@ def run(bench: Bench) -> None:
     for order in bench.options.alloc_orders:
         with bench.phase(PHASE, order):
             for case in cases(order, bench.options.exact_allocs):
-                _measure(bench, case)
+                if not bench.device.lacks(case.pattern):
+                    _measure(bench, case)
         bench.case_ended()
 
 
