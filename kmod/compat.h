@@ -9,8 +9,10 @@
 #include <linux/compiler.h>
 #include <linux/gfp.h>
 #include <linux/log2.h>
+#include <linux/memcontrol.h>
 #include <linux/mmzone.h>
 #include <linux/percpu.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 
 #ifndef CONFIG_64BIT
@@ -59,5 +61,46 @@ static inline unsigned long pab_alloc_bulk(gfp_t gfp, unsigned long count, struc
 	return 0;
 #endif
 }
+
+/*
+ * A kernel thread is charged for nothing, unless it names a cgroup that is to be.
+ * set_active_memcg() does that too, and refers to what 5.10 does not export. The
+ * cgroup of a page is in its memcg_data since 18b2db3b0385 ("mm: Convert page
+ * kmemcg type to a page memcg flag", v5.11).
+ */
+#ifdef CONFIG_MEMCG
+static inline struct mem_cgroup *pab_memcg_of_caller(void)
+{
+	return get_mem_cgroup_from_mm(current->mm);
+}
+
+static inline void pab_charge_to(struct mem_cgroup *memcg)
+{
+	current->active_memcg = memcg;
+}
+
+static inline bool pab_page_charged(struct page *page)
+{
+#ifdef PG_kmemcg
+	return PageKmemcg(page);
+#else
+	return PageMemcgKmem(page);
+#endif
+}
+#else
+static inline struct mem_cgroup *pab_memcg_of_caller(void)
+{
+	return NULL;
+}
+
+static inline void pab_charge_to(struct mem_cgroup *memcg)
+{
+}
+
+static inline bool pab_page_charged(struct page *page)
+{
+	return false;
+}
+#endif
 
 #endif /* PAB_COMPAT_H */

@@ -129,6 +129,7 @@ static long pab_cpu_stats(struct pab_session *session, void __user *argument)
 		.steady		= READ_ONCE(worker->steady),
 		.displaced	= READ_ONCE(worker->displaced),
 		.finished	= READ_ONCE(worker->finished),
+		.charged	= READ_ONCE(worker->charged),
 		/* With the worker's release: frees of its own blocks never exceed allocs. */
 		.frees		= smp_load_acquire(&worker->frees),
 		.failures	= READ_ONCE(worker->failures),

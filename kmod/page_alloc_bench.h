@@ -37,7 +37,7 @@
 #include <linux/types.h>
 
 /* Changes with every incompatible change of this file. */
-#define PAB_ABI_VERSION		5
+#define PAB_ABI_VERSION		6
 
 #define PAB_DEVICE_NAME		"page_alloc_bench"
 
@@ -56,6 +56,17 @@ enum pab_gfp {
 	PAB_GFP_NOWAIT		= 2,	/* GFP_NOWAIT */
 	PAB_GFP_ATOMIC		= 3,	/* GFP_ATOMIC */
 	PAB_GFP_COUNT
+};
+
+/* What they ask for besides, as bits. */
+enum pab_gfp_modifier {
+	PAB_GFP_COMP		= 1,	/* __GFP_COMP */
+	PAB_GFP_ACCOUNT		= 2,	/* __GFP_ACCOUNT: charged to the memory cgroup
+					 * of whoever calls CONFIGURE
+					 */
+	PAB_GFP_ZERO		= 4,	/* __GFP_ZERO */
+	PAB_GFP_THISNODE	= 8,	/* __GFP_THISNODE */
+	PAB_GFP_MODIFIERS	= 15	/* all of them */
 };
 
 enum pab_state {
@@ -125,6 +136,8 @@ struct pab_config {
 				 */
 	__u32 sample_capacity;	/* latencies kept, per CPU and kind */
 	__u32 cpus_size;	/* bytes of the bitmap of CPUs */
+	__u32 gfp_modifiers;	/* enum pab_gfp_modifier, or'ed */
+	__u32 reserved;		/* 0 */
 	__u64 cpus;		/* its address: bit (n % 8) of byte (n / 8) is
 				 * CPU n; every CPU in it must be online
 				 */
@@ -171,6 +184,8 @@ struct pab_cpu_stats {
 	__u32 steady;		/* 1: past the pattern's start-up */
 	__u32 displaced;	/* 1: stopped because its CPU went offline */
 	__u32 finished;		/* 1: has made its config.allocs */
+	__u32 charged;		/* 1: what it allocates is charged to a cgroup */
+	__u32 reserved;		/* 0 */
 	__u64 allocs;
 	__u64 frees;
 	__u64 failures;

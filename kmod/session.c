@@ -112,6 +112,8 @@ static void pab_session_reset(struct pab_session *session)
 		session->workers[cpu] = NULL;
 	}
 	cpumask_clear(session->cpus);
+	mem_cgroup_put(session->memcg);
+	session->memcg = NULL;
 	session->state = PAB_STATE_NEW;
 }
 
@@ -132,6 +134,7 @@ static bool pab_config_valid(const struct pab_config *config)
 	return pattern && !pattern->absent &&
 	       config->order <= (pattern->of_pages ? 0 : PAB_MAX_ORDER) &&
 	       config->gfp < PAB_GFP_COUNT &&
+	       !(config->gfp_modifiers & ~PAB_GFP_MODIFIERS) && !config->reserved &&
 	       config->time_one_in <= PAB_MAX_TIME_ONE_IN &&
 	       config->sample_capacity <= PAB_MAX_SAMPLE &&
 	       config->cpus_size >= 1 && config->cpus_size <= PAB_MAX_CPUS_SIZE &&
@@ -232,6 +235,8 @@ int pab_session_configure(struct pab_session *session, const struct pab_config *
 	pab_session_reset(session);
 	session->config = *config;
 	session->pattern = pab_pattern_by_number(config->pattern);
+	if (config->gfp_modifiers & PAB_GFP_ACCOUNT)
+		session->memcg = pab_memcg_of_caller();
 	session->stopping = false;
 	session->started = false;
 	session->state = PAB_STATE_CONFIGURED;

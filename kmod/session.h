@@ -23,6 +23,7 @@ struct pab_session {
 	bool			started;
 	const struct pab_pattern *pattern;
 	struct pab_config	config;
+	struct mem_cgroup	*memcg;	/* that is charged, or NULL */
 
 	/* What the workers held when the OOM killer was called, in blocks. */
 	u64			oom_held;

@@ -164,10 +164,24 @@ static void pab_give_back(struct pab_worker *worker)
 	}
 }
 
+/* Whether what this thread allocates is charged; one page tells. */
+static bool pab_is_charged(const struct pab_worker *worker)
+{
+	struct page *page = alloc_pages(worker->gfp, 0);
+	bool charged = page && pab_page_charged(page);
+
+	if (page)
+		__free_pages(page, 0);
+	return charged;
+}
+
 static void pab_work(struct pab_worker *worker)
 {
 	const struct pab_session *session = worker->session;
 
+	pab_charge_to(session->memcg);
+	if (session->memcg)
+		WRITE_ONCE(worker->charged, pab_is_charged(worker));
 	pab_clock_calibrate(&worker->clock_cost_ps, &worker->clock_step_ns);
 	WRITE_ONCE(worker->begin_ns, ktime_get_ns());
 	pab_mark_begin();
@@ -176,6 +190,7 @@ static void pab_work(struct pab_worker *worker)
 	WRITE_ONCE(worker->end_ns, ktime_get_ns());
 	WRITE_ONCE(worker->finished, !pab_left(worker));
 	pab_give_back(worker);
+	pab_charge_to(NULL);
 }
 
 static int pab_worker_thread(void *data)
@@ -198,7 +213,7 @@ static int pab_worker_thread(void *data)
 }
 
 /* Failures are counted, so they need no report in the kernel's log. */
-static gfp_t pab_gfp(enum pab_gfp gfp)
+static gfp_t pab_gfp(enum pab_gfp gfp, u32 modifiers)
 {
 	static const gfp_t flags[PAB_GFP_COUNT] = {
 		[PAB_GFP_KERNEL]	= GFP_KERNEL,
@@ -207,7 +222,11 @@ static gfp_t pab_gfp(enum pab_gfp gfp)
 		[PAB_GFP_ATOMIC]	= GFP_ATOMIC,
 	};
 
-	return flags[gfp] | __GFP_NOWARN;
+	return flags[gfp] | __GFP_NOWARN |
+	       (modifiers & PAB_GFP_COMP ? __GFP_COMP : 0) |
+	       (modifiers & PAB_GFP_ACCOUNT ? __GFP_ACCOUNT : 0) |
+	       (modifiers & PAB_GFP_ZERO ? __GFP_ZERO : 0) |
+	       (modifiers & PAB_GFP_THISNODE ? __GFP_THISNODE : 0);
 }
 
 /*
@@ -279,7 +298,7 @@ struct pab_worker *pab_worker_create(struct pab_session *session, unsigned int c
 {
 	const struct pab_config *config = &session->config;
 	unsigned int operation_count = pab_operation_count(session->pattern);
-	gfp_t gfp = pab_gfp(config->gfp);
+	gfp_t gfp = pab_gfp(config->gfp, config->gfp_modifiers);
 	struct zone *zone = pab_first_zone(cpu, gfp);
 	int node = zone ? zone_to_nid(zone) : cpu_to_node(cpu), err;
 	struct pab_worker *worker;

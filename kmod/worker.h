@@ -63,6 +63,7 @@ struct pab_worker {
 	bool			steady;
 	bool			displaced;
 	bool			finished;
+	bool			charged;
 	unsigned int		operation_count;
 	struct pab_latencies	latencies[];	/* by kind of operation */
 };

@@ -116,6 +116,7 @@ class FakeDevice:
             node=self._nodes[cpu],
             last_cpu=cpu,
             steady=1,
+            charged=1,
             allocs=allocs,
             frees=allocs,
             failures=3,

@@ -17,7 +17,7 @@ from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import RunnerError, UsageError
-from page_alloc_bench.runner.kernel import cpu_lists, procfs, topology
+from page_alloc_bench.runner.kernel import cgroup, cpu_lists, procfs, topology
 from page_alloc_bench.runner.measuring import estimate
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.preflight import verdict
@@ -111,6 +111,8 @@ def test_all_is_every_workload_once_and_names_keep_their_order() -> None:
         (["--workload=bursts", "--depth=16,2h,16"], "'16' is given more than once"),
         (["--workload=bursts", "--free=backwards"], "is none of fifo, lifo, random"),
         (["--workload=pairs", "--gfp=highmem"], "is none of kernel, user, nowait, atomic"),
+        (["--workload=pairs", "--gfp=user+big"], "'big' is none of comp, account, zero, thisnode"),
+        (["--workload=pairs", "--gfp=user+zero+comp,user+comp+zero"], "given more than once"),
         (["--workload=pairs", "--cpus-steps=0"], "neither a number of CPUs nor all"),
         (["--workload=pairs", "--duration-s=0"], "--duration-s=0 measures nothing"),
         (["--list-workloads", "--info"], "not allowed with"),
@@ -320,6 +322,27 @@ def test_what_the_kernel_does_not_have_is_absent_and_said(monkeypatch: pytest.Mo
     assert pairs["cases"]
     assert made.run["warnings"] == ["bulk: not measured: this kernel does not have what it calls"]
     assert "ok 1 bulk # SKIP" in told
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_what_is_not_charged_is_said(charged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = FakeDevice.cpu_stats
+
+    def counted(device: FakeDevice, cpu: int) -> Any:
+        seen = stats(device, cpu)
+        seen.charged = int(charged)
+        return seen
+
+    monkeypatch.setattr(FakeDevice, "cpu_stats", counted)
+    monkeypatch.setattr(cgroup, "own", lambda: None)
+    words = ("--workload=pairs", "--gfp=user+zero+account,kernel", "--repeat=2")
+    made, _ = measure(monkeypatch, 8 << 30, *words)
+    cases = {each["case"]: each for each in made.run["workloads"][0]["cases"]}
+    assert cases["_order0_gfp_user-account-zero"]["gfp"] == "user+account+zero"
+    assert cases["_order0_gfp_user-account-zero"]["charged"] is charged
+    assert "charged" not in cases["_order0"]
+    assert len(made.run["warnings"]) == (0 if charged else 2)  # once for each order
+    assert "pairs_allocs_order0_gfp_user-account-zero" in made.metrics
 
 
 def preflight(tmp_path: Path, available_mib: int, *words: str) -> list[tuple[str, str]]:

@@ -450,3 +450,75 @@ print(json.dumps([[s.allocs for s in stats], [s.shortfalls for s in stats], call
     assert calls == [1000] * 4
     assert kernel == pytest.approx(sum(allocs), rel=0.03)
     assert refused
+
+
+@pytest.mark.parametrize("modifier", ["COMP", "ZERO", "THISNODE", "ACCOUNT"])
+def test_each_modifier_of_gfp_is_asked_for(machine: Guest, modifier: str) -> None:
+    seen = ask(
+        machine,
+        f"""
+trace_order_3()
+with Device() as session:
+    session.configure(**{{**ANTAGONIST, "order": 3, "gfp": Gfp.USER, "allocs": 200,
+                          "gfp_modifiers": GfpModifier.{modifier}}})
+    session.start()
+    await_finished(session)
+    session.stop()
+rows = [line for line in traced() if "mm_page_alloc:" in line]
+print(json.dumps([len(rows), sorted({{line.split("gfp_flags=")[1].strip() for line in rows}})]))
+""",
+    )
+    count, (flags,) = seen
+    assert count == 4 * 200
+    # The kernel's name of GFP_KERNEL with __GFP_ACCOUNT is GFP_KERNEL_ACCOUNT.
+    assert f"_{modifier}" in flags
+
+
+CHARGE = """
+os.system("mkdir -p /tmp/cgroup2; mount -t cgroup2 none /tmp/cgroup2; cd /tmp/cgroup2; "
+          "echo +memory > cgroup.subtree_control; mkdir -p ours")
+
+def kernel():
+    rows = dict(line.split() for line in open("/tmp/cgroup2/ours/memory.stat"))
+    return int(rows["kernel"])
+
+def hold(modifiers):
+    with Device() as session:
+        session.configure(**{**BURSTS, "parameters": {"depth": 1000, "release": 0}, "order": 2,
+                             "gfp": Gfp.USER, "gfp_modifiers": modifiers})
+        before = kernel()
+        session.start()
+        looks = []
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            looks.append(kernel() - before)
+        session.stop()
+        charged = [session.cpu_stats(cpu).charged for cpu in CPUS]
+    time.sleep(0.5)
+    return charged, max(looks), kernel() - before
+"""
+
+
+def test_account_charges_the_cgroup_of_who_configured(machine: Guest) -> None:
+    """What the cgroup says of itself; it gets everything back."""
+    seen = ask(
+        machine,
+        CHARGE
+        + """
+open("/tmp/cgroup2/ours/cgroup.procs", "w").write(str(os.getpid()))
+print(json.dumps([hold(GfpModifier.ACCOUNT), hold(GfpModifier.COMP)]))
+open("/tmp/cgroup2/cgroup.procs", "w").write(str(os.getpid()))
+""",
+    )
+    (charged, held, after), (uncharged, nothing, _) = seen
+    assert charged == [1] * 4
+    assert held > 4 << 20  # of up to 4 * 1000 blocks of 16 KiB
+    assert after < 2 << 20
+    assert uncharged == [0] * 4
+    assert nothing < 2 << 20
+
+
+def test_account_in_the_topmost_cgroup_charges_nothing_and_says_so(machine: Guest) -> None:
+    charged, held, _ = ask(machine, CHARGE + "print(json.dumps(hold(GfpModifier.ACCOUNT)))")
+    assert charged == [0] * 4
+    assert held < 2 << 20

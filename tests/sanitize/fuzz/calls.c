@@ -78,6 +78,8 @@ static void fill_config(struct thread *thread, struct pab_config *config)
 		.pattern = or_boundary(thread, below(thread, SAFE_PATTERNS)),
 		.order = below(thread, SAFE_ORDERS),
 		.gfp = or_boundary(thread, below(thread, PAB_GFP_COUNT)),
+		.gfp_modifiers = or_boundary(thread, below(thread, PAB_GFP_MODIFIERS + 1)),
+		.reserved = one_in(thread, 48),
 		.time_one_in = rates[below(thread, one_in(thread, 8) ? 5 : 4)],
 		.sample_capacity = below(thread, one_in(thread, 8) ? SAFE_SAMPLE : 64),
 		.seed = draw(thread),

@@ -35,6 +35,31 @@ class Words(Type):
         return word
 
 
+class Modified(Type):
+    """A list of words, each of those that are known, with modifiers added, like user+comp+zero."""
+
+    def __init__(self, words: tuple[str, ...], modifiers: tuple[str, ...]) -> None:
+        self._words = words
+        self._modifiers = modifiers
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        words, modifiers = "|".join(self._words), "|".join(self._modifiers)
+        pattern = rf"^({words})(\+({modifiers}))*$"
+        return {"type": "array", "items": {"type": "string", "pattern": pattern}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the words in the order in which they were given, modifiers in theirs."""
+        return _each_once(text, self._known)
+
+    def _known(self, text: str) -> str:
+        word, *added = text.split("+")
+        for name, known in ((word, self._words), *((each, self._modifiers) for each in added)):
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+        return "+".join((word, *(each for each in self._modifiers if each in added)))
+
+
 class Steps(Type):
     """A list of numbers of CPUs, where a word stands for one that follows from the others."""
 

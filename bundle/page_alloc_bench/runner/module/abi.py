@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 DEVICE_PATH = "/dev/page_alloc_bench"
 
 MAX_PARAMETERS = 8
@@ -30,6 +30,15 @@ class Gfp(enum.IntEnum):
     USER = 1
     NOWAIT = 2
     ATOMIC = 3
+
+
+class GfpModifier(enum.IntFlag):
+    """What they ask for besides (enum pab_gfp_modifier)."""
+
+    COMP = 1
+    ACCOUNT = 2
+    ZERO = 4
+    THISNODE = 8
 
 
 class State(enum.IntEnum):
@@ -110,6 +119,8 @@ class Config(ctypes.Structure):
         ("time_one_in", ctypes.c_uint32),
         ("sample_capacity", ctypes.c_uint32),
         ("cpus_size", ctypes.c_uint32),
+        ("gfp_modifiers", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
         ("cpus", ctypes.c_uint64),
         ("seed", ctypes.c_uint64),
         ("allocs", ctypes.c_uint64),
@@ -158,6 +169,8 @@ class CpuStats(ctypes.Structure):
         ("steady", ctypes.c_uint32),
         ("displaced", ctypes.c_uint32),
         ("finished", ctypes.c_uint32),
+        ("charged", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
         ("allocs", ctypes.c_uint64),
         ("frees", ctypes.c_uint64),
         ("failures", ctypes.c_uint64),
@@ -174,6 +187,7 @@ class CpuStats(ctypes.Structure):
     steady: int
     displaced: int
     finished: int
+    charged: int
     allocs: int
     frees: int
     failures: int

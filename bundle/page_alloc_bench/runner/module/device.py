@@ -136,6 +136,7 @@ class Device:
         time_one_in: int,
         sample_capacity: int,
         gfp: Gfp = Gfp.KERNEL,
+        gfp_modifiers: int = 0,
         allocs: int = 0,
         peers: Mapping[int, int] | None = None,
     ) -> None:
@@ -165,6 +166,7 @@ class Device:
             pattern=described.number,
             order=order,
             gfp=gfp,
+            gfp_modifiers=gfp_modifiers,
             time_one_in=time_one_in,
             sample_capacity=sample_capacity,
             cpus_size=len(bitmap),

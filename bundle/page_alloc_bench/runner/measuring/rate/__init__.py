@@ -7,7 +7,7 @@ result/rate_metrics.py has what it measures.
 
 from __future__ import annotations
 
-from page_alloc_bench.runner.command_line.lists import ALL, Steps, Words
+from page_alloc_bench.runner.command_line.lists import ALL, Modified, Steps
 from page_alloc_bench.runner.command_line.option import Integer, Option, Part, Seconds
 from page_alloc_bench.runner.errors import UsageError
 from page_alloc_bench.runner.workload import Counted, Workload
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # As enum pab_gfp has them, in lower case.
 GFP = ("kernel", "user", "nowait", "atomic")
+# As enum pab_gfp_modifier has them.
+MODIFIERS = ("comp", "account", "zero", "thisnode")
 WARM_UP_S = 1.0
 OWN_COST_S = 1.0
 _AROUND_S = 0.2  # of a measurement: workers are made and ended, latencies read
@@ -92,9 +94,10 @@ ASKED = Part(
     (
         Option(
             "gfp",
-            Words(*GFP),
+            Modified(GFP, MODIFIERS),
             ["kernel"],
-            f"how pages are asked for, one after the other: {', '.join(GFP)}",
+            f"how pages are asked for, one after the other: {', '.join(GFP)}, each with any of "
+            f"{', '.join(MODIFIERS)}, like user+comp",
             metavar="LIST",
             kind="invalidating",
             always=False,

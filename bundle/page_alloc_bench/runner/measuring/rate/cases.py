@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.command_line.lists import ALL
-from page_alloc_bench.runner.kernel import procfs
-from page_alloc_bench.runner.module.abi import Gfp
+from page_alloc_bench.runner.kernel import cgroup, procfs
+from page_alloc_bench.runner.module.abi import Gfp, GfpModifier
 from page_alloc_bench.runner.result.case import Case
 
 from . import GFP
@@ -27,7 +27,7 @@ PART = 4  # of the available memory one part in so many may be held
 class Measurement:
     """What is measured at once.
 
-    case: of its metrics. parameters: of the pattern. gfp: one of GFP. cpus: those that work.
+    case: of its metrics. parameters: of the pattern. gfp: as --gfp has it. cpus: those that work.
     blocks: that each of these holds at most. peers: whom each hands its blocks to, where it does.
     absent: why there is no such case on this host, "" if there is.
     """
@@ -49,7 +49,17 @@ class Measurement:
     @property
     def gfp_class(self) -> Gfp:
         """Return how the module is to ask for pages."""
-        return Gfp[self.gfp.upper()]
+        return Gfp[self.gfp.partition("+")[0].upper()]
+
+    @property
+    def gfp_modifiers(self) -> int:
+        """Return what else it is to ask for."""
+        return sum(GfpModifier[each.upper()] for each in self.gfp.split("+")[1:])
+
+    @property
+    def accounted(self) -> bool:
+        """Return whether the pages are to be charged to a cgroup."""
+        return bool(self.gfp_modifiers & GfpModifier.ACCOUNT)
 
 
 def measurements(
@@ -69,7 +79,7 @@ def measurements(
                 if step != len(cpus):
                     chosen["cpus"] = str(step)
                 if gfp != GFP[0]:
-                    chosen["gfp"] = gfp
+                    chosen["gfp"] = gfp.replace("+", "-")
                 of = dict(peers.of(variant, options, cpus[:step])) if peers else {}
                 yield Measurement(
                     case=Case(order, tuple(sorted(chosen.items()))),
@@ -94,10 +104,17 @@ def _steps(steps: Sequence[str], cpus: int) -> list[int]:
     return list(dict.fromkeys(cpus if step == ALL else int(step) for step in steps))
 
 
-def room_bytes(memory: Mapping[str, int]) -> int:
+def room_bytes(memory: Mapping[str, int], *, accounted: bool = False) -> int:
     """Return how much a measurement may hold, of /proc/meminfo in bytes.
+
+    accounted: whether it is charged to the cgroup of this process, whose limit counts then too.
 
     Others go on using the host: what is held must neither make them wait for memory nor be the
     cause that one is killed.
     """
-    return memory.get("MemAvailable", 0) // PART
+    available = memory.get("MemAvailable", 0)
+    group = cgroup.own() if accounted else None
+    limit = group.limit_bytes() if group else None
+    if group and limit is not None:
+        available = min(available, max(limit - (group.usage_bytes() or 0), 0))
+    return available // PART

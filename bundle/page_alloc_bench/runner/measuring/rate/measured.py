@@ -92,7 +92,7 @@ class Rates:
         for measurement in measurements(
             self._options, order, self._made, cpus=self._bench.cpus, high=high
         ):
-            room = room_bytes(procfs.meminfo())
+            room = room_bytes(procfs.meminfo(), accounted=measurement.accounted)
             absent = "this kernel does not have what it calls" if lacking else measurement.absent
             if absent:
                 self._absent.append({"case": measurement.case.suffix(), "why": absent})
@@ -153,6 +153,7 @@ class Rates:
                 time_one_in=one_in,
                 sample_capacity=self._capacity(measurement) if one_in else 0,
                 gfp=measurement.gfp_class,
+                gfp_modifiers=measurement.gfp_modifiers,
                 peers=measurement.peers,
             )
         except OSError as error:
@@ -207,6 +208,8 @@ class Rates:
         stats: Sequence[CpuStats],
     ) -> None:
         """Add what one repetition gave."""
+        if measurement.accounted:
+            self._check_charged(measurement, stats)
         place = {cpu: index for index, cpu in enumerate(self._bench.cpus)}
         for each in stats:
             for name in sums.counts:
@@ -230,6 +233,17 @@ class Rates:
             for s in stats:
                 timed.add(self._device.latency(s.cpu, path, sample=False), s.clock_step_ns)
         self._bench.document.run["clocks"] = recorded.clocks(stats)
+
+    def _check_charged(self, measurement: Measurement, stats: Sequence[CpuStats]) -> None:
+        """Record whether the pages were charged to a cgroup, and warn if they were not."""
+        charged = all(each.charged for each in stats)
+        if not charged and self._cases[-1].get("charged", True):
+            self._bench.warn(
+                f"{self._name}, {measurement.case}: account charged nothing: this process is in "
+                "no memory cgroup but the topmost. Start it in one: systemd-run --scope "
+                "-p MemoryAccounting=yes ./bench.run"
+            )
+        self._cases[-1]["charged"] = charged
 
     def _record(self, measurement: Measurement, sums: _Sums) -> None:
         case, put = measurement.case, self._bench.document.put
