@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What travels of a Python source does the same, on the same lines."""
+"""What travels of a file does the same; of a Python source, on the same lines."""
 
 from __future__ import annotations
 
 import ast
+import json
 
+import jsonschema
 import pytest
 
 from page_alloc_bench.packager import zipapp
-from page_alloc_bench.packager.slim import slim
+from page_alloc_bench.packager.slim import slim, slim_schema
+from page_alloc_bench.runner.result import document, metrics
 
 SOURCES = {n: d.decode() for n, d in zipapp.runner_sources().items() if n.endswith(".py")}
 
@@ -46,3 +49,19 @@ def test_what_is_left_out_and_what_stays() -> None:
         '    def two(self):\n        ...\n\n        return """# 3"""\n'
     )
     assert slim(source) == expected
+
+
+def test_the_schema_that_travels_takes_the_same_results() -> None:
+    whole = document.schema()
+    short = json.loads(slim_schema(json.dumps(whole)))
+    for schema in (whole, short):
+        del schema["required"], schema["properties"]["run"]
+        check = jsonschema.Draft202012Validator({**schema, "additionalProperties": False}).is_valid
+        names = [f"{name}_order4_gfp_user-comp" for name in metrics.every()]
+        assert check({name: [0, 7] for name in names})
+        for name in names:
+            assert not check({name: [-1]})
+            assert not check({name: 7})
+            assert not check({f"no_{name}": [7]})
+            assert not check({f"{name}_": [7]})
+    assert len(json.dumps(short)) < len(json.dumps(whole)) / 2

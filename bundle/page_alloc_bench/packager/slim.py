@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Leave out of a Python source what only its readers need: comments, and docstrings of functions.
+"""Leave out of a file what only its readers need: of a Python source comments, and docstrings of
+functions; of the JSON Schema descriptions, and what each metric is.
 
 A bundle is copied to many hosts, and each start of it parses all of this. Lines keep their numbers,
 so that a traceback points into the whole source, whose digest the manifest has.
@@ -9,7 +10,11 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import tokenize
+from typing import Any
+
+from page_alloc_bench.runner.result.case import SUFFIX
 
 
 def slim(source: str) -> str:
@@ -28,6 +33,29 @@ def slim(source: str) -> str:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             _leave_out_docstring(node, lines)
     return "\n".join(lines)
+
+
+def slim_schema(text: str) -> str:
+    """Return a schema that takes the same results: one pattern with the names of all metrics."""
+    whole = json.loads(text)
+    metrics = whole["patternProperties"]
+    names = "|".join(pattern[1 : -len(f"{SUFFIX}$")] for pattern in metrics)
+    types = {json.dumps({k: each[k] for k in ("type", "items")}) for each in metrics.values()}
+    whole["patternProperties"] = {f"^({names}){SUFFIX}$": json.loads(one) for one in types}
+    return json.dumps(_without_descriptions(whole), separators=(",", ":"))
+
+
+def _without_descriptions(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_without_descriptions(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    text = isinstance(part.get("description"), str)
+    return {
+        key: _without_descriptions(each)
+        for key, each in part.items()
+        if not (text and key == "description")
+    }
 
 
 def _leave_out_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> None:

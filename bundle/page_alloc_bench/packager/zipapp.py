@@ -18,7 +18,8 @@ from pathlib import Path
 import page_alloc_bench
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.packager.slim import slim
+from page_alloc_bench.packager.slim import slim, slim_schema
+from page_alloc_bench.runner.result.document import SCHEMA
 
 ENTRY_POINT = "page_alloc_bench.runner.unpacked:main"
 _PACKAGE = Path(page_alloc_bench.__file__).parent
@@ -126,6 +127,8 @@ def pack(prefix: bytes, members: Mapping[str, Member]) -> bytes:
 
 def _travelling(name: str, data: bytes) -> bytes:
     """Return a file as a bundle has it."""
+    if name.endswith(f"/{SCHEMA}"):
+        return slim_schema(data.decode()).encode()
     return slim(data.decode()).encode() if name.endswith(".py") else data
 
 
