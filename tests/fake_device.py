@@ -74,10 +74,14 @@ class FakeDevice:
         time_one_in: int,
         sample_capacity: int,
         gfp: Gfp = Gfp.KERNEL,
+        gfp_modifiers: int = 0,
         allocs: int = 0,
+        peers: Mapping[int, int] | None = None,
     ) -> None:
         del (
             pattern,
+            gfp_modifiers,
+            peers,
             order,
             seed,
             time_one_in,

@@ -32,5 +32,5 @@ def test_the_fake_device_is_called_as_the_real_one(name: str) -> None:
 
 
 def test_a_run_that_measures_nothing_is_started_as_a_real_one() -> None:
-    assert len(CALLS) == 7
+    assert len(CALLS) == 8
     assert taken(measures_nothing.run) == taken(session.run)

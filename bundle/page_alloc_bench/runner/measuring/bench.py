@@ -55,9 +55,14 @@ class Session(Protocol):
         time_one_in: int,
         sample_capacity: int,
         gfp: Gfp = Gfp.KERNEL,
+        gfp_modifiers: int = 0,
         allocs: int = 0,
+        peers: Mapping[int, int] | None = None,
     ) -> None:
         """Make ready what start() lets run."""
+
+    def lacks(self, pattern: str) -> bool:
+        """Return whether the kernel lacks what a pattern needs."""
 
     def start(self) -> None:
         """Let the workers run."""
