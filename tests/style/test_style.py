@@ -55,6 +55,9 @@ def test_scripts_pass_shellcheck(path: Path) -> None:
         ("appliance-init.sh.j2",
          {"modules": ["a"], "script": "/script", "collect": "/collect", "output": "/output",
           "disks": "/dev/sd?", "ready": "ready", "alive": "alive", "alive_s": "60"}),
+        ("serial-init.sh.j2",
+         {"script": "/script", "output": "/output", "port": "/dev/ttyS1", "ready": "A",
+          "told": "B", "alive": "C", "alive_s": 60, "begin": "D", "end": "E"}),
     ],
 )  # fmt: skip
 def test_guest_scripts_pass_shellcheck(

@@ -8,63 +8,16 @@ import lzma
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from own_trees import ARM_IMAGE, RELEASE, Tree, config_of, image, module
 from page_alloc_bench import cli
 from page_alloc_bench.targets import bootable, devices, fitted, kconfig, modules
 from page_alloc_bench.targets.process import TargetError, UsageError
-
-RELEASE = "6.12.1-own"
-NEEDS = (*kconfig.NEEDED, *kconfig.SERIAL, *kconfig.SSH, *kconfig.WANTED)
-# What x86_64_defconfig has built in.
-DEFCONFIG = ("drivers/ata/ahci.ko", "drivers/scsi/sd_mod.ko", "drivers/ata/ata_piix.ko",
-             "drivers/net/ethernet/intel/e1000/e1000.ko", "fs/ext4/ext4.ko")  # fmt: skip
-
-
-def image(release: str = RELEASE, *, bits: int = 64) -> bytes:
-    """The head of a bzImage: Documentation/arch/x86/boot.rst."""
-    head = bytearray(0x400)
-    head[0x202:0x206] = b"HdrS"
-    head[0x20E:0x210] = (0x100).to_bytes(2, "little")
-    head[0x236] = 1 if bits == 64 else 0
-    head[0x300:] = f"{release} (builder@localhost) #1 SMP".encode().ljust(0x100, b"\0")
-    return bytes(head)
-
-
-ARM_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(0x400)
-
-
-def config_of(arch: str = "x86", **changed: str) -> str:
-    """A .config with all that is needed, but for what is CHANGED."""
-    options = {need.symbol: str(need.least or "y") for need in NEEDS} | changed
-    lines = [f"CONFIG_{name}={value}" for name, value in options.items() if value != "n"]
-    lines += [f"# CONFIG_{name} is not set" for name, value in options.items() if value == "n"]
-    return f"#\n# Linux/{arch} 6.12.1 Kernel Configuration\n#\n" + "\n".join(lines) + "\n"
-
-
-class Tree:
-    """A built tree, as far as it is looked at."""
-
-    def __init__(self, top: Path, arch: str = "x86", **changed: str) -> None:
-        self.top = top
-        self.write(".config", config_of(arch, **changed))
-        self.write("include/config/auto.conf", config_of(arch, **changed))
-        self.write("include/config/kernel.release", RELEASE + "\n")
-        self.write("modules.builtin", "".join(f"kernel/{name}\n" for name in DEFCONFIG))
-        self.write("modules.order", "")
-        self.image = top / ("arch/arm64/boot/Image" if arch == "arm64" else "arch/x86/boot/bzImage")
-        self.write(str(self.image.relative_to(top)), ARM_IMAGE if arch == "arm64" else image())
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        path = self.top / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
 
 
 @pytest.fixture
@@ -231,16 +184,6 @@ def test_a_kernel_that_takes_signed_modules_only_needs_its_key(tmp_path: Path) -
     assert found.signer is not None
     assert found.signer.key == str(tree.top / "certs/signing_key.pem")
     assert found.boots.choose() == fitted.SERIAL
-
-
-def module(name: str, *depends: str) -> bytes:
-    """A module, as far as it is looked at."""
-    source = f"""__attribute__((section(".modinfo"))) char a[] = "depends={",".join(depends)}";
-__attribute__((section(".modinfo"))) char b[] = "name={name}";"""
-    with tempfile.NamedTemporaryFile(suffix=".o") as file:
-        argv = ["gcc", "-x", "c", "-c", "-o", file.name, "-"]
-        subprocess.run(argv, input=source.encode(), check=True)
-        return Path(file.name).read_bytes()
 
 
 def as_zst(content: bytes) -> bytes:

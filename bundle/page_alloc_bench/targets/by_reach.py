@@ -24,7 +24,7 @@ from page_alloc_bench.targets import vm
 from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.boot_failure import VERBOSE
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.fitted import AUTO, DISK, SSH, Fitted
+from page_alloc_bench.targets.fitted import AUTO, DISK, REACHES, SSH, Fitted
 from page_alloc_bench.targets.machine import machine
 from page_alloc_bench.targets.serial import SerialGuest
 
@@ -88,6 +88,8 @@ def run_bundle(
     stops to give signs of life, is a TargetError with the cause and the end of its console.
     """
     way = kernel.choose(reach)
+    for other in REACHES[: REACHES.index(way)] if reach == AUTO else ():
+        note(f"not by {other}: the kernel lacks {', '.join(kernel.lacks(other))}")
     if way == SSH:
         return vm.run_bundle(
             bundle,
