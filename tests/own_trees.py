@@ -26,12 +26,15 @@ def image(release: str = RELEASE, *, bits: int = 64) -> bytes:
     return bytes(head)
 
 
-ARM_IMAGE = bytes(0x38) + b"ARM\x64" + bytes(0x400)
+ARM_IMAGE = (
+    bytes(0x38) + b"ARM\x64" + bytes(0x400) + f"Linux version {RELEASE} (builder@x)\n".encode()
+)
 
 
 def config_of(arch: str = "x86", **changed: str) -> str:
     """A .config with all that is needed, but for what is CHANGED."""
-    options = {need.symbol: str(need.least or "y") for need in NEEDS} | changed
+    options = {need.symbol: str(need.least or "y") for need in NEEDS}
+    options |= {"DEFAULT_HOSTNAME": '"(none)"', "INITRAMFS_SOURCE": '""', "KASAN": "n"} | changed
     lines = [f"CONFIG_{name}={value}" for name, value in options.items() if value != "n"]
     lines += [f"# CONFIG_{name} is not set" for name, value in options.items() if value == "n"]
     return f"#\n# Linux/{arch} 6.12.1 Kernel Configuration\n#\n" + "\n".join(lines) + "\n"
@@ -43,7 +46,10 @@ class Tree:
     def __init__(self, top: Path, arch: str = "x86", **changed: str) -> None:
         self.top = top
         self.write(".config", config_of(arch, **changed))
-        self.write("include/config/auto.conf", config_of(arch, **changed))
+        # scripts/kconfig/confdata.c: what is off is not in it, and strings are not quoted.
+        lines = [line for line in config_of(arch, **changed).splitlines() if line[:1] != "#"]
+        built = "".join(line.replace('"', "") + "\n" for line in lines)
+        self.write("include/config/auto.conf", built)
         self.write("include/config/kernel.release", RELEASE + "\n")
         self.write("modules.builtin", "".join(f"kernel/{name}\n" for name in DEFCONFIG))
         self.write("modules.order", "")

@@ -153,13 +153,20 @@ def test_an_image_of_arm64_is_known_by_its_content(tmp_path: Path, content: byte
     path = tmp_path / "vmlinuz"
     path.write_bytes(content)
     found = bootable.of_image(path)
-    assert (found.arch, found.boots.choose()) == ("arm64", fitted.SERIAL)
+    assert (found.arch, found.release) == ("arm64", RELEASE)
+    assert found.boots.choose() == fitted.SERIAL
 
 
 def test_a_kernel_of_arm64_is_cross_compiled_for(tmp_path: Path) -> None:
     found = bootable.of_tree(Tree(tmp_path, "arm64").top)
     assert found.source().cross_compile == "aarch64-linux-gnu-"
     assert found.boots.choose() == fitted.DISK  # its root would be another's
+
+
+def test_a_stale_image_of_arm64_is_refused(tmp_path: Path) -> None:
+    tree = Tree(tmp_path, "arm64")
+    tree.write("include/config/kernel.release", "6.13.0\n")
+    assert f"is stale: it is {RELEASE}, and the tree is 6.13.0" in refused(tree.top)
 
 
 def test_the_compiler_of_the_tree_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,6 +257,7 @@ def test_an_installed_kernel_is_known_by_its_image_and_modules(tmp_path: Path) -
     assert found.boots.disk.name == "nvme"
     with pytest.raises(UsageError, match=r"no module can be built for it.*give its tree instead"):
         found.source()
+    assert bootable.of_image(path) == found  # in the same tree of directories
     (boot / f"config-{RELEASE}").write_text(config_of(MODULES="n"))
     with pytest.raises(UsageError, match="lacks MODULES"):
         bootable.of_image(path, lib)

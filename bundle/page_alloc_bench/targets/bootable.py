@@ -27,6 +27,7 @@ _IMAGES = {
     "amd64": ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage"),
     "arm64": ("arch/arm64/boot/Image", "arch/arm64/boot/Image.gz"),
 }
+_GZIP = b"\x1f\x8b"
 _SRCARCH = {"amd64": "x86", "arm64": "arm64"}
 _KBUILD = {"x86": "amd64", "x86_64": "amd64", "arm64": "arm64"}
 _MERGE = (
@@ -136,8 +137,8 @@ def of_list(name: str, *, to_build: bool = True) -> Bootable:
 def of_image(image: Path, directory: Path | None = None) -> Bootable:
     """Return the kernel of an IMAGE: in its tree, or installed.
 
-    DIRECTORY has its modules, as lib/modules/RELEASE; by default the host's own, where there is
-    one. Raises UsageError for a file that is not an image, and for one that cannot boot.
+    DIRECTORY has its modules, as lib/modules/RELEASE; by default where they are installed with it.
+    Raises UsageError for a file that is not an image, and for one that cannot boot.
     """
     resolved = image.resolve()
     for paths in _IMAGES.values():
@@ -149,7 +150,7 @@ def of_image(image: Path, directory: Path | None = None) -> Bootable:
     arch = _arch_of(image)
     release = (banner(image) or "").partition(" ")[0]
     if directory is None and release:
-        directory = Path("/lib/modules") / release
+        directory = _modules_of(image, release)
     those = modules.UNKNOWN
     if directory is not None and directory.is_dir():
         those = modules.installed(directory)
@@ -163,6 +164,14 @@ def of_image(image: Path, directory: Path | None = None) -> Bootable:
         boots=fitted.fit(release, arch, image, those, config),
         request=_request(headers, arch, config or {}) if headers.is_dir() else None,
     )
+
+
+def _modules_of(image: Path, release: str) -> Path:
+    """Return where an installed kernel has its modules: beside it, or where it boots."""
+    beside = image.resolve().parent
+    tops = (beside.parent, beside.parent / "usr", Path("/"))
+    places = (beside, *(top / "lib/modules" / release for top in tops))
+    return next((place for place in places if (place / "kernel").is_dir()), places[-1])
 
 
 def _headers(release: str) -> Path:
@@ -278,7 +287,9 @@ def _require_fresh(tree: Path, image: Path, release: str, config: Mapping[str, s
 
 
 def _value(config: Mapping[str, str], name: str) -> str:
-    return config.get(name, "n")
+    """Return a value as auto.conf has it: without what is off or empty, and quotes."""
+    value = config.get(name, "n").strip('"')
+    return re.sub(r"\\(.)", r"\1", value) or "n"
 
 
 def _some(names: Iterable[str]) -> str:
@@ -290,7 +301,7 @@ def _arch_of(image: Path) -> str:
     """Return Debian's name of the architecture that IMAGE is for; raises UsageError if none is."""
     with image.open("rb") as file:
         head = file.read(0x240)
-    if head[:2] == b"\x1f\x8b":
+    if head[:2] == _GZIP:
         with gzip.open(image) as unpacked:
             head = unpacked.read(0x240)
     # Documentation/arch/arm64/booting.rst: magic. Documentation/arch/x86/boot.rst: xloadflags.
@@ -306,16 +317,19 @@ def _arch_of(image: Path) -> str:
 
 
 def banner(image: Path) -> str | None:
-    """Return what an x86 image says of itself, such as "6.1.0 (user@host) #1 SMP ..."; else None.
+    """Return what an image says of itself, such as "6.1.0 (user@host) #1 SMP ..."; None if nothing.
 
-    Documentation/arch/x86/boot.rst: kernel_version, after the magic HdrS.
+    Documentation/arch/x86/boot.rst: kernel_version, after the magic HdrS. Elsewhere what is not
+    compressed within has linux_banner, init/version-timestamp.c.
     """
     with image.open("rb") as file:
         head = file.read(0x210)
-        if head[0x202:0x206] != b"HdrS":
-            return None
-        file.seek(int.from_bytes(head[0x20E:0x210], "little") + 0x200)
-        return file.read(256).partition(b"\0")[0].decode(errors="replace")
+        if head[0x202:0x206] == b"HdrS":
+            file.seek(int.from_bytes(head[0x20E:0x210], "little") + 0x200)
+            return file.read(256).partition(b"\0")[0].decode(errors="replace")
+    content = gzip.decompress(image.read_bytes()) if head[:2] == _GZIP else image.read_bytes()
+    found = re.search(rb"Linux version (\d[^\0\n]{0,255})", content)
+    return found[1].decode(errors="replace") if found else None
 
 
 def _signer(tree: Path) -> Signer:
