@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import page_alloc_bench
-from calibrate import scenarios
+from calibrate import campaigns, scenarios
+from calibrate.campaigns import Outcome, Truth
 from calibrate.measure import CHANGES, CONFIDENCE, THRESHOLD, Rates, measure
 from calibrate.scenarios import Scenario
 
 MANUAL = Path(page_alloc_bench.__file__).parent / "manual/calibration.md"
-BEGIN = "<!-- calibration: written by scripts/calibrate -->"
-END = "<!-- calibration: end -->"
 REPETITIONS = 10_000
+CAMPAIGNS = 2_000
 # Above what is promised by so much, a figure is a fault: with 10,000 repetitions, chance reaches a
 # third of it.
 SLACK = 0.015
@@ -66,11 +66,41 @@ def table(lines: list[str], repetitions: int, seed: int) -> str:
     )
 
 
-def update(text: str) -> None:
-    """Write the table between the marks of the manual's page."""
+def campaign_faults(truth: Truth, out: Outcome) -> Iterator[str]:
+    """Yield what is worse than promised of campaigns that stop early."""
+    if truth.to_the_end and out.claimed > campaigns.ALPHA + SLACK:
+        yield f"{truth.name}: {out.claimed:.1%} false alarms"
+    if truth.of == campaigns.METRICS and truth.moved == truth.threshold:
+        if out.no_regression > campaigns.ALPHA + SLACK:
+            yield f"{truth.name}: {out.no_regression:.1%} false no regression"
+        if out.regression > campaigns.ALPHA / 2 + SLACK:
+            yield f"{truth.name}: {out.regression:.1%} false regressions"
+    if truth.moved >= 2 and truth.threshold < 1 and out.regression < 0.95:
+        yield f"{truth.name}: power {out.regression:.1%}"
+
+
+def campaign_line(truth: Truth, out: Outcome) -> str:
+    """Return a row of the table of campaigns, in percent and boots."""
+    claimed = f"{100 * out.claimed:.1f}" if truth.to_the_end else ""
+    parts = out.regression, out.early, out.no_regression, out.futile
+    figures = [claimed, *(f"{100 * part:.1f}" for part in parts), f"{out.boots:.1f}"]
+    return f"| {truth.name} | {' | '.join(figures)} |"
+
+
+def campaign_table(lines: list[str], repetitions: int, seed: int) -> str:
+    heads = ["", "any claim", "regression", "within 12 boots", "no regression", "futile", "boots"]
+    about = f"Percent of {repetitions:,} campaigns, and mean boots a side. Seed {seed}."
+    return "\n".join(
+        [about, "", f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1), *lines]
+    )
+
+
+def update(name: str, text: str) -> None:
+    """Write the table between the marks of this name of the manual's page."""
+    begin, end = f"<!-- {name}: written by scripts/calibrate -->", f"<!-- {name}: end -->"
     page = MANUAL.read_text()
-    marked = re.compile(rf"{BEGIN}\n.*?{END}", flags=re.DOTALL)
-    new, count = marked.subn(lambda _: f"{BEGIN}\n{text}\n{END}", page)
+    marked = re.compile(rf"{begin}\n.*?{end}", flags=re.DOTALL)
+    new, count = marked.subn(lambda _: f"{begin}\n{text}\n{end}", page)
     if count != 1:
         raise ValueError(f"{MANUAL} has {count} pairs of the marks, not one")
     MANUAL.write_text(new)
@@ -84,19 +114,41 @@ def main() -> int:
         f"{THRESHOLD:g} sd.",
     )
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, metavar="N")
+    parser.add_argument("--campaigns", type=int, default=CAMPAIGNS, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    parser.add_argument("--update-manual", action="store_true", help="write the table there")
+    parser.add_argument("--update-manual", action="store_true", help="write the tables there")
     options = parser.parse_args()
+    wrong = [*_one_look(options), *_campaigns(options)]
+    for fault in wrong:
+        print(f"not as promised: {fault}")
+    return 1 if wrong else 0
+
+
+def _one_look(options: argparse.Namespace) -> list[str]:
+    """Print, and write, the table of verdicts; return what is not as promised."""
+    if not options.repetitions:
+        return []
     lines, wrong = [], []
     for scenario, n, rates in rows(options.repetitions, options.seed):
         lines.append(line(scenario, n, rates))
         wrong += faults(scenario, n, rates)
         print(lines[-1], flush=True)
-    if options.update_manual:
-        update(table(lines, options.repetitions, options.seed))
-    for fault in wrong:
-        print(f"not as promised: {fault}")
-    return 1 if wrong else 0
+    if options.update_manual and lines:
+        update("calibration", table(lines, options.repetitions, options.seed))
+    return wrong
+
+
+def _campaigns(options: argparse.Namespace) -> list[str]:
+    """Print, and write, the table of campaigns; return what is not as promised."""
+    lines, wrong = [], []
+    for truth in campaigns.truths() if options.campaigns else ():
+        out = campaigns.measure(truth, options.campaigns, options.seed)
+        lines.append(campaign_line(truth, out))
+        wrong += campaign_faults(truth, out)
+        print(lines[-1], flush=True)
+    if options.update_manual and lines:
+        update("campaigns", campaign_table(lines, options.campaigns, options.seed))
+    return wrong
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ from .observed import NothingError, Observed
 from .results import Result
 from .rows import Settings
 from .thresholds import Thresholds
-from .verdict import interval, order
+from .verdict import interval, order, sequential
+from .verdict.sequential import Look
 
 __all__ = [
     "CANNOT_TELL",
@@ -78,6 +79,7 @@ def compare(
     not_shown_worse: bool = False,
     accept_order: bool = False,
     sides: int = 1,
+    look: Look | None = None,
 ) -> Comparison:
     """Compare the runs of new with those of base.
 
@@ -86,7 +88,8 @@ def compare(
     NAME_orderN:STATISTIC of what is to decide. everything: show and test apart all that has a good
     direction. not_shown_worse: say no regression if nothing is shown to be worse, not only if each
     is shown to be no worse than its threshold. accept_order: decide though one side was measured
-    before the other. sides: how many are compared with base. Raises RefusedError for sides that
+    before the other. sides: how many are compared with base. look: the last of several, where boots
+    were added until it could be told. Raises RefusedError for sides that
     must not be compared, CompareError where nothing can be.
     """
     differences = _alike(base, new, tuple(allow))
@@ -105,6 +108,7 @@ def compare(
         tests_apart=max(1, len(apart) * sides),
         confounded=sequence.confounded and not accept_order,
         counted=counted.is_counted(base[0]),
+        look=look,
     )
     made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
     reasons = Reasons(
@@ -137,14 +141,18 @@ def compare(
         exit_code=code,
         counted=settings.counted,
         paths=counted.differences(base, new),
+        look=look,
     )
 
 
 def _least_boots(settings: Settings) -> int:
-    """Return how many boots a side has at least, for an interval."""
+    """Return how many boots a side one of the figures that decide needs to have an interval."""
     if settings.counted:
         return counted.LEAST_BOOTS
-    return interval.least_boots(settings.alpha / settings.tests)
+    alpha = settings.alpha / settings.tests
+    if settings.look:
+        return sequential.least_boots(alpha, settings.look.most)
+    return interval.least_boots(alpha)
 
 
 def _alike(

@@ -15,6 +15,7 @@ from .facts_difference import Difference
 from .instructions.path_length import Difference as PathDifference
 from .per_run import Statistic
 from .verdict.power import MANY, Needed
+from .verdict.sequential import Look
 from .verdict.states import CANNOT_TELL, NO_REGRESSION, REGRESSION
 
 __all__ = [
@@ -143,7 +144,9 @@ class Comparison:
     all comparisons made together; their intervals hold together with the confidence. least_boots: a
     side, for one of them to have an interval at all. sentence: the verdict, for people. exit_code:
     NO_REGRESSION and so on. counted: the figures are instructions, without noise: their intervals
-    are the differences between boots. paths: of each case what it differs by, by function.
+    are the differences between boots. paths: of each case what it differs by, by function. look:
+    the last of several, where boots were added until it could be told; what is said then holds
+    at all looks.
     """
 
     base: tuple[Path, ...]
@@ -164,6 +167,7 @@ class Comparison:
     exit_code: int
     counted: bool = False
     paths: tuple[PathDifference, ...] = ()
+    look: Look | None = None
 
     @property
     def tested(self) -> list[Row]:

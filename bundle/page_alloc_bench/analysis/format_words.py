@@ -138,11 +138,21 @@ def legend(comparison: Comparison) -> str:
     decide = "figure decides" if comparison.tests == 1 else "figures decide"
     return (
         f"Median of boots ± its exact {confidence} interval; change by Hodges and Lehmann with its "
-        f"exact interval. {comparison.tests} {decide}: all of their intervals hold together with "
-        f"{confidence}. Verdicts say what the interval shows: worse, better: by the threshold "
+        f"exact interval. {comparison.tests} {decide}: {_hold(comparison, confidence)}. Verdicts "
+        "say what the interval shows: worse, better: by the threshold "
         f"({thresholds(comparison)}) or more; worse?, better?: that it is, but by less or more; "
         "same: a change below the threshold, if any; no worse: no regression of the threshold; "
         '~: too wide to tell, which is not "same"; ?: too few boots; -: not tested.'
+    )
+
+
+def _hold(comparison: Comparison, confidence: str) -> str:
+    if comparison.look is None:
+        return f"all of their intervals hold together with {confidence}"
+    return (
+        f"their intervals hold together with {confidence} at all looks of the stop rule, this is "
+        f"number {len(comparison.look.made)}, but for the end for the worse, of which each holds "
+        f"with {confidence}: that nothing is worse rests on all of them"
     )
 
 

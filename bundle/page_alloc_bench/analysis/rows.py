@@ -19,8 +19,9 @@ from .instructions import counted
 from .observed import Observed
 from .per_run import Statistic
 from .thresholds import Thresholds, kind_of
-from .verdict import failures, interval, observations, order, power, states
+from .verdict import failures, interval, observations, order, power, sequential, states
 from .verdict.interval import Array, Sample, Shift
+from .verdict.sequential import Look
 
 _PPM = 1e6
 
@@ -32,6 +33,7 @@ class Settings:
     alpha: the chance of an error that is put up with in all that decides together. tests: how many
     rows share it; tests_apart: how many of the others share as much. confounded: nothing can be
     told, because of the order of the boots. counted: the figures have no noise: nothing is tested.
+    look: the last one, where boots are added until it can be told; None if there is one only.
     """
 
     thresholds: Thresholds
@@ -40,6 +42,20 @@ class Settings:
     tests_apart: int
     confounded: bool
     counted: bool = False
+    look: Look | None = None
+
+    def together(self, tests: int = 1) -> float:
+        """Return the alpha of each of so many intervals that hold together, at all looks."""
+        alpha = self.alpha / tests
+        return self.look.both(alpha) if self.look else alpha
+
+    def alone(self) -> float:
+        """Return the alpha of an interval, each of whose ends holds alone, at all looks."""
+        return 2 * (self.look.level(self.alpha) if self.look else self.alpha)
+
+    def overall(self, p: float) -> float:
+        """Return the p of all looks for that of the last."""
+        return self.look.overall(p) if self.look else p
 
 
 @dataclass(frozen=True)
@@ -79,14 +95,16 @@ def rows(
     p: dict[Statistic, float] = {}
     for group in () if settings.counted else (deciding, apart):
         members = [s for s in wanted if s in group]
-        found = [interval.u_test(*_Figures.of(observed, s).samples()) for s in members]
+        found = [
+            settings.overall(interval.u_test(*_Figures.of(observed, s).samples())) for s in members
+        ]
         p.update(zip(members, found, strict=True))
         corrected.update(zip(members, interval.holm(found), strict=True))
     made = []
     for statistic in wanted:
         tests = settings.tests if statistic in deciding else settings.tests_apart
         tested = statistic in p or (settings.counted and statistic in deciding)
-        alpha = settings.alpha / (tests if tested else 1)
+        alpha = settings.together(tests if tested else 1)
         figures = _Figures.of(observed, statistic)
         made.append(
             _row(figures, statistic, settings, alpha, tested=tested, decides=statistic in deciding,
@@ -113,13 +131,13 @@ def _row(
         change = interval.shift(Sample(parts[0], parts[0]), Sample(parts[1], parts[1]), alpha)
         percents = [_finite(100 * float(v)) for v in (change.estimate, change.low, change.high)]
         found = failures.judge(parts[0], parts[1], alpha, threshold)
+        if settings.look and found == "unknown":
+            found = _alone(failures.judge(parts[0], parts[1], settings.alone(), threshold))
     else:
-        change = _shift((base, new), settings, alpha, figures.times)
+        change, found = _judged((base, new), figures, statistic, settings, (alpha, threshold))
         percents = [_percent(v) for v in (change.estimate, change.low, change.high)]
         if not np.isfinite(change.low):
             percents[1] = None
-        harm = states.Harm.of(change.low, change.high, threshold, statistic.better)
-        found = cast("states.State", str(states.states(harm)))
     return Row(
         family=statistic.family,
         metric=statistic.metric,
@@ -139,7 +157,9 @@ def _row(
         p_corrected=p[1],
         verdict=_verdict(found, change, settings, tested=tested),
         decides=decides,
-        needed=_needed(base, new, statistic, threshold, alpha)
+        needed=_needed(
+            base, new, statistic, threshold, 2 * settings.alpha if settings.look else alpha
+        )
         if decides and not any(figures.below) and not settings.counted
         else None,
     )
@@ -155,6 +175,30 @@ def _shift(
     if settings.counted:
         return counted.shift(*samples)
     return order.shift_in_time(*samples, alpha, times)
+
+
+def _alone(found: states.State) -> states.State:
+    """Return what an interval that holds alone shows: that it is not worse, or nothing."""
+    return found if found in ("same", "no worse") else "unknown"
+
+
+def _judged(
+    sides: tuple[Sample, Sample],
+    figures: _Figures,
+    statistic: Statistic,
+    settings: Settings,
+    limits: tuple[float, float],
+) -> tuple[Shift, states.State]:
+    """Return the interval of a change and what it shows. limits: its alpha, and the threshold."""
+    alpha, threshold = limits
+    if settings.look:
+        judged = sequential.judge(
+            sides, figures.times, (threshold, statistic.better), (alpha, settings.alone())
+        )
+        return judged.change, cast("states.State", str(judged.state))
+    change = _shift(sides, settings, alpha, figures.times)
+    harm = states.Harm.of(change.low, change.high, threshold, statistic.better)
+    return change, cast("states.State", str(states.states(harm)))
 
 
 def _verdict(found: states.State, change: Shift, settings: Settings, *, tested: bool) -> Verdict:
@@ -221,7 +265,7 @@ def geomeans(
         if not np.all(np.isfinite(np.concatenate([base, new]))):
             continue
         samples = Sample(base, base), Sample(new, new)
-        change = _shift(samples, settings, settings.alpha, members[0].times)
+        change = _shift(samples, settings, settings.together(), members[0].times)
         middle = _percent(change.estimate)
         if middle is not None:
             yield Geomean(family, len(members), middle, _percent(change.low), _percent(change.high))

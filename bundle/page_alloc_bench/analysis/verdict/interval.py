@@ -147,12 +147,12 @@ def critical(base: int, new: int, alpha: float) -> int:
         spread = math.sqrt(base * new * (base + new + 1) / 12)
         z = float(special.ndtri(1 - alpha / 2))
         return max(0, math.floor(base * new / 2 - z * spread))
-    ways = np.cumsum(_ways(base, new))
+    ways = np.cumsum(ways_of(base, new))
     return int(np.searchsorted(2 * ways / ways[-1], alpha * (1 + 1e-12), side="right"))
 
 
 @functools.cache
-def _ways(base: int, new: int) -> Array:
+def ways_of(base: int, new: int) -> Array:
     """Return for each U in how many orders of so many values it comes out.
 
     The generating function is the product of (1 - x^(new + i)) / (1 - x^i) for i up to base.
@@ -194,7 +194,7 @@ def u_test(base: Sample, new: Sample) -> float:
         return 1.0
     if distinct == together.size and max(left.size, right.size) <= EXACT:
         below = int(np.sum(right[:, None] < left[None, :]))
-        ways = _ways(left.size, right.size)
+        ways = ways_of(left.size, right.size)
         tail = float(np.sum(ways[: min(below, left.size * right.size - below) + 1]))
         return min(1.0, 2 * tail / float(np.sum(ways)))
     if max(left.size, right.size) <= EXACT_WITH_TIES:
