@@ -78,6 +78,7 @@ class Qemu:
         self._kept = Kept()
         self.scratch = self._kept.path
         self._last_console = ""
+        self._starved = 0.0
 
     def start(self, argv: Sequence[str]) -> None:
         """Have QEMU started, whose command line is ARGV."""
@@ -95,15 +96,17 @@ class Qemu:
     def starved_s(self) -> float:
         """Return how long QEMU has waited for a CPU of this host so far, in seconds.
 
-        Documentation/scheduler/sched-stats.rst: schedstat of a task; 0 where there is none.
+        Documentation/scheduler/sched-stats.rst: schedstat of a task; 0 where there is none. After
+        its end, what was known when this was last asked.
         """
         try:
             pid = (self.scratch / "pid").read_text()
             tasks = list(Path(f"/proc/{pid}/task").iterdir())
             waits = [int((task / "schedstat").read_text().split()[1]) for task in tasks]
         except (OSError, ValueError, IndexError):
-            return 0.0
-        return max(waits, default=0) / 1e9
+            return self._starved
+        self._starved = max(waits, default=0) / 1e9
+        return self._starved
 
     def console(self) -> str:
         """Return what the guest wrote to its serial console so far, also after its end."""

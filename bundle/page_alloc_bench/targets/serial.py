@@ -28,10 +28,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from page_alloc_bench.targets import qmp
 from page_alloc_bench.targets.appliance import busybox
 from page_alloc_bench.targets.boot_failure import Boot
 from page_alloc_bench.targets.initramfs import Archive, static_program
 from page_alloc_bench.targets.machine import Machine, emulator, headless, kernel_arguments
+from page_alloc_bench.targets.outcome import GuestEndedError, how_it_ended
 from page_alloc_bench.targets.process import TargetError
 from page_alloc_bench.targets.qemu import Qemu
 from page_alloc_bench.targets.root import render
@@ -51,13 +53,15 @@ class Returned:
 
     ``status``: its exit status. ``files``: path below OUTPUT → content; "stdout" is what the script
     wrote there, "dmesg" the kernel's log. ``console``: what the kernel wrote until its end.
-    ``seconds``: from the start of QEMU to its end.
+    ``seconds``: from the start of QEMU to its end. ``starved``: those in which a vCPU waited for
+    a CPU of this host, at most.
     """
 
     status: int
     files: Mapping[str, bytes]
     console: str
     seconds: float
+    starved: float = 0.0
 
 
 class SerialGuest:
@@ -102,23 +106,30 @@ class SerialGuest:
         SIGNS_OF_LIFE the guest says every minute that it lives, and TIMEOUT is from the last that
         it said; its kernel says while it boots what it does.
 
-        Raises TargetError, with the cause and the end of the console, when the guest does not get
-        to the end of the script.
+        Raises GuestEndedError, with the cause and the end of the console, when the guest does not
+        get to the end of the script.
         """
         content = self._initramfs(script, files or {}, _ALIVE_S if signs_of_life else 0)
         qemu = Qemu()
         started = time.monotonic()
+        port = _Port(qemu.scratch / "port", on_line)
         try:
             initrd = qemu.scratch / "initrd"
             initrd.write_bytes(content)
             qemu.start(self._command_line(qemu.scratch, initrd))
-            port = _Port(qemu.scratch / "port", on_line)
+            if self.machine.accel == "kvm":
+                qmp.pin(qemu, self.machine)
             boot = Boot(qemu, boot_timeout, verbose=signs_of_life)
             _await_end(qemu, port, boot, timeout, from_last=signs_of_life)
             status, came = port.result(qemu)
             kept = {name: (qemu.scratch / name) for name in self._kept}
             came |= {name: path.read_bytes() for name, path in kept.items() if path.exists()}
-            return Returned(status, came, qemu.console(), time.monotonic() - started)
+            seconds, starved = time.monotonic() - started, qemu.starved_s()
+            return Returned(status, came, qemu.console(), seconds, starved)
+        except TargetError as error:
+            end = how_it_ended(qemu.console(), ready=port.ready, status=qemu.status())
+            end = "infra" if port.whole else end
+            raise GuestEndedError(str(error), end, qemu.console()) from error
         finally:
             qemu.remove()
             self.console = qemu.console()
@@ -166,9 +177,10 @@ class SerialGuest:
                 scratch=scratch,
                 kernel=self.image,
                 initrd=initrd,
-                append=kernel_arguments(self._cmdline_extra, self.machine.arch),
+                append=kernel_arguments(self._cmdline_extra, self.machine.arch, self.machine.accel),
             ),
             *_second_port(self.machine.arch, scratch),
+            *(qmp.arguments(scratch) if self.machine.accel == "kvm" else []),
             *(word.format(scratch=scratch) for word in self._qemu_extra),
         ]
 
@@ -251,8 +263,9 @@ def _await_end(qemu: Qemu, port: _Port, boot: Boot, timeout: float, *, from_last
         port.look()
         if not port.ready:
             boot.check()
+        starved = qemu.starved_s()
         elapsed = time.monotonic() - (port.last if from_last else started)
-        if elapsed > timeout and elapsed - qemu.starved_s() > timeout:
+        if elapsed > timeout and elapsed - starved > timeout:
             what = "say that it lives" if from_last else "end"
             raise TargetError(
                 f"the guest did not {what} within {timeout:g} s{qemu.quote_console()}"

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot a kernel once, run a bundle in it, and say how it ended: what a timed comparison repeats.
+
+The guest has no disk and no network: nothing but the benchmark allocates while it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, EXIT_USAGE
+from page_alloc_bench.targets.bootable import Bootable
+from page_alloc_bench.targets.machine import Machine
+from page_alloc_bench.targets.outcome import GuestEndedError, Outcome, oops
+from page_alloc_bench.targets.process import TargetError, tail
+from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
+
+TIMEOUT_S = 3600.0
+STEAL = 0.01  # of the time; more, and a run under KVM is set aside
+_BUNDLE = "/root/bench.run"
+_SAID = f"{OUTPUT}/said"
+
+
+def measure(
+    bundle: Path,
+    kernel: Bootable,
+    bench_options: Sequence[str],
+    machine: Machine,
+    *,
+    cmdline_extra: str = "",
+    timeout: float = TIMEOUT_S,
+) -> Outcome:
+    """Boot KERNEL once on MACHINE, run BUNDLE with BENCH_OPTIONS; return what came of it.
+
+    TIMEOUT is in seconds, for all of it.
+    """
+    guest = SerialGuest(kernel.image, machine, cmdline_extra=cmdline_extra)
+    words = ["sh", _BUNDLE, "--output-path", f"{OUTPUT}/result.json", "--quiet", *bench_options]
+    try:
+        returned = guest.run(f"{shlex.join(words)} 2>{_SAID}\n", {_BUNDLE: bundle}, timeout=timeout)
+    except GuestEndedError as error:
+        return Outcome(error.end, reason=str(error), console=error.console)
+    except (TargetError, OSError) as error:
+        return Outcome("infra", reason=str(error))
+    made = _judged(returned, kernel)
+    facts = {"seconds": round(returned.seconds, 1), "steal": round(_steal(returned), 4)}
+    made = replace(
+        made, console=returned.console, log=_text(returned, "dmesg"), facts={**facts, **made.facts}
+    )
+    if made.end == "ok" and machine.accel == "kvm" and _steal(returned) > STEAL:
+        why = f"the guest waited for a CPU of this host in {_steal(returned):.1%} of its time"
+        return replace(made, end="aside", reason=why)
+    return made
+
+
+def _steal(returned: Returned) -> float:
+    """Return the part of the time in which a vCPU waited for a CPU of this host."""
+    return returned.starved / returned.seconds if returned.seconds else 0.0
+
+
+def _judged(returned: Returned, kernel: Bootable) -> Outcome:
+    """Return the outcome of a guest that came to its end, by what it sent."""
+    document = _document(returned)
+    trouble = oops(_text(returned, "dmesg"))
+    if trouble is not None:
+        return Outcome(trouble[0], document, f"the kernel's log has: {trouble[1]}")
+    said = tail(_text(returned, "said"), 5)
+    if returned.status in (EXIT_USAGE, EXIT_HOST_UNFIT):
+        return Outcome("refused", document, said)
+    if returned.status != EXIT_COMPLETE or document is None or not document["run"]["complete"]:
+        return Outcome("run-failed", document, f"exit status {returned.status}: {said}")
+    release = document["run"]["kernel"]["release"]
+    if release != kernel.release:
+        return Outcome("wrong-kernel", document, f"{release} booted, not {kernel.release}")
+    return Outcome("ok", document)
+
+
+def _document(returned: Returned) -> dict[str, Any] | None:
+    text = returned.files.get("result.json")
+    try:
+        document = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and "run" in document else None
+
+
+def _text(returned: Returned, name: str) -> str:
+    return returned.files.get(name, b"").decode(errors="replace")
