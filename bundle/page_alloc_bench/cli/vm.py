@@ -14,10 +14,11 @@ import click
 from click.core import ParameterSource
 
 from page_alloc_bench import outputs
+from page_alloc_bench.cli.accel import ACCEL
 from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import before_boot, bootable, fitted, kernels
+from page_alloc_bench.targets import accel, before_boot, bootable, fitted, kernels
 from page_alloc_bench.targets import machine as machines
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target
@@ -101,6 +102,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     show_default=True,
     help="Memory, divided among the nodes.",
 )
+@ACCEL
 @click.option(
     "-o",
     "--output",
@@ -132,8 +134,8 @@ from page_alloc_bench.targets.process import TargetError, UsageError
 def vm(words: tuple[str, ...], *, output: str | None, **options: Any) -> None:
     """Run BUNDLE in a throwaway virtual machine, as on a real host.
 
-    BENCH_OPTIONS follow a `--`. Without BUNDLE it is built first. The machine's CPUs are emulated:
-    fine for trying, not for figures.
+    BENCH_OPTIONS follow a `--`. Without BUNDLE it is built first. Emulated CPUs are fine
+    for trying, not for figures.
 
     On a terminal the result is kept as page-alloc-bench-RELEASE-TIME.json in this directory, and
     elsewhere it goes to stdout, unless -o says where; `-o none` keeps none.
@@ -188,6 +190,8 @@ def _refuse(options: Mapping[str, Any], given: Set[str]) -> None:
         raise UsageError("--modules is about --image, which is not given")
     if options["counted"] and not given.isdisjoint({"cpus", "nodes"}):
         raise UsageError("--exact counts on one CPU and node: leave out --cpus and --nodes")
+    if options["counted"] and options["accel"] == "kvm":
+        raise UsageError("--exact counts by emulation: leave out --accel kvm")
     if options["counted"] and options["reach"] not in (fitted.AUTO, fitted.SERIAL):
         raise UsageError("--exact has neither disk nor network: leave out --reach")
 
@@ -235,6 +239,7 @@ def _of_list(
         console=options["console"],
         cmdline_extra=options["cmdline"],
         boot_timeout=options["boot_timeout"] or BOOT_S,
+        accel=accel.chosen(options["accel"], machine.arch),
         **size,
     )
 

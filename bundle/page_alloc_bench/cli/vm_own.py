@@ -12,7 +12,7 @@ from typing import Any
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli import vm_exact
-from page_alloc_bench.targets import before_boot, bootable, by_reach, exact, machine
+from page_alloc_bench.targets import accel, before_boot, bootable, by_reach, exact, machine
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.qemu import Kept
@@ -34,6 +34,7 @@ class Options:
     console: Path | None
     counted: bool
     by_function: bool
+    accel: str
 
     @classmethod
     def of(cls, options: Mapping[str, Any], given: Collection[str]) -> Options:
@@ -101,6 +102,7 @@ def run(
             console=options.console,
             cmdline_extra=options.cmdline,
             boot_timeout=options.boot_timeout,
+            accel=accel.chosen(options.accel, kernel.arch),
         )
 
 

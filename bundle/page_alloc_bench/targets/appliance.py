@@ -70,6 +70,7 @@ class Appliance:
         memory: str = "1G",
         *,
         cmdline_extra: str = "",
+        accel: str = "tcg",
     ):
         if isinstance(kernel, str) or kernel is None:
             emulator(kernels.lookup(kernel or kernels.DEFAULT).arch)  # before a long download
@@ -78,7 +79,7 @@ class Appliance:
         self._boots = kernel if isinstance(kernel, Fitted) else fitted.of_fetched(kernel)
         self._boots.choose(DISK)
         self.arch = self._boots.arch
-        self.machine = machine(cpus, nodes, memory, arch=self.arch)
+        self.machine = machine(cpus, nodes, memory, arch=self.arch, accel=accel)
         self._cmdline_extra = cmdline_extra
         self.console = ""  # what the kernel wrote in the last run, however that ended
 
@@ -149,7 +150,7 @@ class Appliance:
                 scratch=scratch,
                 kernel=self._boots.image,
                 initrd=initrd,
-                append=kernel_arguments(self._cmdline_extra, self.arch),
+                append=kernel_arguments(self._cmdline_extra, self.arch, self.machine.accel),
             ),
             *devices.disks(
                 disk, [("given", given, "snapshot=on"), ("taken", taken, "cache=unsafe")]

@@ -44,6 +44,7 @@ class _Boot:
     bundle: Path
     bench_args: Sequence[str]
     size: tuple[int, int, str]
+    accel: str
     cmdline_extra: str
     timeout: float
     says: Callable[[str], object]
@@ -79,6 +80,7 @@ def run_bundle(
     console: Path | None = None,
     cmdline_extra: str = "",
     boot_timeout: float = BOOT_S,
+    accel: str = "tcg",
 ) -> int:
     """Boot KERNEL once, run BUNDLE with BENCH_ARGS in it, and return the exit status of that.
 
@@ -103,12 +105,13 @@ def run_bundle(
             console=console,
             cmdline_extra=cmdline_extra,
             boot_timeout=boot_timeout,
+            accel=accel,
         )
 
     def work(says: Callable[[str], object]) -> _Came:
         note(f"booting {kernel.release} in QEMU, reached by {way}")
         size = (cpus, nodes, memory)
-        boot = _Boot(kernel, bundle, bench_args, size, cmdline_extra, boot_timeout, says)
+        boot = _Boot(kernel, bundle, bench_args, size, accel, cmdline_extra, boot_timeout, says)
         return _by_disk(boot) if way == DISK else _by_serial(boot)
 
     return vm.interruptible(lambda: _bring_back(work, output, console))
@@ -133,7 +136,7 @@ def _bring_back(
 
 
 def _by_disk(boot: _Boot) -> _Came:
-    guest = Appliance(boot.kernel, *boot.size, cmdline_extra=boot.arguments)
+    guest = Appliance(boot.kernel, *boot.size, cmdline_extra=boot.arguments, accel=boot.accel)
     note("progress comes at the end, with the result")
     try:
         done = guest.run(
@@ -146,7 +149,7 @@ def _by_disk(boot: _Boot) -> _Came:
 
 
 def _by_serial(boot: _Boot) -> _Came:
-    size = machine(*boot.size, arch=boot.kernel.arch)
+    size = machine(*boot.size, arch=boot.kernel.arch, accel=boot.accel)
     guest = SerialGuest(boot.kernel.image, size, cmdline_extra=boot.arguments)
     try:
         done = guest.run(

@@ -10,10 +10,8 @@ However the process that made it ends, QEMU ends with it and its scratch directo
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import socket
 import subprocess
 import threading
 import time
@@ -22,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Union
 
-from page_alloc_bench.targets import devices, fitted, initramfs, kernels, keys, root
+from page_alloc_bench.targets import devices, fitted, initramfs, kernels, keys, qmp, root
 from page_alloc_bench.targets.boot_failure import VERBOSE, Boot
 from page_alloc_bench.targets.fitted import SSH, Fitted
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -42,11 +40,11 @@ class Guest:
     """A booted guest; a context manager whose body runs once ssh answers.
 
     ``kernel``: one that can be reached by ssh, a fetched one, a name of the list, or None for the
-    default. ``cpus``, ``nodes``:
-    4 and 2 by default. ``memory``: like "2G". ``cmdline_extra`` goes after the kernel's arguments.
-    ``icount`` counts instructions as nanoseconds, on one CPU and node. ``memoryless``: numbers of
-    nodes that have no memory, see Machine. ``boot_timeout`` is in
-    seconds. ``boot_seconds`` says how long it took from starting QEMU until ssh was ready.
+    default. ``cpus``, ``nodes``: 4 and 2 by default. ``memory``: like "2G". ``cmdline_extra`` goes
+    after the kernel's arguments. ``icount`` counts instructions as nanoseconds, on one CPU and
+    node. ``memoryless``: numbers of nodes that have no memory, and ``accel``: see Machine.
+    ``boot_timeout`` is in seconds. ``boot_seconds`` says how long it took from starting QEMU until
+    ssh was ready.
 
     Every error is a TargetError; where the guest is at fault it quotes the end of the console.
     """
@@ -61,10 +59,13 @@ class Guest:
         cmdline_extra: str = "",
         icount: bool = False,
         memoryless: tuple[int, ...] = (),
+        accel: str = "tcg",
         root: Root | str = root.DEFAULT,
         boot_timeout: float = BOOT_S,
     ):
-        self.machine = machine(cpus, nodes, memory, icount=icount, memoryless=memoryless)
+        self.machine = machine(
+            cpus, nodes, memory, icount=icount, memoryless=memoryless, accel=accel
+        )
         if isinstance(kernel, str) or kernel is None:
             need("qemu-system-x86_64", "qemu-system-x86")  # before a minute of downloads
             kernel = kernels.fetch(kernel or kernels.DEFAULT)
@@ -102,12 +103,16 @@ class Guest:
                 scratch=self._qemu.scratch,
                 kernel=self._boots.image,
                 initrd=initrd,
-                append=kernel_arguments(f"{verbose} {self._cmdline_extra}".strip()),
+                append=kernel_arguments(
+                    f"{verbose} {self._cmdline_extra}".strip(), accel=self.machine.accel
+                ),
                 root=devices.disks(self._boots.disk, [("d", image, "snapshot=on")]),
                 network=self._boots.network,
             )
             started = time.monotonic()
             self._qemu.start(argv)
+            if self.machine.accel == "kvm":
+                qmp.pin(self._qemu, self.machine)
             self._await_ssh(self._qemu, started + self._boot_timeout)
         except BaseException:
             self.kill()
@@ -236,13 +241,8 @@ class Guest:
 
     def _forwarded_port(self) -> int:
         """Return the port of this host that QEMU chose for the guest's ssh."""
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(10)
-            monitor.connect(f"{self.scratch}/qmp")
-            with monitor.makefile("rw", encoding="utf-8") as stream:
-                stream.readline()  # the greeting
-                _qmp(stream, "qmp_capabilities", {})
-                text = _qmp(stream, "human-monitor-command", {"command-line": "info usernet"})
+        assert self.scratch
+        text = qmp.ask(self.scratch, "human-monitor-command", {"command-line": "info usernet"})
         match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
         if match is None:
             raise TargetError(f"QEMU forwards no port to the guest's ssh:\n{text}")
@@ -311,16 +311,3 @@ def _line(command: Argv) -> str:
 def _reason(error: CommandError) -> str:
     """Return what ERROR says without the long command line of ssh."""
     return str(error).partition(": ")[2]
-
-
-def _qmp(stream: Any, command: str, arguments: dict[str, str]) -> object:
-    """Have QEMU's monitor run COMMAND and return its answer; events in between are skipped."""
-    stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-    stream.flush()
-    for text in stream:
-        message = json.loads(text)
-        if "error" in message:
-            raise TargetError(f"QEMU refuses {command}: {message['error'].get('desc')}")
-        if "return" in message:
-            return message["return"]
-    raise TargetError(f"QEMU closed its monitor instead of answering {command}")

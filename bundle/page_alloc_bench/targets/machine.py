@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a guest's machine looks like, and the QEMU command line that makes it so.
 
-Everything here is emulated (TCG): a guest then runs the same on any host, with or without KVM.
+Guests are emulated (TCG) unless KVM is asked for: they then run the same on any host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.targets import hardware
 from page_alloc_bench.targets.devices import Device
 from page_alloc_bench.targets.process import UsageError, need
 
@@ -39,7 +40,8 @@ class Machine:
     nearer to it than all others, so that it has one nearest node with memory. Under ``icount`` one
     instruction takes one nanosecond of the guest's time, whatever the host does meanwhile; that
     needs a single CPU.
-    ``arch`` is Debian's name of it, amd64 or arm64.
+    ``arch`` is Debian's name of it, amd64 or arm64. ``accel`` is what runs its CPUs, tcg or kvm;
+    under kvm all of its memory is there from the start, of the nodes of this host that hardware.py says.
     """
 
     cpus: int
@@ -48,6 +50,7 @@ class Machine:
     icount: bool = False
     arch: str = "amd64"
     memoryless: tuple[int, ...] = ()
+    accel: str = "tcg"
 
     def __post_init__(self) -> None:
         """Raise UsageError for a machine that QEMU could not make."""
@@ -68,16 +71,19 @@ class Machine:
             )
         if self.icount and self.cpus != 1:
             raise UsageError(f"instruction counting needs one CPU, not {self.cpus}")
+        if self.icount and self.accel != "tcg":
+            raise UsageError("instructions are counted by emulation only: leave out --accel kvm")
 
     def arguments(self) -> list[str]:
         """Return QEMU's arguments for this machine."""
+        if self.accel == "kvm":
+            return [*hardware.board(self.arch), "-smp", self._topology(), *self._memory()]
         accel = ["-accel", "tcg" if self.icount else "tcg,thread=multi"]
         clock = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm,base=2026-01-01"]
         return [
             *(*_BOARDS[self.arch], *accel),
             *(clock if self.icount else []),
-            *("-smp", self._topology(), "-m", f"{self.memory_mib}M"),
-            *self._numa(),
+            *("-smp", self._topology(), *self._memory()),
         ]
 
     def _topology(self) -> str:
@@ -91,8 +97,17 @@ class Machine:
         return f"{self.cpus},sockets={sockets},cores={self.cpus // sockets},threads=1"
 
     @property
+    def nodes_of_cpus(self) -> list[int]:
+        """Return the node of each CPU."""
+        groups = min(self.cpus, self.nodes)
+        return [node for node in range(groups) for _ in range(_share(self.cpus, groups, node))]
+
+    @property
     def _with_memory(self) -> int:
         return self.nodes - len(self.memoryless)
+
+    def _memory(self) -> list[str]:
+        return ["-m", f"{self.memory_mib}M", *self._numa()]
 
     def _numa(self) -> list[str]:
         arguments = []
@@ -103,7 +118,10 @@ class Machine:
             if node not in self.memoryless:
                 size = _share(self.memory_mib, self._with_memory, place)
                 place += 1
-                arguments += ["-object", f"memory-backend-ram,id=m{node},size={size}M"]
+                backend = f"memory-backend-ram,id=m{node},size={size}M"
+                if self.accel == "kvm":
+                    backend = hardware.memory(node, size)
+                arguments += ["-object", backend]
                 numa += f",memdev=m{node}"
             if node < groups:
                 first = sum(_share(self.cpus, groups, n) for n in range(node))
@@ -131,6 +149,7 @@ def machine(
     icount: bool = False,
     arch: str = "amd64",
     memoryless: tuple[int, ...] = (),
+    accel: str = "tcg",
 ) -> Machine:
     """Return the machine that a user described; None is 4 CPUs and 2 nodes (1 and 1 in icount)."""
     default_cpus, default_nodes = (1, 1) if icount else (4, 2)
@@ -141,6 +160,7 @@ def machine(
         icount,
         arch,
         memoryless,
+        accel,
     )
 
 
@@ -197,16 +217,17 @@ def headless(
     ]
 
 
-def kernel_arguments(extra: str, arch: str = "amd64") -> str:
+def kernel_arguments(extra: str, arch: str = "amd64", accel: str = "tcg") -> str:
     """Return the kernel's command line for ARCH, with EXTRA last so that it overrides."""
+    emulated = accel == "tcg"
     words = [
         f"console={_CONSOLES[arch]}",
         # A guest that panics ends (with -no-reboot) instead of hanging.
         "panic=-1",
         # TCG's timer interrupt is too irregular for the IO-APIC check at boot.
-        *(["no_timer_check"] if arch == "amd64" else []),
+        *(["no_timer_check"] if emulated and arch == "amd64" else []),
         # An emulated CPU waits for others that are not running: only after 60 s is one stuck.
-        "watchdog_thresh=30",
+        *(["watchdog_thresh=30"] if emulated else []),
         # Warnings belong on the console, where they outlive the guest; the boot's chatter does not.
         "loglevel=5",
         # Every OOM kill writes pages of text: keep all of a run in the kernel's log.

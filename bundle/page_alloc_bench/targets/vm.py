@@ -56,6 +56,7 @@ def run_bundle(
     cmdline_extra: str = "",
     icount: bool = False,
     boot_timeout: float = BOOT_S,
+    accel: str = "tcg",
 ) -> int:
     """Run BUNDLE with BENCH_ARGS in a new guest and return its exit status.
 
@@ -81,6 +82,7 @@ def run_bundle(
                 icount=icount,
                 root=root,
                 boot_timeout=boot_timeout,
+                accel=accel,
             )
             note(f"booting {guest.kernel.release} in QEMU")
             try:
