@@ -122,7 +122,7 @@ GENERATED = (
             ("report", "report"),
             ("export", "export"),
             ("query", "query"),
-            ("exact", "ab"),
+            ("ab", "ab"),
             ("exact", "kconfig"),
         )
     ),

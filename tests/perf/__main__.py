@@ -16,7 +16,7 @@ from page_alloc_bench import outputs
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import antagonist, exact, findlimit, python, repeat, runner
+from perf import ab, antagonist, exact, findlimit, python, repeat, runner
 from perf.figures import Figure, at_most
 
 GROUPS = (
@@ -30,6 +30,7 @@ GROUPS = (
     "memory",
     "repeat",
     "exact",
+    "ab",
 )
 
 Group = Callable[[Guest], Iterator[Figure]]
@@ -74,6 +75,8 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
                 yield from _in_guest(guest, chosen)
     if "exact" in wanted:
         yield from exact.boots()
+    if "ab" in wanted:
+        yield from ab.overhead()
 
 
 def _in_guest(guest: Guest, groups: Iterable[Group]) -> Iterator[Figure]:

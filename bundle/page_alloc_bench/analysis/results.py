@@ -24,7 +24,7 @@ from page_alloc_bench.runner.result import metrics as declared
 from page_alloc_bench.runner.result.case import Case, case_of, split_key
 from page_alloc_bench.runner.result.metrics import Better
 
-from . import ancestor, compressed, long_arrays, sound
+from . import ancestor, campaign_directory, compressed, long_arrays, sound
 
 # A function would have to be added here for each version, that makes of it what version 1 is.
 KNOWN_VERSIONS = (1,)
@@ -188,8 +188,9 @@ def _require_sound(path: Path, fault: str | None) -> None:
 def find(arguments: Iterable[str | Path]) -> list[Path]:
     """Return the files that arguments name, in their order.
 
-    An argument is a file, a directory (for the .json and .json.gz files right in it, by name), or
-    a glob that the shell did not expand. Raises ResultError for one that names nothing.
+    An argument is a file, a directory (for the .json and .json.gz files right in it, by name; that
+    of a campaign for the results of its sides), or a glob that the shell did not expand. Raises
+    ResultError for one that names nothing.
     """
     return [path for argument in arguments for path in _found(str(argument))]
 
@@ -201,7 +202,9 @@ def load_all(arguments: Iterable[str | Path]) -> list[Result]:
 
 def _found(argument: str) -> Iterator[Path]:
     path = Path(argument)
-    if path.is_dir():
+    if path.is_dir() and campaign_directory.is_campaign(path):
+        yield from _of_campaign(path)
+    elif path.is_dir():
         files = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
         if not files:
             raise ResultError(path, "has no .json or .json.gz file in it")
@@ -215,6 +218,18 @@ def _found(argument: str) -> Iterator[Path]:
         for match in matches:
             if not Path(match).is_dir():
                 yield Path(match)
+
+
+def _of_campaign(path: Path) -> list[Path]:
+    """Return the results of all sides of a campaign."""
+    try:
+        kept = campaign_directory.read(path)
+    except (OSError, ValueError) as error:
+        raise ResultError(path, str(error)) from error
+    files = [file for side in kept.sides() for file in kept.files(side)]
+    if not files:
+        raise ResultError(path, "no boot of this campaign is whole yet")
+    return files
 
 
 def _read(path: Path) -> bytes:

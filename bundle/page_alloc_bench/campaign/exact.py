@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from page_alloc_bench.analysis.campaign_directory import OK
 from page_alloc_bench.analysis.instructions.path_length import Case, Side, differing
-from page_alloc_bench.campaign.journal import OK, CampaignError, Journal
+from page_alloc_bench.campaign.journal import CampaignError, Journal
 
 LEAST_BOOTS, MOST_BOOTS = 2, 4
 # Two boots of one kernel differ by less than this part, or there is a reason for it.

@@ -3,8 +3,10 @@
 
 DIR/plan.json        written before the first boot and never changed
 DIR/attempts.jsonl   a line for each attempt, written when it is over
+DIR/looks.jsonl      a line for each time that a stop rule looked at the results
 DIR/SIDE/NNNN.json   the results, whole and healthy ones only
-DIR/log/             the console of each boot
+DIR/aside/           the others; their attempt says why
+DIR/log/             the console of each boot, and the kernel's log
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import fcntl
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_PLAN, _ATTEMPTS, _LOG, _LOCK = "plan.json", "attempts.jsonl", "log", ".lock"
-OK = "ok"
+from page_alloc_bench.analysis.campaign_directory import ATTEMPTS, LOOKS, OK, PLAN, lines
+
+_LOG, _ASIDE, _LOCK = "log", "aside", ".lock"
 
 
 class CampaignError(Exception):
@@ -36,7 +40,7 @@ class Journal:
 
         Raises CampaignError where the directory has another plan, or cannot be written.
         """
-        path = self.directory / _PLAN
+        path = self.directory / PLAN
         text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -71,11 +75,18 @@ class Journal:
                 "the same options as then to go on with it, or another directory with --dir"
             )
 
+    def plan(self) -> dict[str, Any] | None:
+        """Return the plan of the directory; None if there is none. Raises CampaignError."""
+        path = self.directory / PLAN
+        try:
+            plan = json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise CampaignError(f"{path} cannot be read: {error}") from error
+        return plan if isinstance(plan, dict) else None
+
     def attempts(self) -> list[dict[str, Any]]:
         """Return the attempts so far; a last line that was cut off is left out."""
-        path = self.directory / _ATTEMPTS
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [attempt for attempt in map(_parsed, lines) if attempt is not None]
+        return lines(self.directory / ATTEMPTS)
 
     def results(self, side: str) -> list[dict[str, Any]]:
         """Return the results of a side, in the order of their numbers."""
@@ -94,39 +105,47 @@ class Journal:
         document: dict[str, Any] | None = None,
         reason: str = "",
         console: str = "",
+        log: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep what came of an attempt. end: OK, or a word for how it failed."""
-        attempt: dict[str, Any] = {"side": side, "number": number, "end": end}
+        """Keep what came of an attempt. end: OK, or a word for how it failed.
+
+        log: the kernel's. facts: what else its line in the journal is to tell.
+        """
+        attempt: dict[str, Any] = {"side": side, "number": number, "end": end, **(facts or {})}
+        before = sum((a["side"], a["number"]) == (side, number) for a in self.attempts())
+        name = f"{side}-{number:04}{f'-{before}' if before else ''}"
         try:
             if document is not None:
-                attempt["file"] = f"{side}/{number:04}.json"
+                kept = f"{side}/{number:04}.json" if end == OK else f"{_ASIDE}/{name}.json"
+                attempt["file"] = kept
                 _write_whole(self.directory / attempt["file"], json.dumps(document).encode())
-            if console:
-                log = f"{_LOG}/{side}-{number:04}.console"
-                _write_whole(self.directory / log, console.encode(errors="replace"))
-                attempt["console"] = log
+            for kind, text in (("console", console), ("dmesg", log)):
+                if text:
+                    attempt[kind] = f"{_LOG}/{name}.{kind}"
+                    _write_whole(self.directory / attempt[kind], text.encode(errors="replace"))
             if reason:
                 attempt["reason"] = reason
-            with self._lock, (self.directory / _ATTEMPTS).open("a") as file:
-                # A line of its own, also after one that was cut off.
-                file.write(f"{'' if self._ends_whole() else chr(10)}{json.dumps(attempt)}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._append(ATTEMPTS, attempt)
         except OSError as error:
             raise CampaignError(f"{self.directory} cannot be written: {error}") from error
 
-    def _ends_whole(self) -> bool:
-        path = self.directory / _ATTEMPTS
-        return not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    def looked(self, look: Mapping[str, Any]) -> None:
+        """Keep what a stop rule has looked at. Raises CampaignError."""
+        try:
+            self._append(LOOKS, look)
+        except OSError as error:
+            raise CampaignError(f"{self.directory} cannot be written: {error}") from error
 
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """Return the attempt of a line; None for one that was cut off."""
-    try:
-        attempt = json.loads(line)
-    except ValueError:
-        return None
-    return attempt if isinstance(attempt, dict) else None
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        """Add a line to a journal, so that it outlives this machine."""
+        path = self.directory / name
+        with self._lock, path.open("a") as file:
+            # A line of its own, also after one that was cut off.
+            whole = not file.tell() or path.read_bytes()[-1:] == b"\n"
+            file.write(f"{'' if whole else chr(10)}{json.dumps(line)}\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _write_whole(path: Path, data: bytes) -> None:

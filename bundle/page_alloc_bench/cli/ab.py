@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from page_alloc_bench.analysis.instructions import path_length, words
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.campaign.journal import CampaignError, Journal
+from page_alloc_bench.cli import ab_timed
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand, Codes, complain
 from page_alloc_bench.cli.sides import percent
 from page_alloc_bench.packager import build
@@ -37,10 +39,6 @@ class _Command(BenchCommand):
     codes = Codes(failed=TROUBLE, usage=REFUSED)
 
 
-def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    return percent(value) / 100
-
-
 @click.command(cls=_Command, context_settings=CONTEXT)
 @click.option("--exact", "by_instructions", is_flag=True, help="Compare by counted instructions.")
 @click.option(
@@ -50,7 +48,7 @@ def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -
     help="A kernel of `kernels --list`, a built tree, or an image in one.",
 )
 @click.option(
-    "--new", "news", required=True, multiple=True, metavar="KERNEL", help="The same. Repeatable."
+    "--new", "news", multiple=True, metavar="KERNEL", help="The same. Repeatable with --exact."
 )
 @click.option(
     "--cmdline-base", default="", metavar="WORDS", help="More arguments of the base kernel."
@@ -60,11 +58,9 @@ def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -
 )
 @click.option(
     "--threshold",
-    callback=_percent,
-    metavar="PERCENT",
-    default="0.1%",
-    show_default=True,
-    help="The growth of a path that is a regression.",
+    metavar="PERCENT|KIND=PERCENT,...",
+    help="The change that is a regression: with --exact of a path  [default: 0.1%], else as of "
+    "compare.",
 )
 @click.option(
     "--dir",
@@ -73,7 +69,12 @@ def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -
     metavar="DIR",
     help="Keep plan, results and verdict there; the same command goes on where it stopped.",
 )
-@click.option("--mem", "memory", default=exact.MEMORY, show_default=True, help="Of each guest.")
+@click.option(
+    "--mem",
+    "memory",
+    metavar="SIZE",
+    help=f"Of each guest.  [default: {ab_timed.MEMORY}; with --exact {exact.MEMORY}]",
+)
 @click.option(
     "--where/--no-where",
     "by_function",
@@ -82,8 +83,12 @@ def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -
     help="Count by function of the kernel too.",
 )
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), help="Guests at once.  [default: one per CPU]"
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Guests at once, with --exact.  [default: one per CPU]",
 )
+@ab_timed.timed_options
 @click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
 def ab(
     *,
@@ -91,23 +96,27 @@ def ab(
     base: str,
     news: tuple[str, ...],
     directory: Path | None,
-    threshold: float,
     jobs: int | None,
     **options: Any,
 ) -> None:
-    """Say whether an allocation and its free became longer from one kernel to another.
+    """Say whether the page allocator became worse from one kernel to another.
 
-    Each kernel is booted twice in a guest that counts instructions, and again if its boots differ.
-    Nothing needs to be quiet. BENCH_OPTIONS follow a `--`, such as --alloc-orders 0,9.
+    Both kernels are booted in guests by turns, in random order, until it can be told, or until more
+    boots would not tell. A boot is one observation.
+
+    With --exact, instructions are counted instead: each kernel is booted twice in a guest that
+    counts them, and again if its boots differ. Nothing needs to be quiet.
+
+    BENCH_OPTIONS follow a `--`, such as --alloc-orders 0,9.
     """
-    if not by_instructions:
-        raise click.UsageError("give --exact: nothing else can be compared yet")
     kept = nullcontext(str(directory)) if directory else tempfile.TemporaryDirectory("", "pab-ab.")
     with kept as place:
         try:
-            plan = {"base": base, "new": list(news), **options, "mode": "exact"}
-            plan["bench_options"] = list(options["bench_options"])
-            status = _run(Path(place), plan, threshold, jobs or os.cpu_count() or 1)
+            if not by_instructions:
+                given = {**options, "base": base, "news": news}
+                status = ab_timed.run(Path(place), given, _identity, _bundles)
+            else:
+                status = _exact(Path(place), base, news, jobs, options)
         except UsageError as error:
             raise click.UsageError(str(error)) from error
         except PackagerError as error:
@@ -121,6 +130,24 @@ def ab(
             sys.stdout.flush()
             os._exit(130)  # the threads wait for their guests, which end with this process
     sys.exit(status)
+
+
+def _exact(
+    place: Path, base: str, news: tuple[str, ...], jobs: int | None, options: dict[str, Any]
+) -> int:
+    """Compare by counted instructions. Raises UsageError for what is of the other comparison."""
+    if not news:
+        raise UsageError("give --new, the kernel to compare with the base")
+    source = click.get_current_context().get_parameter_source
+    for name in ab_timed.NAMES:
+        if source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(f"--exact has no {ab_timed.NAMES[name]}: leave it out")
+    own = {name: value for name, value in options.items() if name not in ab_timed.NAMES}
+    threshold = percent(own.pop("threshold") or "0.1%") / 100
+    plan = {"base": base, "new": list(news), **own, "mode": "exact"}
+    plan["bench_options"] = list(options["bench_options"])
+    plan["memory"] = options["memory"] or exact.MEMORY
+    return _run(place, plan, threshold, jobs or os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import click
 from page_alloc_bench import installation, outputs
 
 from .common import CONTEXT, OUTPUT, Codes, complain
-from .sides import SidesCommand, split_all
+from .sides import SidesCommand, campaign, split_all
 from .verdict_options import verdict_options
 
 _NO_VERDICT = 3
@@ -46,16 +46,19 @@ class _Command(SidesCommand):
 def compare(files: tuple[str, ...], form: str | None, output: Path | None, **options: Any) -> None:
     """Say whether the boots of NEW are worse than those of BASE.
 
-    Each of BASE and NEW is a result file, a directory of them, or a glob. The runs of one boot are
-    one observation. Boot the two kernels by turns, six times each at least, better ten. With --vs
-    more than once, or with three directories or more, each side is compared with the first.
+    Each of BASE and NEW is a result file, a directory of them, or a glob; the directory of an `ab`
+    alone stands for both. The runs of one boot are one observation. Boot the two kernels by turns,
+    six times each at least, better ten. With --vs more than once, or with three directories or
+    more, each side is compared with the first.
     """
     base, *news = split_all(files)
+    if not news and campaign(files):
+        raise click.UsageError(f"{files[0]}: only one side of this campaign has whole boots yet")
     if not news:
         raise click.UsageError("give the two sides as BASE... --vs NEW...")
     form = form or _default_format(output)
     with outputs.OutputFile(output) if output else nullcontext() as stream:
-        made = _compare(base, news, **options)
+        made = _compare(base, news, campaign(files), **options)
         text = _render(made, form)
         if stream:
             stream.write(outputs.encoded(text))
@@ -91,19 +94,22 @@ def _render(made: Sequence[Comparison], form: str) -> str:
 def _compare(
     base: tuple[str, ...],
     news: Sequence[tuple[str, ...]],
+    directory: Path | None,
     *,
     filters: tuple[str, ...],
     **options: Any,
 ) -> Sequence[Comparison]:
     try:
         from page_alloc_bench.analysis import compare as engine
-        from page_alloc_bench.analysis import fact_filter, results
+        from page_alloc_bench.analysis import fact_filter, of_campaign, results
     except ImportError as error:
         _fail_to_import(error)
     try:
         sides = [results.load_all(side) for side in (base, *news)]
         wanted = [fact_filter.parse(text) for text in filters]
         sides = [fact_filter.chosen(side, wanted) for side in sides]
+        if directory:
+            options = of_campaign.options(directory, options)
         if len(sides) == 2:
             return [engine.compare(*sides, **options)]
         return engine.compare_all(sides[0], sides[1:], **options)

@@ -39,11 +39,22 @@ COMPARE = (
 )
 
 AB = (
-    ("0", "no regression was found"),
-    ("1", "a regression: a path is longer by more than `--threshold`"),
-    ("2", "cannot tell: the boots of one kernel differ by too much"),
-    ("3", "wrong usage, a kernel that is not fit, or a module that does not build"),
-    ("4", "a new kernel does not boot, or does not survive the run"),
+    ("0", "no regression: it is shown that nothing that decides is worse by the threshold"),
+    ("1", "a regression of the threshold or more is shown"),
+    (
+        "2",
+        "cannot tell: more boots would hardly decide, all boots are made, or `--budget` is over",
+    ),
+    (
+        "3",
+        "wrong usage, a kernel that is not fit, a run that refuses, boots that must not be "
+        "compared; with `--exact` and of the base also a module that does not build",
+    ),
+    (
+        "4",
+        "a new kernel does not build, boot, or survive the run; also if base never failed, and "
+        "new did, with `--keep-going`",
+    ),
     ("5", "trouble here, or with the base"),
     _SIGNAL,
 )

@@ -13,7 +13,7 @@ import click
 from page_alloc_bench import installation, outputs
 
 from .common import CONTEXT, OUTPUT, complain
-from .sides import SidesCommand, split
+from .sides import SidesCommand, campaign, split
 from .verdict_options import verdict_options
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ def report(
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
     base, new = _load(*split(files), filters)
+    if directory := campaign(files):
+        from page_alloc_bench.analysis import of_campaign
+
+        options = of_campaign.options(directory, options)
     if output:
         _page(base, new, output, options)
     if png or svg:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from page_alloc_bench.analysis import campaign_directory
+
 # An argument that no shell can pass: where the new side begins.
 _VS = "\0vs"
 
@@ -28,11 +30,32 @@ class SidesCommand(click.Command):
         return super().parse_args(context, marked)
 
 
+def campaign(files: tuple[str, ...]) -> Path | None:
+    """Return the directory of a campaign if it is all that was given: its sides are compared."""
+    found = Path(files[0]) if len(files) == 1 else None
+    return found if found and campaign_directory.is_campaign(found) else None
+
+
+def _files(directory: Path) -> list[tuple[str, ...]]:
+    """Return the results of each side of a campaign. Raises click.UsageError."""
+    try:
+        kept = campaign_directory.read(directory)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{directory}: {error}") from error
+    found = [tuple(map(str, kept.files(side))) for side in kept.sides()]
+    if not found:
+        raise click.UsageError(f"{directory}: no boot of this campaign is whole yet")
+    return found
+
+
 def split(files: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what stands before --vs and what stands after it; nothing if there is none.
 
     Raises click.UsageError.
     """
+    if directory := campaign(files):
+        base, *news = _files(directory)
+        return base, news[0] if news else ()
     if _VS not in files:
         return files, ()
     middle = files.index(_VS)
@@ -49,6 +72,8 @@ def split_all(files: tuple[str, ...]) -> list[tuple[str, ...]]:
 
     Raises click.UsageError.
     """
+    if directory := campaign(files):
+        return _files(directory)
     if _VS not in files:
         many = len(files) > 2 and all(Path(file).is_dir() for file in files)
         return [(file,) for file in files] if many else [files]

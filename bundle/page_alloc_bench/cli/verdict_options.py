@@ -31,7 +31,11 @@ def _thresholds(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def _confidence(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return 0.95 for "95%" or "95"."""
+    return confidence(value)
+
+
+def confidence(value: str) -> float:
+    """Return 0.95 for "95%" or "95". Raises click.BadParameter."""
     number = percent(value)
     if not 50 <= number < 100:
         raise click.BadParameter(f"{value!r} is not from 50% to below 100%")

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The part of ``page-alloc-bench ab`` that measures time: its options, its sides, its verdict."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from page_alloc_bench import installation
+from page_alloc_bench.campaign.journal import Journal
+from page_alloc_bench.cli.accel import ACCEL
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets import accel, bootable, timed
+from page_alloc_bench.targets.bootable import Bootable
+from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.machine import Machine, machine
+from page_alloc_bench.targets.outcome import Outcome
+from page_alloc_bench.targets.process import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+MEMORY = "2G"
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """Return 7200.0 for "2h"."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d|)", value.strip())
+    if match is None or not float(match[1]):
+        raise click.BadParameter(f"{value!r} is not a time above 0, such as 90s, 30m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+_OPTIONS = (
+    click.option("--cpus", type=click.IntRange(min=1), metavar="N",
+                 help="CPUs of each guest.  [default: 4]"),
+    click.option("--nodes", type=click.IntRange(min=1), metavar="N",
+                 help="NUMA nodes of each guest.  [default: 2]"),
+    ACCEL,
+    click.option("--max-boots", "most", type=click.IntRange(min=4, max=100), metavar="N",
+                 default=20, show_default=True, help="Boots a side, at most."),
+    click.option("--budget", callback=_seconds, metavar="TIME",
+                 help="Stop after this time, such as 30m or 2h; the same command goes on."),
+    click.option("--timeout", callback=_seconds, metavar="TIME", default="1h", show_default=True,
+                 help="Of one boot and its run."),
+    click.option("--keep-going", is_flag=True,
+                 help="Go on where the new kernel fails and the base does not."),
+    click.option("--aa", is_flag=True,
+                 help="Compare the base with itself, to see what this host does to verdicts."),
+    click.option("--seed", type=click.IntRange(min=0), metavar="N",
+                 help="Of the order of the boots.  [default: by chance]"),
+    click.option("--metric", "metrics", multiple=True, metavar="NAME[:STATISTIC]",
+                 help="Decide by this only. Repeatable."),
+    click.option("--allow-difference", "allow", multiple=True, metavar="NAME",
+                 help="Compare although this fact differs. Repeatable."),
+    click.option("--confidence", metavar="PERCENT", default="95%", show_default=True,
+                 help="Of all intervals that decide, together, at all looks."),
+)  # fmt: skip
+
+
+# Their parameters, and what they are called.
+NAMES = {
+    "cpus": "--cpus", "nodes": "--nodes", "accel": "--accel", "most": "--max-boots",
+    "budget": "--budget", "timeout": "--timeout", "keep_going": "--keep-going", "aa": "--aa",
+    "seed": "--seed", "metrics": "--metric", "allow": "--allow-difference",
+    "confidence": "--confidence",
+}  # fmt: skip
+
+
+def timed_options(command: Command) -> Command:
+    """Give a command the options of a comparison by time."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A kernel, its bundle and how it is booted: what campaign.timed.loop.Boots asks for."""
+
+    name: str
+    label: str
+    kernel: Bootable
+    bundle: Path
+    cmdline: str
+    machine: Machine
+    plan: Mapping[str, Any]
+
+    def measure(self) -> Outcome:
+        """Boot it once."""
+        return timed.measure(
+            self.bundle,
+            self.kernel,
+            self.plan["bench_options"],
+            self.machine,
+            cmdline_extra=self.cmdline,
+            timeout=self.plan["timeout"],
+        )
+
+
+def run(
+    directory: Path,
+    options: Mapping[str, Any],
+    identity: Callable[[Bootable], Any],
+    bundles: Callable[[Path, Sequence[Bootable]], Mapping[str, Path]],
+) -> int:
+    """Compare two kernels by time; print the verdict and return the exit code.
+
+    options: those of the command. identity: what a plan says of a kernel. bundles: builds for
+    kernels, and returns the bundles by the kernels' labels. Raises UsageError, CampaignError and
+    TargetError.
+    """
+    try:
+        from page_alloc_bench.analysis import compare, facts_difference, results  # noqa: F401
+        from page_alloc_bench.campaign.timed import loop, plan, verdict
+    except ImportError as error:
+        needed = installation.install_extra("analysis")
+        raise UsageError(f"{error.name} is not installed; this needs: {needed}") from error
+    kernels = _kernels(options)
+    chosen = machine(
+        options["cpus"],
+        options["nodes"],
+        options["memory"] or MEMORY,
+        arch=kernels["base"].arch,
+        accel=accel.chosen(options["accel"], kernels["base"].arch),
+    )
+    cmdlines = {side: options[f"cmdline_{side}"] for side in kernels}
+    asked = _asked(options, kernels, cmdlines, chosen, identity)
+    journal = Journal(directory)
+    if plan.begin(journal, asked, most=options["most"], seed=options["seed"]):
+        note(f"going on with {directory}")
+    status = _build(directory, journal, kernels, bundles)
+    if isinstance(status, int):
+        return status
+    sides = {
+        name: _Side(
+            name, asked["labels"][name], kernel, status[kernel.label], cmdlines[name], chosen, asked
+        )
+        for name, kernel in kernels.items()
+    }
+    campaign = loop.Campaign(
+        journal,
+        sides,
+        note=note,
+        budget_s=options["budget"],
+        keep_going=options["keep_going"],
+    )
+    try:
+        ending = campaign.run()
+        text, code = verdict.tell(directory, ending, ["page-alloc-bench", *sys.argv[1:]])
+    except compare.RefusedError as error:
+        lines = "".join(f"\n  {each.name}" for each in error.differences)
+        names = " ".join(f"--allow-difference {each.name}" for each in error.differences)
+        raise UsageError(
+            f"the boots differ in more than what is compared:{lines}\nmake them alike, or, if you "
+            f"know why they may differ: {names}"
+        ) from error
+    except (compare.CompareError, results.ResultError) as error:
+        raise UsageError(str(error)) from error
+    click.echo(text, nl=False)
+    return code
+
+
+def _kernels(options: Mapping[str, Any]) -> dict[str, Bootable]:
+    """Return the kernel of each side. Raises UsageError."""
+    if len(options["news"]) > 1:
+        raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
+    if options["aa"] and options["news"]:
+        raise UsageError("--aa compares the base with itself: leave out --new")
+    if not options["aa"] and not options["news"]:
+        raise UsageError("give --new, the kernel to compare with the base")
+    base = bootable.find(options["base"])
+    new = base if options["aa"] else bootable.find(options["news"][0])
+    if base.arch != new.arch:
+        raise UsageError(f"the base is for {base.arch}, and the new kernel for {new.arch}")
+    return {"base": base, "new": new}
+
+
+def _asked(
+    options: Mapping[str, Any],
+    kernels: Mapping[str, Bootable],
+    cmdlines: Mapping[str, str],
+    chosen: Machine,
+    identity: Callable[[Bootable], Any],
+) -> dict[str, Any]:
+    """Return what the plan has of the command. Raises UsageError."""
+    from page_alloc_bench.analysis import thresholds
+    from page_alloc_bench.cli.verdict_options import confidence
+
+    try:
+        matters = thresholds.parse(options["threshold"]) if options["threshold"] else None
+    except thresholds.ThresholdError as error:
+        raise UsageError(f"--threshold: {error}") from error
+    labels = {
+        side: kernel.label + (f", {cmdlines[side]}" if cmdlines[side] else "")
+        for side, kernel in kernels.items()
+    }
+    return {
+        "labels": labels,
+        "cmdlines": dict(cmdlines),
+        "kernels": {side: identity(kernel) for side, kernel in kernels.items()},
+        "machine": {
+            "cpus": chosen.cpus,
+            "nodes": chosen.nodes,
+            "memory_mib": chosen.memory_mib,
+            "accel": chosen.accel,
+        },
+        "thresholds": str(matters or thresholds.Thresholds()),
+        "confidence": confidence(options["confidence"]),
+        "metrics": list(options["metrics"]),
+        "allow": list(options["allow"]),
+        "timeout": options["timeout"],
+        "bench_options": list(options["bench_options"]),
+    }
+
+
+def _build(
+    directory: Path,
+    journal: Journal,
+    kernels: Mapping[str, Bootable],
+    bundles: Callable[[Path, Sequence[Bootable]], Mapping[str, Path]],
+) -> Mapping[str, Path] | int:
+    """Return the bundles by the kernels' labels, or the exit code where one cannot be built."""
+    from page_alloc_bench.campaign.timed.verdict import NEW_FAILS
+    from page_alloc_bench.cli.common import complain
+
+    made = bundles(directory, [kernels["base"]])
+    try:
+        return {**made, **bundles(directory, list(kernels.values()))}
+    except PackagerError as error:
+        journal.record("new", 1, end="build-failed", reason=error.message)
+        complain(f"new: {error.message}", error.advice)
+        return NEW_FAILS

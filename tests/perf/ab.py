@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a comparison by time costs beside its boots and runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from page_alloc_bench.analysis.campaign_directory import read
+from page_alloc_bench.packager import build
+from page_alloc_bench.targets import bootable
+from perf.figures import Figure, at_most
+
+KERNEL = "6.1"
+BOOTS = 6
+_RUN = ("--workload", "pairs", "--duration-s", "5", "--repeat", "1", "--alloc-orders", "0")
+
+
+def overhead() -> Iterator[Figure]:
+    """Compare a kernel with itself, in twelve boots, whose module has been built before."""
+    kernel = bootable.find(KERNEL)
+    with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
+        directory = Path(scratch)
+        bundle = directory / "bundle-0.run"
+        build.build(build.BuildRequest(**vars(kernel.request), output=bundle))
+        words = ["ab", "--base", KERNEL, "--aa", "--max-boots", str(BOOTS), "--cpus", "2"]
+        words += ["--nodes", "1", "--mem", "512M", "--accel", "tcg", "--dir", scratch, "--", *_RUN]
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "page_alloc_bench.cli", *words],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        taken = time.monotonic() - began
+        if done.returncode > 2:
+            raise RuntimeError(f"ab ended with {done.returncode}:\n{done.stderr}")
+        booted = sum(each["wall"] for each in read(directory).attempts)
+    yield at_most("ab: its time beside boots and runs, %", 100 * (1 - booted / taken), 5)
