@@ -100,13 +100,13 @@ def compare(
         raise CompareError(str(error)) from error
     deciding = [s for s in wanted if only or observed.decides(s)]
     apart = [s for s in wanted if s not in deciding and (everything or observed.weighs(s))]
-    sequence = order.order(*observed.times())
+    together, confounded = _order(observed)
     settings = Settings(
         thresholds=thresholds or Thresholds(),
         alpha=1 - confidence,
         tests=max(1, len(deciding) * sides),
         tests_apart=max(1, len(apart) * sides),
-        confounded=sequence.confounded and not accept_order,
+        confounded=confounded and not accept_order,
         counted=counted.is_counted(base[0]),
         look=look,
     )
@@ -121,20 +121,19 @@ def compare(
         counted=settings.counted,
     )
     sentence, code = conclude(made, reasons, not_shown_worse=not_shown_worse)
-    warnings = cautions(base, new, observed, made, accepted=accept_order)
     return Comparison(
         base=tuple(result.path for result in base),
         new=tuple(result.path for result in new),
         base_boots=reasons.boots[0],
         new_boots=reasons.boots[1],
         boots_guessed=any(boots.guessed for boots in observed.boots),
-        together=sequence.together,
+        together=together,
         thresholds=str(settings.thresholds),
         confidence=confidence,
         differences=differences,
         rows=tuple(made),
         geomeans=tuple(rows.geomeans(observed, made, wanted, settings)),
-        warnings=(*warnings, *_gaps(observed, made)),
+        warnings=_warnings(base, new, observed, made, accepted=accept_order),
         tests=settings.tests,
         least_boots=reasons.least_boots,
         sentence=sentence,
@@ -143,6 +142,27 @@ def compare(
         paths=counted.differences(base, new),
         look=look,
     )
+
+
+def _warnings(
+    base: Sequence[Result],
+    new: Sequence[Result],
+    observed: Observed,
+    made: Sequence[Row],
+    *,
+    accepted: bool,
+) -> tuple[str, ...]:
+    """Return what makes the comparison weaker than it looks."""
+    return (
+        *cautions(base, new, observed, made, accepted=accepted),
+        *_gaps(observed, made),
+    )
+
+
+def _order(observed: Observed) -> tuple[float | None, bool]:
+    """Return how the sides follow each other in time, and whether a drift looks like a change."""
+    sequence = order.order(*observed.times())
+    return sequence.together, sequence.confounded
 
 
 def _least_boots(settings: Settings) -> int:
