@@ -41,7 +41,7 @@ class Machine:
     instruction takes one nanosecond of the guest's time, whatever the host does meanwhile; that
     needs a single CPU.
     ``arch`` is Debian's name of it, amd64 or arm64. ``accel`` is what runs its CPUs, tcg or kvm;
-    under kvm all of its memory is there from the start, of the nodes of this host that hardware.py says.
+    under kvm all of its memory is there from the start, as hardware.py says.
     """
 
     cpus: int
