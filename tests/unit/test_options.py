@@ -44,6 +44,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "stall_s": 120,
         "accept": [],
         "ktap": False,
+        "label": {},
         "quiet": False,
         "verbose": False,
         "list": False,
@@ -248,3 +249,13 @@ sys.argv = ["bench.run", "--help"]
 from page_alloc_bench.runner.__main__ import main
 main()
 """
+
+
+def test_labels_are_collected_and_checked() -> None:
+    given = ["--label", "rack=a", "--label=host=node-1.example=x", "--label", "rack=b"]
+    assert options.parse(given).label == {"rack": "b", "host": "node-1.example=x"}
+    assert options.parse([]).label == {}
+    for wrong in ("rack", "=a", "Rack=a", "a b=c", "rack=a\nb"):
+        with pytest.raises(SystemExit) as ended:
+            options.parse(["--label", wrong])
+        assert ended.value.code == 2

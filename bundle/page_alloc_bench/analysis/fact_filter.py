@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from page_alloc_bench.runner.result import names
 
-from . import facts_difference
+from . import facts, facts_difference
 from .results import Result
 
 
@@ -41,8 +41,8 @@ def chosen(results: Sequence[Result], filters: Sequence[Filter]) -> list[Result]
     """Return the results that have all of the facts. Raises FilterError if none has."""
     left = list(results)
     for wanted in filters:
-        facts = [facts_difference.texts(result) for result in left]
-        known = sorted({name for each in facts for name in each})
+        texts = [_texts(result) for result in left]
+        known = sorted({name for each in texts for name in each})
         if wanted.name not in known:
             raise FilterError(
                 f"--filter {wanted}: there is no fact {wanted.name}. "
@@ -50,11 +50,18 @@ def chosen(results: Sequence[Result], filters: Sequence[Filter]) -> list[Result]
             )
         kept = [
             result
-            for result, each in zip(left, facts, strict=True)
+            for result, each in zip(left, texts, strict=True)
             if wanted.name in each and fnmatchcase(each[wanted.name], wanted.pattern)
         ]
         if not kept:
-            values = sorted({each[wanted.name] for each in facts if wanted.name in each})
+            values = sorted({each[wanted.name] for each in texts if wanted.name in each})
             raise FilterError(f"--filter {wanted}: leaves no result; there is {', '.join(values)}")
         left = kept
     return left
+
+
+def _texts(result: Result) -> dict[str, str]:
+    """Return all facts of a result: those that are compared as they are shown there."""
+    flat = facts.flatten(result.run)
+    told = {name: facts.text(value) for name, value in flat.items()}
+    return {**told, **facts_difference.texts(result)}

@@ -31,7 +31,7 @@ _AVAILABLE_TOLERANCE = 0.05
 # include/linux/panic.h: TAINT_OOT_MODULE and TAINT_UNSIGNED_MODULE stay after our own module's run.
 _OWN_TAINT = 1 << 12 | 1 << 13
 # Facts that the first versions did not record: of them, those runs differ in nothing.
-_RECORDED_LATER = ("kernel.tainting_modules", "machine.memory_available")
+_RECORDED_LATER = ("host_id", "kernel.tainting_modules", "machine.memory_available")
 
 # Options that are there to find bugs, at a cost to each allocation.
 _DEBUG_PREFIXES = ("DEBUG_", "FAIL_", "FAULT_", "KASAN", "KCOV", "KCSAN", "KFENCE", "KMSAN")
@@ -201,6 +201,8 @@ def _facts(result: Result) -> dict[str, _Fact]:
             "invalidating", available, _AVAILABLE_TOLERANCE, "MiB"
         )
     facts["warnings"] = _Fact("other", len(run["warnings"]))
+    if run.get("host_id"):
+        facts["host_id"] = _Fact("other", run["host_id"])
     return facts
 
 

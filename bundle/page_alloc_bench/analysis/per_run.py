@@ -73,8 +73,11 @@ class Below(float):
 def statistics(result: Result) -> dict[Statistic, float]:
     """Return the figures of a run that have a good direction; what was not measured is absent.
 
-    A latency that the clock was too coarse for is Below.
+    A latency that the clock was too coarse for is Below. Of a run in a store they are as it keeps
+    them: its samples may be gone.
     """
+    if result.kept is not None:
+        return dict(result.kept)
     found: dict[Statistic, float] = {}
     for name, case in subjects(result):
         found.update(_statistics(result, declared(name), case))
@@ -102,21 +105,20 @@ def _statistics(result: Result, metric: Metric, case: Case) -> Iterator[tuple[St
     elif metric.kind is Kind.SHARE:
         share = _share(result, metric, case)
         if share is not None:
-            yield _statistic(metric, "share", case, unit="ppm"), share
+            yield statistic_of(metric, "share", case), share
     elif values.size:
         kind = "value" if metric.kind is Kind.RATE else "median"
-        yield _statistic(metric, kind, case), float(np.median(values))
+        yield statistic_of(metric, kind, case), float(np.median(values))
 
 
-def _statistic(
-    metric: Metric, statistic: str, case: Case, *, unit: str = "", rank: Rank = Rank.PRIMARY
-) -> Statistic:
-    """Return what is compared of a metric. rank: the most that it may weigh."""
+def statistic_of(metric: Metric, statistic: str, case: Case) -> Statistic:
+    """Return what is compared of a metric, which must be one that is compared."""
     assert metric.rank is not None and metric.better is not None, "as compared says"  # noqa: PT018
+    unit = "ppm" if statistic == "share" else metric.unit
+    rank = Rank.SHOWN if statistic == "max" else Rank.PRIMARY  # the most that it may weigh
     return Statistic(
-        metric.family, metric.name, statistic, case, unit or metric.unit, metric.better,
-        max(metric.rank, rank),
-    )  # fmt: skip
+        metric.family, metric.name, statistic, case, unit, metric.better, max(metric.rank, rank)
+    )
 
 
 def _share(result: Result, metric: Metric, case: Case) -> float | None:
@@ -134,8 +136,7 @@ def _latencies(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Sta
             continue
         value = figure.value if figure.known else _bound(figure)
         if value is not None:
-            rank = Rank.SHOWN if name == "max" else Rank.PRIMARY
-            yield _statistic(metric, name, case, rank=rank), value
+            yield statistic_of(metric, name, case), value
 
 
 def _ordered(result: Result) -> Callable[[str, Case | int], Sequence[int]]:

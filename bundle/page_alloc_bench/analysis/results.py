@@ -79,11 +79,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Result:
-    """One run. run: the object under "run"; metrics: by name and case."""
+    """One run.
+
+    run: the object under "run"; metrics: by name and case. kept: what is compared, by
+    per_run.Statistic, where it was taken before the samples were left out; else None.
+    """
 
     path: Path
     run: dict[str, Any]
     metrics: dict[tuple[str, Case], Measured] = field(repr=False)
+    kept: Mapping[Any, float] | None = field(default=None, repr=False)
 
     @property
     def cases(self) -> list[Case]:

@@ -32,6 +32,7 @@ _COMMANDS = {
     "show": "show",
     "export": "export",
     "query": "query",
+    "store": "store",
     "help": "help",
     "completion": "completion",
 }

@@ -11,6 +11,8 @@ import click
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # A file to write, for page_alloc_bench.outputs.
 OUTPUT = click.Path(path_type=Path)
+# A directory that a command reads or makes.
+DIRECTORY = click.Path(path_type=Path)
 
 
 class Codes(NamedTuple):

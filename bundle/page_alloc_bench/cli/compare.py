@@ -14,14 +14,16 @@ import click
 
 from page_alloc_bench import installation, outputs
 
-from .common import CONTEXT, OUTPUT, Codes, complain
+from .common import CONTEXT, DIRECTORY, OUTPUT, Codes, complain
 from .sides import SidesCommand, campaign, split_all
 from .verdict_options import verdict_options
+from .with_results import note
 
 _NO_VERDICT = 3
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.compare import Comparison, RefusedError
+    from page_alloc_bench.analysis.results import Result
 
 _FORMATS = ("table", "text", "short", "markdown", "csv", "json")
 _FORMAT_OF_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json"}
@@ -35,6 +37,9 @@ class _Command(SidesCommand):
 
 @click.command(cls=_Command, context_settings=CONTEXT)
 @click.argument("files", nargs=-1, required=True, metavar="BASE... --vs NEW...")
+@click.option(
+    "--store", type=DIRECTORY, metavar="DIR", help="A store: BASE and NEW say which of its runs."
+)
 @verdict_options
 @click.option(
     "--format",
@@ -43,13 +48,23 @@ class _Command(SidesCommand):
     help="How to write it.  [default: table in a terminal; by the name of -o's FILE; text]",
 )
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write it there; - is stdout.")
-def compare(files: tuple[str, ...], form: str | None, output: Path | None, **options: Any) -> None:
+def compare(
+    files: tuple[str, ...],
+    store: Path | None,
+    form: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
     """Say whether the boots of NEW are worse than those of BASE.
 
     Each of BASE and NEW is a result file, a directory of them, or a glob; the directory of an `ab`
     alone stands for both. The runs of one boot are one observation. Boot the two kernels by turns,
     six times each at least, better ten. With --vs more than once, or with three directories or
     more, each side is compared with the first.
+
+    With --store, a side is what the runs of a store are to have: 'release=6.1.*', or
+    'release=6.12* AND labels.rack=a'. Any fact may be named, as for --filter; release and host are
+    short for kernel.release and host_id.
     """
     base, *news = split_all(files)
     if not news and campaign(files):
@@ -58,7 +73,7 @@ def compare(files: tuple[str, ...], form: str | None, output: Path | None, **opt
         raise click.UsageError("give the two sides as BASE... --vs NEW...")
     form = form or _default_format(output)
     with outputs.OutputFile(output) if output else nullcontext() as stream:
-        made = _compare(base, news, campaign(files), **options)
+        made = _compare(base, news, campaign(files), store=store, **options)
         text = _render(made, form)
         if stream:
             stream.write(outputs.encoded(text))
@@ -96,6 +111,7 @@ def _compare(
     news: Sequence[tuple[str, ...]],
     directory: Path | None,
     *,
+    store: Path | None,
     filters: tuple[str, ...],
     **options: Any,
 ) -> Sequence[Comparison]:
@@ -105,7 +121,7 @@ def _compare(
     except ImportError as error:
         _fail_to_import(error)
     try:
-        sides = [results.load_all(side) for side in (base, *news)]
+        sides = [_load(side, store) for side in (base, *news)]
         wanted = [fact_filter.parse(text) for text in filters]
         sides = [fact_filter.chosen(side, wanted) for side in sides]
         if directory:
@@ -119,8 +135,21 @@ def _compare(
         _fail(str(error))
 
 
+def _load(side: Sequence[str], store: Path | None) -> list[Result]:
+    """Return the runs of a side: of files, or of a store those that have what is named."""
+    from page_alloc_bench.analysis import results
+
+    if store is None:
+        return results.load_all(side)
+    try:
+        from page_alloc_bench.analysis.store import place, read
+    except ImportError as error:
+        _fail_to_import(error)
+    return read.load(place.open_store(store), read.parse(side), note)
+
+
 def _fail_to_import(error: ImportError) -> NoReturn:
-    needed = installation.install_extra("analysis")
+    needed = installation.install_extra("analysis,query" if error.name == "duckdb" else "analysis")
     _fail(f"{error.name} is not installed; this needs:\n  {needed}")
 
 

@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT
-from page_alloc_bench.cli.with_results import BadInputError, load_runs, needs
+from page_alloc_bench.cli.common import CONTEXT, DIRECTORY
+from page_alloc_bench.cli.with_results import BadInputError, bad_input, load_runs, needs, note
 
 _ANY_WIDTH = 1 << 20
 
 if TYPE_CHECKING:
+    import duckdb
+
     from page_alloc_bench.analysis.query import Answer
 
 
 @click.command(context_settings=CONTEXT)
 @click.argument("sql")
-@click.argument("files", nargs=-1, required=True, metavar="RESULT...")
+@click.argument("files", nargs=-1, metavar="RESULT...")
+@click.option("--store", "store", type=DIRECTORY, metavar="DIR", help="Query this store instead.")
 @click.option(
     "--format",
     "form",
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to print the answer.",
 )
-def query(sql: str, files: tuple[str, ...], form: str) -> None:
-    """Query results with SQL, by DuckDB.
+def query(sql: str, files: tuple[str, ...], store: Path | None, form: str) -> None:
+    """Query results, or a store, with SQL, by DuckDB.
 
     RESULT is a result file, a directory of them, or a glob. These views are there:
 
@@ -46,14 +50,17 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
                sample, value, unit, better, chosen
       facts    a row for each fact of a run: run_id, name, value
 
-    The results are copied to memory: no statement changes the files.
+    In a store, runs has host too, and metrics has release and host. No statement changes the files:
+    results are copied to memory, and of a store is read what a statement needs.
     """
+    if bool(files) == bool(store):
+        raise click.UsageError("give either results or --store DIR")
     with needs("analysis,query"):
         import duckdb
 
         from page_alloc_bench.analysis import query as database
 
-        with database.connect(load_runs(files)) as connection:
+        with _connected(files, store) as connection:
             try:
                 answer = database.ask(connection, sql)
             except duckdb.Error as error:
@@ -65,6 +72,17 @@ def query(sql: str, files: tuple[str, ...], form: str) -> None:
     elif answer.columns:
         with needs("analysis"):
             _print_table(answer)
+
+
+def _connected(files: tuple[str, ...], store: Path | None) -> duckdb.DuckDBPyConnection:
+    from page_alloc_bench.analysis import query as database
+
+    if store is None:
+        return database.connect(load_runs(files))
+    from page_alloc_bench.analysis.store import place, read
+
+    with bad_input():
+        return read.connect(place.open_store(store), note)
 
 
 def _print_table(answer: Answer) -> None:

@@ -64,6 +64,7 @@ class Options(argparse.Namespace):
     stall_s: float
     accept: list[str]
     ktap: bool
+    label: dict[str, str]
     quiet: bool
     verbose: bool
     list: bool

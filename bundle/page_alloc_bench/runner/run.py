@@ -229,6 +229,7 @@ class Run:
             {
                 "tool_version": __version__,
                 "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                **({"labels": self._options.label} if self._options.label else {}),
                 **facts,
                 "inherited": {"in_force": facts["inherited"], "reset": self._inherited},
                 "cpus": self._cpus,

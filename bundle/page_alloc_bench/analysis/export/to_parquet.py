@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tidy rows as Parquet.
-
-DuckDB writes it: pandas and pyarrow would be twenty times as large for this one thing, and whoever
-wants Parquet is likely to want `query` too.
-"""
+"""Tidy rows as Parquet."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from typing import BinaryIO
 
 from page_alloc_bench.analysis import facts as fact_names
-from page_alloc_bench.analysis import query, tidy
+from page_alloc_bench.analysis import parquet, query, tidy
 
 _TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", str: "VARCHAR"}
 
@@ -31,19 +25,15 @@ def export(runs: Sequence[tidy.Run], stream: BinaryIO, facts: Sequence[str] = ()
         connection.execute(f"CREATE TABLE about (run_id VARCHAR, file VARCHAR, {columns})")
         marks = ", ".join("?" * (len(names) + 2))
         connection.executemany(
-            f"INSERT INTO about VALUES ({marks})",  # noqa: S608
+            f"INSERT INTO about VALUES ({marks})",
             [(run.id, run.file, *(run.facts.get(name) for name in names)) for run in runs],
         )
         selected = ", ".join(map(_quoted, tidy.header(names)))
-        # DuckDB writes to a name only; this one leads to memory, and is gone however we end.
-        memory = os.memfd_create("rows.parquet")
-        with open(memory, "rb") as written:
-            connection.execute(
-                f"COPY (SELECT {selected} FROM samples JOIN about USING (run_id)) "  # noqa: S608
-                f"TO '/proc/self/fd/{memory}' "
-                "(FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
-            )
-            shutil.copyfileobj(written, stream)
+        parquet.write(
+            connection,
+            f"SELECT {selected} FROM samples JOIN about USING (run_id)",
+            stream,
+        )
 
 
 def _quoted(name: str) -> str:

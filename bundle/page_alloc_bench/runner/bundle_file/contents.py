@@ -27,6 +27,7 @@ def look_around(cpus: list[int], built: dict[str, Any] | None) -> dict[str, Any]
         manifest["modules"].append(built)
     return {
         "boot_id": host_facts.boot_id(),
+        "host_id": host_facts.host_id(),
         "bundle": manifest,
         "python": host_facts.python(),
         "kernel": host_facts.kernel(built or _entry(bundle)),

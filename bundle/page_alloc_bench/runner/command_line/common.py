@@ -11,6 +11,7 @@ from .option import (
     Flag,
     Group,
     Integer,
+    Labels,
     Latencies,
     Names,
     Option,
@@ -197,6 +198,14 @@ OUTPUT = Group(
             Flag(),
             False,
             "print KTAP version 1 on stdout, for kernel CI; JSON goes to --output-path only",
+        ),
+        Option(
+            "label",
+            Labels(),
+            {},
+            "what to call this run by in a store; may be given more than once. The host's name is "
+            "recorded only so: --label host=NAME",
+            metavar="KEY=VALUE",
         ),
         Option("quiet", Flag(), False, "print only warnings and errors on stderr, no summary"),
         Option("verbose", Flag(), False, "say in detail what is done and found"),

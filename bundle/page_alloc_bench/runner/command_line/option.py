@@ -70,6 +70,34 @@ class Text(Type):
         return text
 
 
+class Labels(Type):
+    """KEY=VALUE, any number of times: a dictionary."""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "object", "additionalProperties": {"type": "string"}}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what argparse is to know of it."""
+        return {"action": _Collect, "type": self}
+
+    def __call__(self, text: str) -> tuple[str, str]:
+        """Return key and value."""
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch("[a-z][a-z0-9_-]*", key) or not value.isprintable():
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not KEY=VALUE, with a KEY of small letters, digits, - and _"
+            )
+        return key, value
+
+
+class _Collect(argparse.Action):
+    """Put each pair that is given into a dictionary of this command line's own."""
+
+    def __call__(self, _parser: Any, options: Any, pair: Any, _flag: object = None) -> None:
+        setattr(options, self.dest, {**getattr(options, self.dest), pair[0]: pair[1]})
+
+
 class Integer(Type):
     """A whole number from low to high."""
 
@@ -303,6 +331,6 @@ class Part:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, dict)):
         return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

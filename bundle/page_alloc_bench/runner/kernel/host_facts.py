@@ -15,6 +15,7 @@ from . import build_identity, procfs
 
 _THP = "/sys/kernel/mm/transparent_hugepage"
 DEVICE_TREE = "/proc/device-tree"
+_HOST_ID = b"page-alloc-bench.host_id"
 _CLOCK = "/sys/devices/system/clocksource/clocksource0"
 
 # What changes the speed of the allocator or the memory it has, whether or not it is for debugging.
@@ -327,3 +328,18 @@ def uptime_s() -> float | None:
 def boot_id() -> str | None:
     """Return what the kernel draws at random when it boots: runs of one boot have the same."""
     return procfs.read_or_none("/proc/sys/kernel/random/boot_id")
+
+
+def host_id(root: str = "/") -> str | None:
+    """Return what tells this installation from others and does not tell which it is.
+
+    It is made of /etc/machine-id, which is not to be shown to others (machine-id(5)): as
+    sd_id128_get_machine_app_specific() does, by HMAC-SHA256 with the machine-id as the key.
+    """
+    import hashlib
+    import hmac
+
+    machine_id = procfs.read_or_none(os.path.join(root, "etc/machine-id"))
+    if machine_id is None or not re.fullmatch("[0-9a-f]{32}", machine_id):
+        return None
+    return hmac.new(bytes.fromhex(machine_id), _HOST_ID, hashlib.sha256).hexdigest()[:32]
