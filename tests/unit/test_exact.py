@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from page_alloc_bench.analysis.instructions import path_length, words
+from page_alloc_bench.analysis.instructions import drawn, path_length, releases, words
 from page_alloc_bench.campaign import exact
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.targets import kconfig, where
@@ -191,3 +192,43 @@ def test_a_fragment_has_what_a_configuration_lacks() -> None:
     assert "CONFIG_SERIAL_8250=y" in fragment
     merged = kconfig.read("# CONFIG_MODULES is not set\n" + fragment)
     assert kconfig.lacking(whole | merged, "amd64", needs) == []
+
+
+def kernels(*names: str) -> list[path_length.Side]:
+    """Sides of the recorded boots: 6.1 under odd names, 6.12 under even ones."""
+    data = Path(__file__).parents[1] / "data/counted"
+    found = []
+    for number, name in enumerate(names):
+        paths = sorted((data / ("6.1", "6.12")[number % 2]).iterdir())
+        boots = [json.loads(gzip.decompress(path.read_bytes())) for path in paths]
+        found.append(path_length.Side(f"side{number}", f"{name}.0 ({name} of the list)", boots))
+    return found
+
+
+def test_several_kernels_make_a_table_and_who_grew() -> None:
+    found = releases.gather(kernels("5.10", "6.1", "6.12"))
+    text = releases.markdown(found)
+    assert "| pattern | order | 5.10 | 6.1 | 6.12 | 6.12 against 5.10 |" in text
+    assert "| pairs | 0 | 714.1 | 861.3 | 714.1 | +0.0% |" in text
+    assert "| pairs | 4 | 1,642.8 | 1,366.8 | 1,642.8 | +0.0% |" in text
+    assert "- pairs at order 0, 5.10 → 6.1, +147.2: `__rmqueue_pcplist` +72.0" in text
+    assert "Left out" not in text
+
+
+def test_what_a_kernel_does_not_have_is_left_out_and_said() -> None:
+    sides = kernels("5.10", "6.1")
+    for document in sides[0].results:
+        run = document["run"]
+        run["exact"]["cases"] = [c for c in run["exact"]["cases"] if c["pattern"] != "bursts"]
+    found = releases.gather(sides)
+    assert {case.pattern for case in found.cases} == {"antagonist", "pairs"}
+    text = releases.text(found)
+    assert "Left out: 5.10.0 (5.10 of the list) has no bursts at order 0." in text
+    assert "| bursts" not in text
+
+
+def test_the_picture_has_a_line_for_each_order(tmp_path: Path) -> None:
+    drawn.save(releases.gather(kernels("5.10", "6.1", "6.12", "7.3")), tmp_path / "costs.svg")
+    text = (tmp_path / "costs.svg").read_text()
+    for word in ("antagonist", "bursts", "pairs", "5.10", "7.3", "order 0", "order 4"):
+        assert f">{word}<" in text

@@ -16,7 +16,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from page_alloc_bench.analysis.instructions import path_length, words
+from page_alloc_bench import installation
+from page_alloc_bench.analysis.instructions import path_length, releases, words
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.cli import ab_timed
@@ -201,9 +202,12 @@ def _run(directory: Path, plan: dict[str, Any], threshold: float, jobs: int) -> 
     measured, failures = campaign.run(journal, sides, at_once=jobs, note=note)
     for failure in failures:
         complain(f"{failure.side}: {failure.reason}")
-    if failures:
-        return TROUBLE if any(each.side == "base" for each in failures) else NEW_FAILS
-    return _tell(directory, measured, threshold)
+    failed = {failure.side for failure in failures}
+    whole = [side for side in measured if side.name not in failed]
+    if "base" in failed:
+        return TROUBLE
+    status = _tell(directory, whole, threshold) if len(whole) > 1 else NEW_FAILS
+    return NEW_FAILS if failed else status
 
 
 def _identity(kernel: Bootable) -> dict[str, Any]:
@@ -234,6 +238,20 @@ def _python(machine: str) -> Path:
     return foreign_python.fetch(machine)
 
 
+def _tell_all(directory: Path, measured: Sequence[path_length.Side]) -> str:
+    """Keep the table and the picture of all kernels; return the table as text."""
+    found = releases.gather(measured)
+    (directory / "costs.md").write_text(releases.markdown(found))
+    try:
+        from page_alloc_bench.analysis.instructions import drawn
+    except ImportError as error:
+        needed = installation.install_extra("analysis")
+        note(f"no picture: {error.name} is not installed; this needs: {needed}")
+    else:
+        drawn.save(found, directory / "costs.svg")
+    return releases.text(found)
+
+
 def _tell(directory: Path, measured: Sequence[path_length.Side], threshold: float) -> int:
     """Print the verdict on each new kernel, keep it, and return the worst as exit code."""
     base, *news = measured
@@ -243,6 +261,8 @@ def _tell(directory: Path, measured: Sequence[path_length.Side], threshold: floa
         codes.append(_CODES[path_length.verdict(differences, threshold)])
         texts.append(words.text(base, new, differences, threshold))
         documents.append(words.as_json(base, new, differences, threshold))
+    if len(news) > 1:
+        texts.append(_tell_all(directory, measured))
     text = "\n".join(texts)
     (directory / "verdict.txt").write_text(text)
     (directory / "verdict.json").write_text(json.dumps(documents, indent=1) + "\n")

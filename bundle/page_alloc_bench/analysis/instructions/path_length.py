@@ -72,17 +72,17 @@ class Side:
 
     def boots(self, case: Case) -> list[float]:
         """Return the instructions of an operation, of each boot."""
-        return [
-            each["instructions"] / each["allocs"]
-            for result in self.results
-            for each in result["run"]["exact"]["cases"]
-            if (each["pattern"], each["order"]) == case
-        ]
+        return [each["instructions"] / each["allocs"] for each in self._cases(case)]
 
     def spread(self, case: Case) -> float:
         """Return by which part the boots differ at most."""
         boots = self.boots(case)
         return (max(boots) - min(boots)) / middle(boots) if boots else 0.0
+
+    def apart(self, case: Case) -> int:
+        """Return by how many instructions of the whole case the boots differ at most."""
+        counts = [each["instructions"] for each in self._cases(case)]
+        return max(counts) - min(counts) if counts else 0
 
     def cost(self, case: Case) -> Cost:
         """Return what an operation costs, in the middle of the boots."""
@@ -118,6 +118,14 @@ class Side:
         names = {name for of_boot in boots for name in of_boot}
         values = {name: [of_boot.get(name, 0.0) for of_boot in boots] for name in names}
         return {name: max(found) - min(found) for name, found in values.items()}
+
+    def _cases(self, case: Case) -> list[Mapping[str, Any]]:
+        return [
+            each
+            for result in self.results
+            for each in result["run"]["exact"]["cases"]
+            if (each["pattern"], each["order"]) == case
+        ]
 
     def _where(self, case: Case) -> list[Mapping[str, Any]]:
         return [
