@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A report is one file that is safe to open, complete, and the same each time."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from page_alloc_bench.analysis import report, results
+from page_alloc_bench.analysis.report import palette
+from page_alloc_bench.analysis.results import Result
+from reporting import Change, Page, changed
+
+
+def hostile(document: dict[str, Any]) -> None:
+    run = document["run"]
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> $x$ \\frac & {{ 7*7 }}"
+    run["kernel"]["cmdline"] = evil
+    run["kernel"]["release"] = "6.1<b onclick=x>$"
+    run["warnings"] = [evil]
+    run["machine"]["cpu_model"] = "</style></svg>" + evil
+    run["kernel"]["config"]["options"]["<script>X"] = "<script>y"
+    run["phases"][1]["vmstat_delta"]["<script>z"] = 5
+
+
+def test_what_a_result_says_stays_text(base: list[Result], tmp_path: Path) -> None:
+    name = "<script>alert('file')<.json"
+    evil = changed(base[0], tmp_path / name.replace("/", ""), hostile)
+    for html in (report.html([evil]), report.html(base[1:2], [evil], allow=["*"])):
+        page = Page(html)
+        assert not {"script", "img", "b", "iframe", "object"} & {tag for tag, _ in page.tags}
+        assert not [a for _, found in page.tags for a in found if a.startswith("on")]
+        assert "<script>alert(1)</script>" in page.text
+        assert "{{ 7*7 }}" in page.text
+
+
+def test_everything_is_inside(two_sided: str) -> None:
+    page = Page(two_sided)
+    for name in ("src", "href", "xlink:href", "action", "poster", "srcset"):
+        for value in page.attributes(name):
+            assert value.startswith(("#", "data:")), value
+    assert not re.search(r"url\((?!#)|@import", two_sided)
+
+
+def test_ids_are_unique_and_references_lead_somewhere(two_sided: str) -> None:
+    page = Page(two_sided)
+    ids = list(page.attributes("id"))
+    assert len(ids) == len(set(ids))
+    wanted = {v[1:] for n in ("href", "xlink:href") for v in page.attributes(n) if v[:1] == "#"}
+    wanted |= set(re.findall(r"url\(#([^)]*)\)", two_sided))
+    wanted |= {word for v in page.attributes("aria-labelledby") for word in v.split()}
+    assert len(wanted) > 50
+    assert wanted <= set(ids)
+
+
+def test_every_picture_is_named_for_those_who_do_not_see_it(two_sided: str) -> None:
+    drawn = [found for tag, found in Page(two_sided).tags if tag == "svg"]
+    assert len(drawn) >= 20
+    assert all(found["role"] == "img" and found["aria-labelledby"] for found in drawn)
+    titles = re.findall(r"<svg [^>]*><title[^>]*>([^<]+)</title><desc[^>]*>[^<]+</desc>", two_sided)
+    assert len(titles) == len(set(titles)) == len(drawn)
+
+
+def test_colours_are_the_pages_to_choose(two_sided: str) -> None:
+    assert "#0101" not in two_sided
+    used = set(re.findall(r"var\(--(\w+)\)", two_sided))
+    for theme in two_sided.split("prefers-color-scheme: dark")[:2]:
+        assert used - {"soft", "link", "alarm"} <= set(re.findall(r"--(\w+): #", theme))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+def test_colours_stand_out(theme: palette.Palette) -> None:
+    assert contrast(theme.ink, theme.paper) >= 7
+    for name in ("base", "new"):
+        assert contrast(getattr(theme, name), theme.paper) >= 4.5, name
+
+
+def test_the_same_results_give_the_same_bytes(single: str, base: list[Result]) -> None:
+    assert report.html(base[:1]) == single
+
+
+def embedded(text: str) -> dict[str, bytes]:
+    links = [f for tag, f in Page(text).tags if tag == "a" and "download" in f]
+    return {
+        found["download"]: base64.b64decode(
+            found["href"].removeprefix("data:application/gzip;base64,")
+        )
+        for found in links
+    }
+
+
+def test_the_raw_results_are_in_it(two_sided: str, base: list[Result], new: list[Result]) -> None:
+    found = embedded(two_sided)
+    assert list(found.values()) == [result.path.read_bytes() for result in (*base, *new)]
+
+
+def many_samples(seed: int) -> Change:
+    """Return what makes a result one with as many samples as the default keeps."""
+
+    def change(document: dict[str, Any]) -> None:
+        rng = np.random.default_rng(seed)
+        for name in document:
+            if name.endswith(("latencies_ns_order0", "latencies_ns_order4")):
+                document[name] = rng.lognormal(7, 1, 50_000).astype(int).tolist()
+        document["run"]["started_at"] = f"2026-01-01T00:00:{seed:02}Z"
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def large(base: list[Result], tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
+    place = tmp_path_factory.mktemp("large")
+    return [changed(base[0], place / f"{n:02}.json", many_samples(n), orders=2) for n in range(20)]
+
+
+def test_twenty_results_are_not_too_large(large: list[Result], tmp_path: Path) -> None:
+    text = report.html(large[:10], large[10:], allow=["*"])
+    assert len(text.encode()) <= 6e6
+    assert "they lack the latency samples" in Page(text).text
+    found = embedded(text)
+    assert len(found) == 20
+    for name, data in found.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        kept = results.load(path)
+        assert not kept.values("kernel_page_alloc_latencies_ns", 0).size
+        assert kept.values("kernel_page_alloc_latency_histogram", 0).size
+
+
+def test_a_plain_file_is_embedded_byte_for_byte(large: list[Result]) -> None:
+    [data] = embedded(report.html(large[:1])).values()
+    assert gzip.decompress(data) == large[0].path.read_bytes()

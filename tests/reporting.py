@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the tests of reports share: recorded results, changed, and reading a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.analysis import results
+from page_alloc_bench.analysis.results import Result
+
+DATA = Path(__file__).resolve().parents[1] / "data/results"
+
+
+BASE, NEW = DATA / "init_on_alloc-1", DATA / "init_on_alloc-0"
+
+
+Change = Callable[[dict[str, Any]], None]
+
+
+class Page(HTMLParser):
+    """What stands in a page: tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data.replace("\N{NO-BREAK SPACE}", " ")
+
+    def attributes(self, name: str) -> Iterator[str]:
+        return (attributes[name] for _, attributes in self.tags if name in attributes)
+
+
+def changed(result: Result, path: Path, change: Change, *, orders: int = 1) -> Result:
+    """Return the result as a file in path says it after a change; of order 0 only, to be quick."""
+    document = result.document
+    change(document)
+    if orders == 1:
+        for name in [name for name in document if name.endswith("_order4")]:
+            del document[name]
+        for part in ("phases", "iterations"):
+            document["run"][part] = [i for i in document["run"][part] if i["order"] == 0]
+    path.write_text(json.dumps(document))
+    return results.load(path)
