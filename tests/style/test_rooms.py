@@ -106,11 +106,12 @@ def test_no_imports_go_in_a_circle() -> None:
 def sources() -> list[Path]:
     """Our own program text, in whatever language."""
     found = [*BUNDLE.rglob("*.py"), *(TOP / "kmod").rglob("*.[ch]")]
+    found += [path for path in (TOP / "tests").rglob("*") if path.suffix in (".py", ".c", ".h")]
     found += [path for path in (TOP / "scripts").iterdir() if path.is_file()]
     return sorted(found)
 
 
-@pytest.mark.parametrize("top", ["bundle", "kmod", "scripts"])
+@pytest.mark.parametrize("top", ["bundle", "kmod", "scripts", "tests"])
 def test_no_file_is_long(top: str) -> None:
     long = {
         str(path.relative_to(TOP)): lines
