@@ -12,12 +12,6 @@ from typing import Any
 from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.results import Result
 
-DATA = Path(__file__).resolve().parents[1] / "data/results"
-
-
-BASE, NEW = DATA / "init_on_alloc-1", DATA / "init_on_alloc-0"
-
-
 Change = Callable[[dict[str, Any]], None]
 
 
