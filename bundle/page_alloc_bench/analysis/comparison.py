@@ -16,7 +16,7 @@ from .instructions.path_length import Difference as PathDifference
 from .per_run import Statistic
 from .verdict.power import MANY, Needed
 from .verdict.sequential import Look
-from .verdict.states import CANNOT_TELL, NO_REGRESSION, REGRESSION
+from .verdict.states import CANNOT_TELL, NO_REGRESSION, REGRESSION, State
 
 __all__ = [
     "CANNOT_TELL",
@@ -35,17 +35,7 @@ __all__ = [
 ]
 
 # A state of verdict/states.py; or nothing is said, for a reason that is not the figures'.
-Verdict = Literal[
-    "worse",
-    "worse, size unclear",
-    "no worse",
-    "same",
-    "better, size unclear",
-    "better",
-    "unknown",
-    "too few boots",
-    "not tested",
-]
+Verdict = State | Literal["too few boots", "not tested"]
 
 REFUSED = 3
 

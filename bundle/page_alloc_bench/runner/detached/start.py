@@ -25,6 +25,7 @@ from page_alloc_bench.runner.errors import (
     describe,
     exit_code,
 )
+from page_alloc_bench.runner.lifetime import descriptors
 from page_alloc_bench.runner.lifetime.scratch import Scratch
 from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.options import Options
@@ -138,21 +139,11 @@ def _settle(directory: RunDirectory, options: Options, scratch: Scratch, starter
         os.dup2(descriptor, standard)
     state = directory.open(run_directory.STATE, os.O_WRONLY)
     needed = {0, 1, 2, state, directory.descriptor, *scratch.adopt()}
-    _close_all_but(needed)
+    descriptors.close_all_but(needed)
     os.chdir("/")
     return Attendant(
         run_directory.begin_state(state, options.output_path), directory.descriptor, starter
     )
-
-
-def _close_all_but(needed: set[int]) -> None:
-    """Close the descriptors that we were given: the other end may wait for that, as sshd does."""
-    for descriptor in sorted(int(name) for name in os.listdir("/proc/self/fd")):
-        if descriptor not in needed:
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue  # it was listdir's own
 
 
 def _run(options: Options, signals: Signals, scratch: Scratch, attendant: Attendant) -> int:

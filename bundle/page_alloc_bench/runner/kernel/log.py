@@ -9,7 +9,6 @@ import select
 import stat
 import time
 from contextlib import suppress
-from types import TracebackType
 
 KMSG = "/dev/kmsg"
 # drivers/char/mem.c, devlist: the 11th of the memory devices, whose major is in linux/major.h.
@@ -104,12 +103,7 @@ class KernelLog:
     def __enter__(self) -> KernelLog:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         os.close(self._fd)
 
     def messages(self) -> list[str]:

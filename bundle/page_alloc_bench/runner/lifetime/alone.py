@@ -10,6 +10,8 @@ import os
 import resource
 import signal
 
+from . import descriptors
+
 # include/uapi/linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -26,9 +28,7 @@ def stand_alone(parent: int, name: str) -> None:
         os._exit(1)  # It died before it could be watched.
     libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
     # The module's session among them: while a copy is open, closing it does not stop the workers.
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # One is that of the directory just read.
-            os.close(int(descriptor))
+    descriptors.close_all_but()
     reset_signals()
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")

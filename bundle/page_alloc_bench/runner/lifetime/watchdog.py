@@ -19,7 +19,7 @@ from contextlib import suppress
 from page_alloc_bench.runner.kernel import log
 from page_alloc_bench.runner.module import loading
 
-from . import reap, title
+from . import descriptors, reap, title
 from .scratch import remove_tree
 
 _RELEASE_S = 600.0  # a host that is out of memory is slow to close a session
@@ -117,12 +117,7 @@ def _guard(reader: int, say_ready: int, kept_fds: set[int]) -> None:
 
 def _leave_descriptors(kept_fds: set[int]) -> None:
     """Close all but kept_fds, so that nobody waits for output from us: sshd would."""
-    for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
-        if fd not in kept_fds:
-            try:
-                os.close(fd)
-            except OSError:
-                continue  # it was listdir's own
+    descriptors.close_all_but(kept_fds)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         if fd not in kept_fds:

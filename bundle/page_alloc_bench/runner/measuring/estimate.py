@@ -16,6 +16,7 @@ from page_alloc_bench.runner import workload
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.options import Options
+from page_alloc_bench.runner.result import units
 
 from . import plan
 from .findlimit import probe
@@ -113,14 +114,12 @@ def line(record: dict[str, Any]) -> str:
         known = record["estimated_s"]
         about = "" if known is None else f" takes about {duration(known)}, and"
         return f"the run{about} fills no memory"
-    fills = f"{record['fills']} fills of {record['fill_bytes'] / (1 << 30):.2f} GiB"
+    fills = f"{record['fills']} fills of {units.size(record['fill_bytes'])}"
     if record["estimated_s"] is None:
         return f"how long {fills} take is not known: {record['reason']}"
-    rate = record["probe"]["bytes_per_second"] / (1 << 30)
+    rate = units.size(record["probe"]["bytes_per_second"])
     swap = ", and swap, not counted" if record["swap_bytes"] else ""
-    return (
-        f"the run takes about {duration(record['estimated_s'])}: {fills} at {rate:.2f} GiB/s{swap}"
-    )
+    return f"the run takes about {duration(record['estimated_s'])}: {fills} at {rate}/s{swap}"
 
 
 def outcome(record: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ import os
 from array import array
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
 
@@ -74,12 +73,7 @@ class Device:
     def __enter__(self) -> Device:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def fileno(self) -> int:

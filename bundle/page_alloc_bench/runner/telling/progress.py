@@ -13,14 +13,13 @@ from typing import Any
 from page_alloc_bench.runner.errors import NobodyListens
 from page_alloc_bench.runner.measuring.estimate import Forecast, duration
 from page_alloc_bench.runner.options import PROGRAM
-from page_alloc_bench.runner.result import columns
+from page_alloc_bench.runner.result import columns, units
 
 from . import streams
 
 PATIENCE_S = 10.0  # with a stderr that takes nothing
 UPDATE_S = 0.25  # of the line on a terminal, and of what is told
 _LINE_S = 60.0  # of lines within a phase where there is no terminal
-_GIB = 1 << 30
 _ERASE_LINE = "\r\x1b[K"
 _GRAVE = (f"{PROGRAM}: warning: ".encode(), f"{PROGRAM}: error: ".encode())
 
@@ -181,7 +180,7 @@ class Reporter:
         """Return how full the memory is."""
         part = None if self._forecast is None else self._forecast.part
         if part is None:
-            return f": {size_bytes / _GIB:.2f} GiB"
+            return f": {units.size(size_bytes)}"
         return f": {part:.0%}"
 
     def _number(self) -> str:

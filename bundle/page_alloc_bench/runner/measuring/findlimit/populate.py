@@ -26,6 +26,7 @@ from page_alloc_bench.runner.kernel import mapping
 from page_alloc_bench.runner.kernel.memory import lock_resident
 from page_alloc_bench.runner.kernel.procfs import page_size, read
 from page_alloc_bench.runner.lifetime.alone import stand_alone
+from page_alloc_bench.runner.result import units
 
 from .board import Board
 
@@ -152,7 +153,7 @@ class Ground:
 
     def _refused(self) -> str:
         why = os.strerror(ctypes.get_errno())
-        have = f"more after {self._mapped / 2**30:.2f} GiB" if self._mapped else "at all"
+        have = f"more after {units.size(self._mapped)}" if self._mapped else "at all"
         return f"{MAPS_NO_MORE} {self._size >> 10} KiB {have}: {why}"
 
 

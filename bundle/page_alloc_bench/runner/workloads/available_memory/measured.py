@@ -16,7 +16,7 @@ from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
-from page_alloc_bench.runner.result import clock_step, metrics
+from page_alloc_bench.runner.result import clock_step, metrics, units
 
 _POLL_S = 0.05
 PATTERN = "antagonist"
@@ -131,7 +131,8 @@ class AvailableMemory:
             held = self._record_held(number) if antagonized else 0
             self._accounts.iteration(phase, self._order, number, limit, held)
         self._reporter.finished(
-            f"{where}: {_gib(limit.available_bytes)}", last=number == self._options.iterations
+            f"{where}: {units.size(limit.available_bytes, 3)}",
+            last=number == self._options.iterations,
         )
 
     def _stalled(
@@ -338,7 +339,3 @@ class AvailableMemory:
 
     def _bytes(self, blocks: int) -> int:
         return blocks * (procfs.page_size() << self._order)
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 30):,.3f} GiB"
