@@ -17,7 +17,7 @@ import pytest
 import recorded
 from comparing import DOCUMENTS, compared, copy, fails, run
 from page_alloc_bench.analysis import compare as engine
-from page_alloc_bench.analysis import format_json, thresholds
+from page_alloc_bench.analysis import format_json, results, thresholds
 from page_alloc_bench.analysis.compare import Comparison
 from page_alloc_bench.analysis.verdict import interval, states
 from page_alloc_bench.analysis.verdict.interval import Sample
@@ -225,19 +225,19 @@ def test_one_side_before_the_other_gets_no_verdict(
     base: Sequence[int], new: Sequence[int], tmp_path: Path
 ) -> None:
     """As they were recorded: parts of one setting that differ by the hour."""
+    sides = [
+        results.load_all([recorded.write(tmp_path / f"{n}", [DOCUMENTS[i] for i in which])])
+        for n, which in enumerate((base, new))
+    ]
     for threshold in ("1%", "25%"):
-        sides = [
-            recorded.write(tmp_path / f"{threshold}{n}", [DOCUMENTS[i] for i in which])
-            for n, which in enumerate((base, new))
-        ]
-        comparison = compared(*sides, thresholds=thresholds.parse(threshold))
+        comparison = engine.compare(*sides, thresholds=thresholds.parse(threshold))
         assert comparison.exit_code == engine.CANNOT_TELL
         assert {row.verdict for row in comparison.tested} == {"unknown"}
         assert "one side was measured before the other" in comparison.sentence
         assert "--accept-order" in comparison.sentence
-        rate = compared(*sides, only=["kernel_page_allocs_per_second"])
+        rate = engine.compare(*sides, only=["kernel_page_allocs_per_second"])
         assert rate.exit_code == engine.CANNOT_TELL
-        accepted = compared(*sides, accept_order=True)
+        accepted = engine.compare(*sides, accept_order=True)
         assert any("before the other" in text for text in accepted.warnings)
         assert "before the other" not in accepted.sentence
 

@@ -170,7 +170,7 @@ def test_durations_are_told_as_people_do(seconds: float, text: str) -> None:
 def test_the_estimate_is_one_line_and_says_what_it_is_made_of() -> None:
     line = estimate.line(record("--iterations 50", gib=1007.25, rate=12.5))
     assert re.fullmatch(
-        r"the run takes about \d+ h \d+ min: 200 fills of 1007.25 GiB at 12.50 GiB/s", line
+        r"the run takes about \d+ h \d+ min: 200 fills of 1,007.25 GiB at 12.50 GiB/s", line
     )
     assert len(f"page-alloc-bench: {line}") <= 100
     assert "no memory" in estimate.line(unknown())
