@@ -53,11 +53,18 @@ def guest() -> Iterator[Guest]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle for the default kernel, as a user builds it."""
-    path = tmp_path_factory.mktemp("bundle") / "bench.run"
-    request = BuildRequest(kdir=kernels.fetch().kdir, output=path)
-    build(request, progress=lambda _message: None)
-    return path
+    """A bundle for the default kernel, as a user builds it; beside it is its bench.cdx.json.
+
+    Nobody may change it.
+    """
+
+    def make(place: Path) -> None:
+        place.mkdir()
+        bench, sbom = place / "bench.run", place / "bench.cdx.json"
+        request = BuildRequest(kdir=kernels.fetch().kdir, output=bench, sbom=sbom)
+        build(request, progress=lambda _message: None)
+
+    return once(tmp_path_factory, "bundle", make) / "bench.run"
 
 
 @pytest.fixture(scope="session")

@@ -49,17 +49,15 @@ def module_of(result: BuildResult) -> bytes:
 
 
 def test_two_builds_agree_to_the_byte(
-    kernel: kernels.FetchedKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: kernels.FetchedKernel, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = build_in(tmp_path / "a", kernel.kdir, monkeypatch)
     # make takes its environment for variables of its own: each of these would change the module.
     monkeypatch.setenv("OBJECT_FILES_NON_STANDARD", "y")
     monkeypatch.setenv("CFLAGS_MODULE", "-DX -O1")
     monkeypatch.setenv("KBUILD_EXTRA_SYMBOLS", "/nonexistent")
     monkeypatch.setenv("GNUMAKEFLAGS", "CONFIG_MODVERSIONS=")
     second = build_in(tmp_path / "another place", kernel.kdir, monkeypatch)
-    assert module_of(first) == module_of(second)
-    assert first.path.read_bytes() == second.path.read_bytes()
+    assert bundle.read_bytes() == second.path.read_bytes()
 
 
 def test_the_result_describes_the_bundle(
@@ -94,7 +92,7 @@ def test_a_tree_without_symvers_builds_with_a_warning(
             (kdir / name).unlink()
             (kdir / name).symlink_to((kernel.kdir / name).resolve())
     (kdir / "Module.symvers").unlink()
-    result = build_in(tmp_path / "a", kdir, monkeypatch)
+    result = build_in(tmp_path / "a", kdir, monkeypatch, HOST)
     assert "Module.symvers" in result.warnings[0]
     assert result.modules[0].info.release == kernel.release
 
@@ -141,7 +139,8 @@ def test_compile_commands_name_the_real_sources(
     kernel: kernels.FetchedKernel, tmp_path: Path
 ) -> None:
     output = tmp_path / "compile_commands.json"
-    build(BuildRequest(kdir=kernel.kdir, output=tmp_path / "bench.run", compile_commands=output))
+    bench = tmp_path / "bench.run"
+    build(BuildRequest(kdir=kernel.kdir, output=bench, compile_commands=output, python=HOST))
     files = {Path(entry["file"]) for entry in json.loads(output.read_text())}
     assert files == set(resources.kmod_dir().rglob("*.c"))
 
