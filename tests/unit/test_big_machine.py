@@ -19,6 +19,7 @@ import big_machine
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.kernel import cgroup, procfs
+from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.host import Host
@@ -96,6 +97,13 @@ def test_each_cpu_and_node_is_in_it(document: dict[str, Any]) -> None:
         timed = document[f"kernel_page_allocs_timed_order{order}"]
         assert [sum(document[f"kernel_page_alloc_latency_histogram_order{order}"])] == timed
         assert len(document[f"kernel_page_alloc_latencies_ns_order{order}"]) == 50_000
+
+
+def test_the_run_did_what_was_planned(document: dict[str, Any]) -> None:
+    run = document["run"]
+    assert [(phase["name"], phase["order"]) for phase in run["phases"]] == plan.phases(
+        run["parameters"]["alloc_orders"]
+    )
 
 
 def test_the_preflight_has_nothing_to_say_of_its_size(tree: Path) -> None:

@@ -3,14 +3,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-import big_machine
 from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.result import document, metrics
 
@@ -41,15 +35,3 @@ def test_the_names_are_those_of_the_schema() -> None:
         phases["items"]["properties"]["name"]["enum"]
     )
     assert set(plan.MEASURED) <= {name for name, _ in plan.phases([0])}
-
-
-def test_a_run_does_what_was_planned(tmp_path: Path) -> None:
-    tree = big_machine.make_tree(tmp_path)
-    subprocess.run(
-        [sys.executable, big_machine.__file__, tree, tree / "result.json"],
-        env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, check=True,
-    )  # fmt: skip
-    run = json.loads((tree / "result.json").read_text())["run"]
-    assert [(phase["name"], phase["order"]) for phase in run["phases"]] == plan.phases(
-        run["parameters"]["alloc_orders"]
-    )

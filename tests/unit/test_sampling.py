@@ -146,7 +146,7 @@ def test_any_part_of_all_operations_can_be_drawn(size: int) -> None:
 
 
 def test_merging_many_latencies_takes_little_memory() -> None:
-    size = 200_000
+    size = 50_000
     timed = [10 * size, 10 * size]
 
     def reservoirs() -> Iterator[array[int]]:
