@@ -207,7 +207,7 @@ def test_one_odd_result_among_six_is_no_regression(tmp_path: Path) -> None:
     place.write_text(json.dumps({"run": {}}))
     assert call("compare", new, "--vs", base)[0] == 3  # as every command refuses it
     codes = set()
-    for number in range(40):
+    for number in range(60):
         readable(rng, place, 1)
         what = f"seed {SEED}, result {number}, compare"
         words = ("--format", forms[number % len(forms)])
@@ -221,7 +221,7 @@ def test_odd_results_are_drawn_or_refused(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     other = tmp_path / "other.json"
     other.write_text(runs(1)[0])
-    for number in range(4):
+    for number in range(8):
         paths = [tmp_path / f"odd{place}.json" for place in range(3)]  # drawing takes long
         for path in paths:
             document = odd(rng, 1)
