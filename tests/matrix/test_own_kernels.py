@@ -27,6 +27,7 @@ BENCH = ["--", "--iterations", "1", "--alloc-orders", "0", "--cpus", "0"]
 IMAGE = "arch/x86/boot/bzImage"
 # Each says within this time what is the matter, on a machine with nothing else to do.
 LIMIT_S = 60.0
+pytestmark = pytest.mark.seconds(60)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,11 @@ def run_bundle(
         note(f"booting {kernel.release} in QEMU, reached by {way}")
         size = (cpus, nodes, memory)
         boot = _Boot(kernel, bundle, bench_args, size, accel, cmdline_extra, boot_timeout, says)
-        return _by_disk(boot) if way == DISK else _by_serial(boot)
+        try:
+            return _by_disk(boot) if way == DISK else _by_serial(boot)
+        except vm.Interrupted:
+            note("interrupted: the run's result is lost")
+            raise
 
     return vm.interruptible(lambda: _bring_back(work, output, console))
 
