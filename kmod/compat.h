@@ -13,7 +13,6 @@
 #include <linux/mmzone.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
-#include <linux/version.h>
 
 #ifndef CONFIG_64BIT
 #error "page_alloc_bench counts in 64-bit words that must not tear: 64-bit kernels only"
@@ -45,16 +44,16 @@ static inline int pab_list_pages(const struct zone *zone)
 
 /*
  * Put up to count pages into an array of NULLs; return how many.
- * alloc_pages_bulk_array() came with 387ba26fb1cb ("mm/page_alloc: add a bulk page
- * allocator") and 0f87d9d30f21 ("mm/page_alloc: add an array-based interface to
- * the bulk page allocator"), v5.13, and is alloc_pages_bulk() since 6bf9b5b40af2
- * ("mm: alloc_pages_bulk: rename API", v6.14).
+ * alloc_pages_bulk_array() came with 0f87d9d30f21 ("mm/page_alloc: add an
+ * array-based interface to the bulk page allocator", v5.13), one version before
+ * NR_PCP_LISTS, which can be asked for; it is the macro alloc_pages_bulk() since
+ * 6bf9b5b40af2 ("mm: alloc_pages_bulk: rename API", v6.14).
  */
 static inline unsigned long pab_alloc_bulk(gfp_t gfp, unsigned long count, struct page **pages)
 {
 #if defined(alloc_pages_bulk)
 	return alloc_pages_bulk(gfp, count, pages);
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 13, 0)
+#elif defined(NR_PCP_LISTS)
 	return alloc_pages_bulk_array(gfp, count, pages);
 #else
 #define PAB_NO_BULK

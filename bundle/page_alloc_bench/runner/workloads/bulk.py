@@ -32,6 +32,6 @@ WORKLOAD = rate.workload(
     variants=_variants,
     pages_only=True,
     shortfall="short_calls",
-    needs="Linux 5.13",
+    needs="Linux 5.14",
     counted=_counted,
 )
