@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from page_alloc_bench.packager import zipapp
-from page_alloc_bench.packager.slim import slim, slim_schema
+from page_alloc_bench.packager.slim import DOCUMENTED, slim, slim_schema
 from page_alloc_bench.runner.result import document, metrics
 
 SOURCES = {n: d.decode() for n, d in zipapp.runner_sources().items() if n.endswith(".py")}
@@ -19,8 +19,8 @@ SOURCES = {n: d.decode() for n, d in zipapp.runner_sources().items() if n.endswi
 def without_docstrings(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        if function and ast.get_docstring(node, clean=False) is not None:
+        documented = isinstance(node, DOCUMENTED)
+        if documented and ast.get_docstring(node, clean=False) is not None:
             node.body[0] = ast.Expr(ast.Constant(...))
     return ast.dump(tree)
 
@@ -45,7 +45,7 @@ def test_what_is_left_out_and_what_stays() -> None:
     expected = (
         "# Whose it is\n# and by which licence\n\n"
         '"""The module."""\nNAME = "# no comment"\n\n\n'
-        'class Kept:\n    """The class."""\n\n    def one(self):\n        ...\n\n'
+        "class Kept:\n    ...\n\n    def one(self):\n        ...\n\n"
         '    def two(self):\n        ...\n\n        return """# 3"""\n'
     )
     assert slim(source) == expected

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Leave out of a file what only its readers need: of a Python source comments, and docstrings of
-functions; of the JSON Schema descriptions, and what each metric is.
+functions and classes; of the JSON Schema descriptions, and what each metric is.
 
 A bundle is copied to many hosts, and each start of it parses all of this. Lines keep their numbers,
 so that a traceback points into the whole source, whose digest the manifest has.
@@ -16,9 +16,11 @@ from typing import Any
 
 from page_alloc_bench.runner.result.case import SUFFIX
 
+DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
 
 def slim(source: str) -> str:
-    """Return the source without comments and docstrings of functions.
+    """Return the source without comments and docstrings of functions and classes.
 
     The comments that a file begins with, which say whose it is, stay.
     """
@@ -30,7 +32,7 @@ def slim(source: str) -> str:
             lines[row - 1] = lines[row - 1][:column].rstrip()
         begun = begun or token.type not in (tokenize.COMMENT, tokenize.NL)
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        if isinstance(node, DOCUMENTED):
             _leave_out_docstring(node, lines)
     return "\n".join(lines)
 
@@ -58,7 +60,9 @@ def _without_descriptions(part: Any) -> Any:
     }
 
 
-def _leave_out_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> None:
+def _leave_out_docstring(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]
+) -> None:
     first = node.body[0]
     end = first.end_lineno or first.lineno
     before, after = lines[first.lineno - 1][: first.col_offset], lines[end - 1]
