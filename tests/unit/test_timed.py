@@ -19,7 +19,7 @@ import campaigns
 from campaigns import Kernel, around
 from page_alloc_bench.analysis.campaign_directory import lines
 from page_alloc_bench.campaign.journal import CampaignError, Journal
-from page_alloc_bench.campaign.timed import plan
+from page_alloc_bench.campaign.timed import plan, step
 from page_alloc_bench.cli import main
 from page_alloc_bench.targets.outcome import End, Outcome, how_it_ended, oops
 
@@ -293,3 +293,38 @@ def test_an_oops_in_the_log_is_of_the_boot_or_of_the_run() -> None:
     assert oops(f"{bad}\n{ours}\n") == ("oops-at-boot", bad)
     assert oops(f"{ours}\n{bad}\nmore") == ("oops-in-run", bad)
     assert oops("[ 1.0] DEBUG: fine\n") is None
+
+
+def test_steps_of_a_bisection_share_the_permitted_error(tmp_path: Path) -> None:
+    """Eight commits, of which the fourth takes 5 % of the memory: three steps find it."""
+    levels = [1.0] * 3 + [0.95] * 5
+    known_good, known_bad = -1, len(levels) - 1
+    steps = step.number(len(levels))
+    told = []
+    while known_bad - known_good > 1:
+        middle = (known_good + known_bad) // 2
+        new = Kernel("new", around(levels[middle], middle))
+        base = Kernel("base", around(1, 50 + middle))
+        place = tmp_path / str(middle)
+        asked = campaigns.asked()
+        told.append(step.take(place, base, new, asked, steps=steps, most=20, note=print))
+        assert told[-1].confidence == pytest.approx(1 - 0.05 / 3)
+        if told[-1].verdict == step.BAD:
+            known_bad = middle
+        else:
+            assert told[-1].verdict == step.GOOD
+            known_good = middle
+    assert (known_good, known_bad, len(told)) == (2, 3, 3)
+    assert step.together(told) == pytest.approx((1 - 0.05 / 3) ** 3)
+
+
+def test_a_step_that_cannot_tell_is_skipped(tmp_path: Path) -> None:
+    asked = campaigns.asked()
+    noisy = [Kernel(name, around(1, seed, 0.1)) for seed, name in enumerate(("base", "new"))]
+    told = step.take(tmp_path / "noise", *noisy, asked, steps=3, most=20, note=print)
+    assert told.verdict == step.SKIP
+    base, new = alike()
+    new.ends = lambda _number: PANIC
+    told = step.take(tmp_path / "panic", base, new, asked, steps=3, most=20, note=print)
+    assert (told.verdict, told.confidence) == (step.SKIP, 1.0)
+    assert "Kernel panic" in told.why

@@ -115,7 +115,10 @@ def ab(
         try:
             if not by_instructions:
                 given = {**options, "base": base, "news": news}
-                status = ab_timed.run(Path(place), given, _identity, _bundles)
+                there = Path(place)
+                status = ab_timed.run(
+                    there, given, lambda: ab_timed.named(there, given, _identity, _bundles)
+                )
             else:
                 status = _exact(Path(place), base, news, jobs, options)
         except UsageError as error:

@@ -82,13 +82,28 @@ def timed_options(command: Command) -> Command:
 
 
 @dataclass(frozen=True)
-class _Side:
-    """A kernel, its bundle and how it is booted: what campaign.timed.loop.Boots asks for."""
+class Kernel:
+    """A kernel to compare.
+
+    arch: Debian's name of it. identity: what the plan says of it, so that another one is noticed.
+    bundle: returns the path of its bundle, and builds it if need be; raises PackagerError.
+    """
+
+    label: str
+    arch: str
+    release: str
+    image: Path
+    identity: Mapping[str, Any]
+    bundle: Callable[[], Path]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A kernel and how it is booted: what campaign.timed.loop.Boots asks for."""
 
     name: str
     label: str
-    kernel: Bootable
-    bundle: Path
+    kernel: Kernel
     cmdline: str
     machine: Machine
     plan: Mapping[str, Any]
@@ -96,8 +111,9 @@ class _Side:
     def measure(self) -> Outcome:
         """Boot it once."""
         return timed.measure(
-            self.bundle,
-            self.kernel,
+            self.kernel.bundle(),
+            self.kernel.image,
+            self.kernel.release,
             self.plan["bench_options"],
             self.machine,
             cmdline_extra=self.cmdline,
@@ -106,24 +122,22 @@ class _Side:
 
 
 def run(
-    directory: Path,
-    options: Mapping[str, Any],
-    identity: Callable[[Bootable], Any],
-    bundles: Callable[[Path, Sequence[Bootable]], Mapping[str, Path]],
+    directory: Path, options: Mapping[str, Any], find: Callable[[], Mapping[str, Kernel]]
 ) -> int:
     """Compare two kernels by time; print the verdict and return the exit code.
 
-    options: those of the command. identity: what a plan says of a kernel. bundles: builds for
-    kernels, and returns the bundles by the kernels' labels. Raises UsageError, CampaignError and
-    TargetError.
+    options: those of the command. find: returns the kernels of "base" and "new". Raises UsageError,
+    CampaignError and TargetError.
     """
     try:
-        from page_alloc_bench.analysis import compare, facts_difference, results  # noqa: F401
+        from page_alloc_bench.analysis import compare, results
         from page_alloc_bench.campaign.timed import loop, plan, verdict
     except ImportError as error:
         needed = installation.install_extra("analysis")
         raise UsageError(f"{error.name} is not installed; this needs: {needed}") from error
-    kernels = _kernels(options)
+    kernels = find()
+    if kernels["base"].arch != kernels["new"].arch:
+        raise UsageError("the kernels are for different architectures")
     chosen = machine(
         options["cpus"],
         options["nodes"],
@@ -131,18 +145,15 @@ def run(
         arch=kernels["base"].arch,
         accel=accel.chosen(options["accel"], kernels["base"].arch),
     )
-    cmdlines = {side: options[f"cmdline_{side}"] for side in kernels}
-    asked = _asked(options, kernels, cmdlines, chosen, identity)
+    asked = _asked(options, kernels, chosen)
     journal = Journal(directory)
     if plan.begin(journal, asked, most=options["most"], seed=options["seed"]):
         note(f"going on with {directory}")
-    status = _build(directory, journal, kernels, bundles)
-    if isinstance(status, int):
-        return status
+    failed = _build(journal, kernels)
+    if failed is not None:
+        return failed
     sides = {
-        name: _Side(
-            name, asked["labels"][name], kernel, status[kernel.label], cmdlines[name], chosen, asked
-        )
+        name: Side(name, asked["labels"][name], kernel, asked["cmdlines"][name], chosen, asked)
         for name, kernel in kernels.items()
     }
     campaign = loop.Campaign(
@@ -168,8 +179,17 @@ def run(
     return code
 
 
-def _kernels(options: Mapping[str, Any]) -> dict[str, Bootable]:
-    """Return the kernel of each side. Raises UsageError."""
+def named(
+    directory: Path,
+    options: Mapping[str, Any],
+    identity: Callable[[Bootable], Mapping[str, Any]],
+    bundles: Callable[[Path, Sequence[Bootable]], Mapping[str, Path]],
+) -> dict[str, Kernel]:
+    """Return the kernels that --base and --new name.
+
+    identity: what a plan says of a kernel. bundles: builds for kernels in a directory, in their
+    order, and returns the bundles by the kernels' labels. Raises UsageError and TargetError.
+    """
     if len(options["news"]) > 1:
         raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
     if options["aa"] and options["news"]:
@@ -177,18 +197,23 @@ def _kernels(options: Mapping[str, Any]) -> dict[str, Bootable]:
     if not options["aa"] and not options["news"]:
         raise UsageError("give --new, the kernel to compare with the base")
     base = bootable.find(options["base"])
-    new = base if options["aa"] else bootable.find(options["news"][0])
-    if base.arch != new.arch:
-        raise UsageError(f"the base is for {base.arch}, and the new kernel for {new.arch}")
-    return {"base": base, "new": new}
+    found = [base, base if options["aa"] else bootable.find(options["news"][0])]
+
+    def kernel(number: int) -> Kernel:
+        each = found[number]
+
+        def bundle() -> Path:
+            return bundles(directory, found[: number + 1])[each.label]
+
+        return Kernel(each.label, each.arch, each.release, each.image, identity(each), bundle)
+
+    return {"base": kernel(0), "new": kernel(1)}
 
 
 def _asked(
     options: Mapping[str, Any],
-    kernels: Mapping[str, Bootable],
-    cmdlines: Mapping[str, str],
+    kernels: Mapping[str, Kernel],
     chosen: Machine,
-    identity: Callable[[Bootable], Any],
 ) -> dict[str, Any]:
     """Return what the plan has of the command. Raises UsageError."""
     from page_alloc_bench.analysis import thresholds
@@ -198,14 +223,15 @@ def _asked(
         matters = thresholds.parse(options["threshold"]) if options["threshold"] else None
     except thresholds.ThresholdError as error:
         raise UsageError(f"--threshold: {error}") from error
+    cmdlines = {side: options[f"cmdline_{side}"] for side in kernels}
     labels = {
         side: kernel.label + (f", {cmdlines[side]}" if cmdlines[side] else "")
         for side, kernel in kernels.items()
     }
     return {
         "labels": labels,
-        "cmdlines": dict(cmdlines),
-        "kernels": {side: identity(kernel) for side, kernel in kernels.items()},
+        "cmdlines": cmdlines,
+        "kernels": {side: dict(kernel.identity) for side, kernel in kernels.items()},
         "machine": {
             "cpus": chosen.cpus,
             "nodes": chosen.nodes,
@@ -221,20 +247,16 @@ def _asked(
     }
 
 
-def _build(
-    directory: Path,
-    journal: Journal,
-    kernels: Mapping[str, Bootable],
-    bundles: Callable[[Path, Sequence[Bootable]], Mapping[str, Path]],
-) -> Mapping[str, Path] | int:
-    """Return the bundles by the kernels' labels, or the exit code where one cannot be built."""
+def _build(journal: Journal, kernels: Mapping[str, Kernel]) -> int | None:
+    """Build what is missing; return the exit code where the new kernel's cannot be, else None."""
     from page_alloc_bench.campaign.timed.verdict import NEW_FAILS
     from page_alloc_bench.cli.common import complain
 
-    made = bundles(directory, [kernels["base"]])
+    kernels["base"].bundle()
     try:
-        return {**made, **bundles(directory, list(kernels.values()))}
+        kernels["new"].bundle()
     except PackagerError as error:
         journal.record("new", 1, end="build-failed", reason=error.message)
         complain(f"new: {error.message}", error.advice)
         return NEW_FAILS
+    return None

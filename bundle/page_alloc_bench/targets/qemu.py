@@ -105,7 +105,8 @@ class Qemu:
             waits = [int((task / "schedstat").read_text().split()[1]) for task in tasks]
         except (OSError, ValueError, IndexError):
             return self._starved
-        self._starved = max(waits, default=0) / 1e9
+        # When it ends, its threads go before it does.
+        self._starved = max(self._starved, max(waits, default=0) / 1e9)
         return self._starved
 
     def console(self) -> str:

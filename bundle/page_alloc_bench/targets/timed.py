@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, EXIT_USAGE
-from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.outcome import GuestEndedError, Outcome, oops
 from page_alloc_bench.targets.process import TargetError, tail
@@ -28,18 +27,19 @@ _SAID = f"{OUTPUT}/said"
 
 def measure(
     bundle: Path,
-    kernel: Bootable,
+    image: Path,
+    release: str,
     bench_options: Sequence[str],
     machine: Machine,
     *,
     cmdline_extra: str = "",
     timeout: float = TIMEOUT_S,
 ) -> Outcome:
-    """Boot KERNEL once on MACHINE, run BUNDLE with BENCH_OPTIONS; return what came of it.
+    """Boot IMAGE once on MACHINE, run BUNDLE with BENCH_OPTIONS; return what came of it.
 
-    TIMEOUT is in seconds, for all of it.
+    RELEASE is what the kernel has to say that it is. TIMEOUT is in seconds, for all of it.
     """
-    guest = SerialGuest(kernel.image, machine, cmdline_extra=cmdline_extra)
+    guest = SerialGuest(image, machine, cmdline_extra=cmdline_extra)
     words = ["sh", _BUNDLE, "--output-path", f"{OUTPUT}/result.json", "--quiet", *bench_options]
     try:
         returned = guest.run(f"{shlex.join(words)} 2>{_SAID}\n", {_BUNDLE: bundle}, timeout=timeout)
@@ -47,7 +47,7 @@ def measure(
         return Outcome(error.end, reason=str(error), console=error.console)
     except (TargetError, OSError) as error:
         return Outcome("infra", reason=str(error))
-    made = _judged(returned, kernel)
+    made = _judged(returned, release)
     facts = {"seconds": round(returned.seconds, 1), "steal": round(_steal(returned), 4)}
     made = replace(
         made, console=returned.console, log=_text(returned, "dmesg"), facts={**facts, **made.facts}
@@ -63,7 +63,7 @@ def _steal(returned: Returned) -> float:
     return returned.starved / returned.seconds if returned.seconds else 0.0
 
 
-def _judged(returned: Returned, kernel: Bootable) -> Outcome:
+def _judged(returned: Returned, release: str) -> Outcome:
     """Return the outcome of a guest that came to its end, by what it sent."""
     document = _document(returned)
     trouble = oops(_text(returned, "dmesg"))
@@ -74,9 +74,9 @@ def _judged(returned: Returned, kernel: Bootable) -> Outcome:
         return Outcome("refused", document, said)
     if returned.status != EXIT_COMPLETE or document is None or not document["run"]["complete"]:
         return Outcome("run-failed", document, f"exit status {returned.status}: {said}")
-    release = document["run"]["kernel"]["release"]
-    if release != kernel.release:
-        return Outcome("wrong-kernel", document, f"{release} booted, not {kernel.release}")
+    booted = document["run"]["kernel"]["release"]
+    if booted != release:
+        return Outcome("wrong-kernel", document, f"{booted} booted, not {release}")
     return Outcome("ok", document)
 
 
