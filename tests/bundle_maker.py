@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import tempfile
@@ -70,9 +71,7 @@ def make_bundle(
     path: Path, runner: str = REPORTING_RUNNER, *, interpreters: Sequence[Interpreter] = ()
 ) -> Path:
     """Write a bundle whose runner is ``runner``, the source of a module with main()."""
-    with tempfile.TemporaryDirectory() as scratch:
-        wheels = {MACHINE: _psutil_wheel(Path(scratch))}
-        members = zipapp.make_members(wheels, Path(scratch))
+    members = dict(_members())
     name = "site-packages/page_alloc_bench/runner/__main__.py"
     members[name] = Member(runner.encode())
     info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
@@ -85,8 +84,7 @@ def make_bundle(
 def own_interpreter() -> Interpreter:
     """Return the Python that runs this, fit to run what a bundle holds: seconds of work."""
     with tempfile.TemporaryDirectory() as scratch:
-        wheels = {MACHINE: _psutil_wheel(Path(scratch))}
-        programs = zipapp.programs(zipapp.make_members(wheels, Path(scratch)))
+        programs = zipapp.programs(_members())
         return interpreter.make(interpreter.own(), (), programs, Path(scratch) / "python")
 
 
@@ -113,6 +111,14 @@ def start(
         check=False,
         **more,
     )
+
+
+@functools.cache
+def _members() -> dict[str, Member]:
+    """Return what is in every bundle: a second of work, which each process does once."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wheels = {MACHINE: _psutil_wheel(Path(scratch))}
+        return dict(zipapp.make_members(wheels, Path(scratch)))
 
 
 def _psutil_wheel(directory: Path) -> Path:
