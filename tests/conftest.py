@@ -5,8 +5,11 @@ leave it as it was.
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 
 import attempts
 import budget
-from bundle_maker import make_bundle, own_interpreter
+from bundle_maker import make_bundle, own_interpreter, start
 from once import once
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.packager.interpreter import Interpreter
@@ -79,6 +82,35 @@ def scratch(tmp_path: Path) -> Path:
     path = tmp_path / "scratch of the test"
     path.mkdir()
     return path
+
+
+WITHOUT_PYTHON = """
+    mount=$1 served=$2 python=$3
+    shift 3
+    $mount --bind $python $served &&
+    for usual in /usr/bin/python3 /usr/local/bin/python3; do
+        test ! -e $usual || $mount --bind /dev/null $usual || exit
+    done && exec "$@"
+"""
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> list[str]:
+    """Words that start a command where no Python is in the usual places, so that PATH is all.
+
+    This one serves at tmp_path/served there, wherever it stands otherwise.
+    """
+    served = tmp_path / "served"
+    served.touch()
+    own = [] if os.geteuid() == 0 else ["--map-root-user"]
+    words = [
+        *(shutil.which("unshare") or "", *own, "--mount", "/bin/sh", "-c", WITHOUT_PYTHON, "sh"),
+        *(shutil.which("mount") or "", str(served), os.path.realpath(sys.executable)),
+    ]
+    tried = start([*words, "/bin/sh", "-c", "! /usr/bin/python3 -c 1 2>/dev/null"])
+    if tried.returncode:
+        pytest.skip(f"no mount namespace here: {tried.stderr}")
+    return words
 
 
 @pytest.fixture(scope="session")

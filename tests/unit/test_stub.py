@@ -28,35 +28,6 @@ def bench(embedding_bundle: Path) -> Path:
     return embedding_bundle
 
 
-WITHOUT_PYTHON = """
-    mount=$1 served=$2 python=$3
-    shift 3
-    $mount --bind $python $served &&
-    for usual in /usr/bin/python3 /usr/local/bin/python3; do
-        test ! -e $usual || $mount --bind /dev/null $usual || exit
-    done && exec "$@"
-"""
-
-
-@pytest.fixture
-def hidden(tmp_path: Path) -> list[str]:
-    """Words that start a command where no Python is in the usual places, so that PATH is all.
-
-    This one serves at tmp_path/served there, wherever it stands otherwise.
-    """
-    served = tmp_path / "served"
-    served.touch()
-    own = [] if os.geteuid() == 0 else ["--map-root-user"]
-    words = [
-        *(shutil.which("unshare") or "", *own, "--mount", "/bin/sh", "-c", WITHOUT_PYTHON, "sh"),
-        *(shutil.which("mount") or "", str(served), os.path.realpath(sys.executable)),
-    ]
-    tried = start([*words, "/bin/sh", "-c", "! /usr/bin/python3 -c 1 2>/dev/null"])
-    if tried.returncode:
-        pytest.skip(f"no mount namespace here: {tried.stderr}")
-    return words
-
-
 def told(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Return what the runner said, and nobody else on either stream."""
     assert (finished.returncode, finished.stderr) == (0, "")
