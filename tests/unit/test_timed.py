@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import campaigns
 from campaigns import Kernel, around
 from page_alloc_bench.analysis.campaign_directory import lines
+from page_alloc_bench.analysis.compare import RefusedError
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.campaign.timed import plan, step
 from page_alloc_bench.cli import main
@@ -214,6 +215,20 @@ def test_a_kernel_that_never_works_ends_it(
     assert campaigns.code(tmp_path, ending) == expected
 
 
+def test_sides_that_must_not_be_compared_are_told_after_the_first_block(tmp_path: Path) -> None:
+    base, new = alike()
+
+    def other(_number: int) -> Outcome:
+        document = campaigns.result(1)
+        document["run"]["parameters"]["held"] = 7
+        return Outcome("ok", document)
+
+    new.ends = other
+    with pytest.raises(RefusedError, match=r"parameters\.held"):
+        campaigns.run(tmp_path, base, new)
+    assert len(attempts(tmp_path)) == 4
+
+
 def test_a_budget_ends_a_call_and_the_next_goes_on(tmp_path: Path) -> None:
     now = [0.0]
 
@@ -328,3 +343,20 @@ def test_a_step_that_cannot_tell_is_skipped(tmp_path: Path) -> None:
     told = step.take(tmp_path / "panic", base, new, asked, steps=3, most=20, note=print)
     assert (told.verdict, told.confidence) == (step.SKIP, 1.0)
     assert "Kernel panic" in told.why
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--base", "6.1"], "give --new"),
+        (["--base", "6.1", "--new", "6.1", "--new", "6.12"], "give --new once, or --exact"),
+        (["--base", "6.1", "--new", "6.1", "--aa"], "leave out --new"),
+        (["--base", "6.1", "--aa", "--cmdline-new", "x=1"], "leave out --new and --cmdline-new"),
+        (["--base", "6.1", "--aa", "--budget", "soon"], "such as 90s, 30m or 2h"),
+        (["--base", "6.1", "--aa", "--max-boots", "3"], "4<=x<=100"),
+        (["--exact", "--base", "6.1", "--new", "6.1", "--budget", "2h"], "--exact has no --budget"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, ["ab", *words])
+    assert (done.exit_code, said in done.output) == (3, True), done.output

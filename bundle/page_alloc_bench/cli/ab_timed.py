@@ -192,8 +192,8 @@ def named(
     """
     if len(options["news"]) > 1:
         raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
-    if options["aa"] and options["news"]:
-        raise UsageError("--aa compares the base with itself: leave out --new")
+    if options["aa"] and (options["news"] or options["cmdline_new"]):
+        raise UsageError("--aa compares the base with itself: leave out --new and --cmdline-new")
     if not options["aa"] and not options["news"]:
         raise UsageError("give --new, the kernel to compare with the base")
     base = bootable.find(options["base"])
@@ -223,7 +223,9 @@ def _asked(
         matters = thresholds.parse(options["threshold"]) if options["threshold"] else None
     except thresholds.ThresholdError as error:
         raise UsageError(f"--threshold: {error}") from error
-    cmdlines = {side: options[f"cmdline_{side}"] for side in kernels}
+    cmdlines = {
+        side: options["cmdline_base" if options["aa"] else f"cmdline_{side}"] for side in kernels
+    }
     labels = {
         side: kernel.label + (f", {cmdlines[side]}" if cmdlines[side] else "")
         for side, kernel in kernels.items()

@@ -81,7 +81,7 @@ class Campaign:
         ]
 
     def run(self) -> Ending:
-        """Boot until the rule says stop. Raises CampaignError."""
+        """Boot until the rule says stop. Raises CampaignError, and what the judge raises."""
         schedule: list[str] = self._plan["schedule"]
         while True:
             kept = read(self._journal.directory)
@@ -174,6 +174,8 @@ class Campaign:
             )
         if not kept.files("new"):
             return self._end("new fails", f"no boot of new was whole: {_first(failed['new'])}")
+        if place == BLOCK:
+            self._judge(self._journal.directory)  # sides that must not be compared are told now
         return None
 
     def _is_over(self, place: int) -> bool:
