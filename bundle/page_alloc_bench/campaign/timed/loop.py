@@ -118,10 +118,8 @@ class Campaign:
             log=outcome.log,
             facts={**outcome.facts, "wall": round(wall, 2), "at": round(time.time(), 1)},
         )
-        first = outcome.reason.partition("\n")[0]
-        self._note(
-            f"{side.name}, boot {number}: {outcome.end} after {duration(wall)} {first}".strip()
-        )
+        why = f": {line}" if (line := outcome.reason.partition("\n")[0]) else ""
+        self._note(f"{side.name}, boot {number}: {outcome.end} after {duration(wall)}{why}")
 
     def _left(self, kept: Kept, place: int) -> str:
         """Return when the next look is, and how long it takes until then and to the end."""
