@@ -56,3 +56,17 @@ def kmod_dir() -> Path:
 def templates_dir() -> Path:
     """Return the directory that holds the jinja2 templates."""
     return _find("templates")
+
+
+def render(template: str, **values: object) -> str:
+    """Render a template of a shell script; a name it uses and values lacks is an error."""
+    import jinja2  # noqa: PLC0415 - every command is imported for the help, and few render
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - a shell script, not a web page
+    )
+    return environment.get_template(template).render(**values)

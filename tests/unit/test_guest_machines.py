@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from page_alloc_bench import resources
 from page_alloc_bench.targets import (
     initramfs,
     machine,
@@ -127,7 +128,7 @@ def test_guest_scripts_are_clean_shell(name: str) -> None:
     values = {"hostname": "h", "marker": root.READY, "modules": ["a.ko", "b.ko"]}
     values |= {"address": "10.0.2.15", "gateway": "10.0.2.2", "init": root.INIT}
     values |= {"disks": "/dev/vd?"}
-    text = root.render(name, **values)
+    text = resources.render(name, **values)
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     if "initramfs" in name:
         assert text.index("/modules/a.ko") < text.index("/modules/b.ko")

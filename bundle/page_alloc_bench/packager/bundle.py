@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import jinja2
-
 import page_alloc_bench
 from page_alloc_bench import resources
 from page_alloc_bench.packager import manifest, zipapp
@@ -75,13 +73,6 @@ def _render(
     releases: str, interpreters: Sequence[Interpreter], *, bundle: bool, blocks: int = 1
 ) -> str:
     """Return the stub, or an extracted bundle's run.sh; blocks: how many the stub takes."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - a shell script, not a web page
-    )
     block = blocks
     slices = []
     for each in interpreters:
@@ -96,7 +87,8 @@ def _render(
             }
         )
         block += len(each.data) // BLOCK
-    text = environment.get_template("run.sh.j2").render(
+    text = resources.render(
+        "run.sh.j2",
         bundle=bundle,
         version=page_alloc_bench.__version__,
         releases=releases,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from page_alloc_bench.resources import render
 from page_alloc_bench.targets import modules
 from page_alloc_bench.targets.fitted import SSH, Fitted
 from page_alloc_bench.targets.process import TargetError, need
-from page_alloc_bench.targets.root import INIT, render
+from page_alloc_bench.targets.root import INIT
 
 # The addresses of QEMU's user network.
 ADDRESS, GATEWAY = "10.0.2.15", "10.0.2.2"

@@ -11,9 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jinja2
-
-from page_alloc_bench import resources
+from page_alloc_bench.resources import render
 from page_alloc_bench.space import Room
 from page_alloc_bench.targets import bootstrap, cache
 from page_alloc_bench.targets.keys import Keys, get_keys
@@ -113,18 +111,6 @@ def lookup(name: str) -> Root:
         if root.name == name:
             return root
     raise TargetError(f"no root called {name!r}: there are {', '.join(r.name for r in ROOTS)}")
-
-
-def render(template: str, **values: object) -> str:
-    """Render TEMPLATE of the project's templates; a name it uses and VALUES lacks is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        autoescape=False,  # noqa: S701 (shell scripts, not HTML)
-    )
-    return environment.get_template(template).render(**values)
 
 
 def image(root: Root | str = DEFAULT) -> Path:

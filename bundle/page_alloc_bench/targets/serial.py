@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from page_alloc_bench.resources import render
 from page_alloc_bench.targets import qmp
 from page_alloc_bench.targets.appliance import busybox
 from page_alloc_bench.targets.boot_failure import Boot
@@ -36,7 +37,6 @@ from page_alloc_bench.targets.machine import Machine, emulator, headless, kernel
 from page_alloc_bench.targets.outcome import GuestEndedError, how_it_ended
 from page_alloc_bench.targets.process import TargetError
 from page_alloc_bench.targets.qemu import Qemu
-from page_alloc_bench.targets.root import render
 
 OUTPUT = "/output"  # what the script leaves there comes back
 _SCRIPT = "/script"
