@@ -74,7 +74,7 @@ def entry(
         return final
     cache_dir()
     _make_directory(final.parent)
-    with _lock(final.parent / f".{key}.lock", what):
+    with lock(final.parent / f".{key}.lock", what):
         if final.is_dir() and not refresh:
             return final
         for stale in final.parent.glob(f".{key}.*/"):  # of a process that was killed
@@ -128,7 +128,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def _lock(path: Path, what: str) -> Iterator[None]:
+def lock(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file PATH; the kernel drops it whatever happens to this process."""
     try:
         opened = path.open("w")
