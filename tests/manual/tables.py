@@ -123,6 +123,7 @@ GENERATED = (
             ("export", "export"),
             ("query", "query"),
             ("ab", "ab"),
+            ("patches", "bisect"),
             ("exact", "kconfig"),
         )
     ),
@@ -132,5 +133,6 @@ GENERATED = (
     Generated(MANUAL / "exit-codes.md", "bundle", _codes(errors.EXIT_CODES)),
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),
     Generated(MANUAL / "exit-codes.md", "ab", _codes(exit_codes.AB)),
+    Generated(MANUAL / "exit-codes.md", "bisect", _codes(exit_codes.BISECT)),
     Generated(MANUAL / "exit-codes.md", "commands", _codes(exit_codes.COMMANDS)),
 )

@@ -74,9 +74,13 @@ def run(
             for side in more:
                 wanted[side.name] += 1
             continue
-        with ThreadPoolExecutor(max_workers=at_once) as pool:
+        pool = ThreadPoolExecutor(max_workers=at_once)
+        try:
             for _ in pool.map(lambda job: _attempt(journal, job[0], job[1], failures, note), jobs):
                 pass
+        finally:
+            # Who interrupts does not wait for the guests, which end with this process.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _missing(
@@ -91,7 +95,7 @@ def _missing(
     for attempt in journal.attempts():
         last[attempt["side"]] = max(last.get(attempt["side"], 0), attempt["number"])
     jobs = []
-    for step in range(max(wanted.values())):
+    for step in range(max(wanted.values(), default=0)):
         for side in sides:
             if side.name in failures or have[side.name] + step >= wanted[side.name]:
                 continue

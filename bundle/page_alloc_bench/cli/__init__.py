@@ -25,6 +25,7 @@ _COMMANDS = {
     "run": "build",
     "vm": "vm",
     "ab": "ab",
+    "bisect": "bisect",
     "kernels": "kernels",
     "kconfig": "kconfig",
     "compare": "compare",

@@ -3,48 +3,45 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from page_alloc_bench import installation
-from page_alloc_bench.analysis.instructions import path_length, releases, words
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.campaign.journal import CampaignError, Journal
-from page_alloc_bench.cli import ab_timed
+from page_alloc_bench.cli import (
+    ab_kernels,
+    ab_revisions,
+    ab_timed,
+    ab_verdict,
+    exact_sides,
+    revision_options,
+)
 from page_alloc_bench.cli.common import CONTEXT, BenchCommand, Codes, complain
+from page_alloc_bench.cli.ends import Interrupted
 from page_alloc_bench.cli.sides import percent
-from page_alloc_bench.packager import build
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import bootable, exact
-from page_alloc_bench.targets.bootable import Bootable
+from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.process import TargetError, UsageError
-
-NONE, REGRESSION, UNKNOWN, REFUSED, NEW_FAILS, TROUBLE = range(6)
-_CODES = {"no regression": NONE, "regression": REGRESSION, "cannot tell": UNKNOWN}
 
 
 class _Command(BenchCommand):
     """1 and 2 are verdicts, 4 is about the new kernel: all else that goes wrong is 3 or 5."""
 
-    codes = Codes(failed=TROUBLE, usage=REFUSED)
+    codes = Codes(failed=ab_verdict.TROUBLE, usage=ab_verdict.REFUSED)
 
 
 @click.command(cls=_Command, context_settings=CONTEXT)
 @click.option("--exact", "by_instructions", is_flag=True, help="Compare by counted instructions.")
 @click.option(
     "--base",
-    required=True,
     metavar="KERNEL",
     help="A kernel of `kernels --list`, a built tree, or an image in one.",
 )
@@ -87,18 +84,14 @@ class _Command(BenchCommand):
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
-    help="Guests at once, with --exact.  [default: one per CPU]",
+    help="Guests at once, with --exact, and compilers.  [default: one per CPU]",
 )
+@click.option("--each", is_flag=True, help="Each commit of BASE..BRANCH against its parent.")
+@revision_options.options
 @ab_timed.timed_options
-@click.argument("bench_options", nargs=-1, type=click.UNPROCESSED)
+@exact_sides.words("[BASE NEW | BASE..BRANCH] [-- OPTION...]")
 def ab(
-    *,
-    by_instructions: bool,
-    base: str,
-    news: tuple[str, ...],
-    directory: Path | None,
-    jobs: int | None,
-    **options: Any,
+    *, by_instructions: bool, directory: Path | None, words: tuple[str, ...], **options: Any
 ) -> None:
     """Say whether the page allocator became worse from one kernel to another.
 
@@ -108,166 +101,103 @@ def ab(
     With --exact, instructions are counted instead: each kernel is booted twice in a guest that
     counts them, and again if its boots differ. Nothing needs to be quiet.
 
-    BENCH_OPTIONS follow a `--`, such as --alloc-orders 0,9.
+    BASE and NEW are revisions of the git repository --tree, which are built here; or give --base
+    and --new.
+
+    Options of the benchmark follow a `--`, such as --alloc-orders 0,9.
     """
-    kept = nullcontext(str(directory)) if directory else tempfile.TemporaryDirectory("", "pab-ab.")
-    with kept as place:
-        try:
-            if not by_instructions:
-                given = {**options, "base": base, "news": news}
-                there = Path(place)
-                status = ab_timed.run(
-                    there, given, lambda: ab_timed.named(there, given, _identity, _bundles)
-                )
-            else:
-                status = _exact(Path(place), base, news, jobs, options)
-        except UsageError as error:
-            raise click.UsageError(str(error)) from error
-        except PackagerError as error:
-            complain(error.message, error.advice)
-            status = REFUSED
-        except (CampaignError, TargetError) as error:
-            complain(str(error))
-            status = TROUBLE
-        except KeyboardInterrupt:
-            note("interrupted; with --dir the same command goes on from here")
-            sys.stdout.flush()
-            os._exit(130)  # the threads wait for their guests, which end with this process
-    sys.exit(status)
+    revisions, options["bench_options"] = exact_sides.split(words)
+    work = _exact if by_instructions else _timed
+    sys.exit(in_directory(directory, lambda place: work(place, revisions, options)))
 
 
-def _exact(
-    place: Path, base: str, news: tuple[str, ...], jobs: int | None, options: dict[str, Any]
-) -> int:
+def in_directory(directory: Path | None, work: Callable[[Path], int]) -> int:
+    """Do WORK in the DIRECTORY, or in one that goes; return its exit code, or that of an error.
+
+    Raises click.UsageError.
+    """
+    kept = None if directory else tempfile.TemporaryDirectory("", "pab-ab.")
+    try:
+        return work(directory or Path(kept.name if kept else ""))
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    except PackagerError as error:
+        complain(error.message, error.advice)
+        return ab_verdict.REFUSED
+    except (CampaignError, TargetError) as error:
+        complain(str(error))
+        return ab_verdict.TROUBLE
+    except Interrupted as interrupted:
+        note("interrupted; with --dir the same command goes on from here")
+        if kept:
+            kept.cleanup()
+        # Not by the end of main: that waits for threads, and they for their guests, which end with
+        # this process.
+        os._exit(128 + interrupted.signum)
+    finally:
+        if kept:
+            kept.cleanup()
+
+
+def _timed(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
+    """Compare by time. Raises UsageError."""
+    if options["each"]:
+        raise UsageError("--each compares with --exact: give that too")
+    if not revisions:
+        if not options["base"]:
+            raise UsageError("give two revisions of --tree, or --base and --new")
+        if options["tree"]:
+            raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
+        identity, bundles = ab_kernels.identity, ab_kernels.bundles
+        return ab_timed.run(
+            place, options, lambda: ab_timed.named(place, options, identity, bundles)
+        )
+    _require_one_way(revisions, options)
+    built, failed = ab_revisions.built(revisions, options)
+    if failed is not None:
+        return ab_verdict.tell(place, failed, (), failed.failed, 0)
+    return ab_timed.run(place, options, lambda: built)
+
+
+def _exact(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
     """Compare by counted instructions. Raises UsageError for what is of the other comparison."""
-    if not news:
-        raise UsageError("give --new, the kernel to compare with the base")
+    _require_one_way(revisions, options)
     source = click.get_current_context().get_parameter_source
     for name in ab_timed.NAMES:
         if source(name) is not ParameterSource.DEFAULT:
             raise UsageError(f"--exact has no {ab_timed.NAMES[name]}: leave it out")
-    own = {name: value for name, value in options.items() if name not in ab_timed.NAMES}
-    threshold = percent(own.pop("threshold") or "0.1%") / 100
-    plan = {"base": base, "new": list(news), **own, "mode": "exact"}
-    plan["bench_options"] = list(options["bench_options"])
-    plan["memory"] = options["memory"] or exact.MEMORY
-    return _run(place, plan, threshold, jobs or os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """A kernel, its bundle and how it is booted: what campaign.exact.Boots asks for."""
-
-    name: str
-    kernel: Bootable
-    bundle: Path
-    plan: dict[str, Any]
-    cmdline: str
-
-    @property
-    def label(self) -> str:
-        extra = f", {self.cmdline}" if self.cmdline else ""
-        return f"{self.kernel.label}{extra}"
-
-    def measure(self) -> tuple[dict[str, Any], str]:
-        """Boot it once."""
-        console: list[str] = []
-        try:
-            document = exact.measure(
-                self.bundle,
-                self.kernel.image,
-                self.kernel.arch,
-                self.plan["bench_options"],
-                cmdline_extra=self.cmdline,
-                memory=self.plan["memory"],
-                by_function=self.plan["by_function"],
-                on_line=lambda line: note(f"{self.name}: {line}"),
-                console=console.append,
-            )
-        except TargetError as error:
-            raise campaign.BootFailedError(str(error), "".join(console)) from error
-        return document, "".join(console)
-
-
-def _run(directory: Path, plan: dict[str, Any], threshold: float, jobs: int) -> int:
-    """Do what the plan says; print the verdict and return the exit code."""
-    base, *news = (bootable.find(text) for text in (plan["base"], *plan["new"]))
-    names = ["new"] if len(news) == 1 else [f"new{number}" for number in range(1, len(news) + 1)]
-    journal = Journal(directory)
-    if journal.begin({**plan, "kernels": [_identity(each) for each in (base, *news)]}):
-        note(f"going on with {directory}")
-    named = [("base", base, plan["cmdline_base"])]
-    named += [(name, kernel, plan["cmdline_new"]) for name, kernel in zip(names, news)]
-    bundles = _bundles(directory, [kernel for _, kernel, _ in named])
-    sides = [
-        _Side(name, kernel, bundles[kernel.label], plan, cmdline) for name, kernel, cmdline in named
-    ]
-    measured, failures = campaign.run(journal, sides, at_once=jobs, note=note)
+    threshold = percent(options["threshold"] or "0.1%") / 100
+    given = {**options, "memory": options["memory"] or exact.MEMORY}
+    journal = Journal(place)
+    made = (
+        ab_revisions.comparison(journal, revisions, given)
+        if revisions
+        else ab_kernels.comparison(journal, given)
+    )
+    at_once = options["jobs"] or os.cpu_count() or 1
+    measured, failures = campaign.run(journal, made.sides, at_once=at_once, note=note)
     for failure in failures:
         complain(f"{failure.side}: {failure.reason}")
-    failed = {failure.side for failure in failures}
-    whole = [side for side in measured if side.name not in failed]
-    if "base" in failed:
-        return TROUBLE
-    status = _tell(directory, whole, threshold) if len(whole) > 1 else NEW_FAILS
-    return NEW_FAILS if failed else status
+    reasons = {failure.side: failure.reason for failure in failures}
+    whole = [side for side in measured if side.name not in reasons]
+    return ab_verdict.tell(place, made, whole, {**made.failed, **reasons}, threshold)
 
 
-def _identity(kernel: Bootable) -> dict[str, Any]:
-    status = kernel.image.stat()
-    return {"release": kernel.release, "image": [status.st_size, int(status.st_mtime)]}
-
-
-def _bundles(directory: Path, wanted: Sequence[Bootable]) -> dict[str, Path]:
-    """Build a bundle for each kernel, unless the directory has it; return them by label."""
-    made: dict[str, Path] = {}
-    for kernel in wanted:
-        if kernel.label in made:
-            continue
-        path = directory / f"bundle-{len(made)}.run"
-        if not path.exists():
-            note(f"building the module for {kernel.release}")
-            request = build.BuildRequest(
-                **vars(kernel.source()), output=path, signer=kernel.signer, fetch_python=_python
-            )
-            build.build(request)
-        made[kernel.label] = path
-    return made
-
-
-def _python(machine: str) -> Path:
-    from page_alloc_bench.targets import foreign_python
-
-    return foreign_python.fetch(machine)
-
-
-def _tell_all(directory: Path, measured: Sequence[path_length.Side]) -> str:
-    """Keep the table and the picture of all kernels; return the table as text."""
-    found = releases.gather(measured)
-    (directory / "costs.md").write_text(releases.markdown(found))
-    try:
-        from page_alloc_bench.analysis.instructions import drawn
-    except ImportError as error:
-        needed = installation.install_extra("analysis")
-        note(f"no picture: {error.name} is not installed; this needs: {needed}")
-    else:
-        drawn.save(found, directory / "costs.svg")
-    return releases.text(found)
-
-
-def _tell(directory: Path, measured: Sequence[path_length.Side], threshold: float) -> int:
-    """Print the verdict on each new kernel, keep it, and return the worst as exit code."""
-    base, *news = measured
-    codes, texts, documents = [], [], []
-    for new in news:
-        differences = list(path_length.compare(base, new))
-        codes.append(_CODES[path_length.verdict(differences, threshold)])
-        texts.append(words.text(base, new, differences, threshold))
-        documents.append(words.as_json(base, new, differences, threshold))
-    if len(news) > 1:
-        texts.append(_tell_all(directory, measured))
-    text = "\n".join(texts)
-    (directory / "verdict.txt").write_text(text)
-    (directory / "verdict.json").write_text(json.dumps(documents, indent=1) + "\n")
-    click.echo(text, nl=False)
-    return next(code for code in (REGRESSION, UNKNOWN, NONE) if code in codes)
+def _require_one_way(revisions: list[str], options: dict[str, Any]) -> None:
+    """Raise UsageError unless the kernels are named in one of the ways that there are."""
+    kernels = bool(options["base"] or options["news"])
+    if kernels and (revisions or options["each"]):
+        raise UsageError("give two revisions, or --base and --new, not both")
+    if kernels and not options["news"]:
+        raise UsageError("give --new, the kernel to compare with the base")
+    if kernels and not options["base"]:
+        raise UsageError("give --base, the kernel to compare with")
+    if kernels and options["tree"]:
+        raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
+    wanted = 1 if options["each"] else 2
+    if not kernels and len(revisions) != wanted:
+        raise UsageError(
+            "give one BASE..BRANCH with --each"
+            if options["each"]
+            else "give two revisions of --tree, or --base and --new"
+        )

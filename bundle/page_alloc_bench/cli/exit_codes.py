@@ -58,7 +58,17 @@ AB = (
     ("5", "trouble here, or with the base"),
     _SIGNAL,
 )
-_OF = {"compare": COMPARE, "ab": AB}
+
+BISECT = (
+    ("0", "the commit is found"),
+    ("1", "nothing to find: BAD is not longer than GOOD"),
+    ("2", "cannot tell: several commits are left, which do not build or boot"),
+    ("3", "wrong usage, a kernel that is not fit, or a module that does not build"),
+    ("4", "BAD does not build, does not boot, or does not survive the run"),
+    ("5", "trouble here, or with GOOD"),
+    _SIGNAL,
+)
+_OF = {"compare": COMPARE, "ab": AB, "bisect": BISECT}
 
 _AS_THE_BENCHMARK = ("run", "vm")
 
