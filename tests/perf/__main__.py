@@ -76,6 +76,7 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
     if "exact" in wanted:
         yield from exact.boots()
     if "ab" in wanted:
+        yield from ab.alone()
         yield from ab.overhead()
 
 
