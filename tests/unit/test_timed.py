@@ -93,6 +93,16 @@ def test_noise_beyond_hope_ends_it_and_says_how_many_boots_it_would_take(tmp_pat
     assert len(attempts(tmp_path)) <= 20
 
 
+def test_boots_that_are_too_few_for_all_figures_are_told_with_how_many_it_takes(
+    tmp_path: Path,
+) -> None:
+    """Two figures share 5 %; the least p of four and four boots is 1 in 35."""
+    ending, _ = campaigns.run(tmp_path, alike()[0], Kernel("new", around(0.5, 2)), most=4)
+    assert campaigns.code(tmp_path, ending) == 2
+    text = " ".join((tmp_path / "verdict.txt").read_text().split())
+    assert "4 and 4 boots, are too few for an interval (2 figures need 5 a side)" in text
+
+
 def killed_at(boot: int, directory: Path) -> None:
     """Run a campaign in a child that is killed in the middle of a boot."""
     child = os.fork()

@@ -206,7 +206,9 @@ def _verdict(found: states.State, change: Shift, settings: Settings, *, tested: 
         return "not tested"
     if settings.confounded and not settings.counted:
         return "unknown"
-    if not np.isfinite(change.low) and not np.isfinite(change.high) and found == "unknown":
+    ends = np.isfinite([float(change.low), float(change.high)])
+    # At a look, one end holds alone, and may be there where those that hold together are not.
+    if found == "unknown" and not (ends.all() if settings.look else ends.any()):
         return "too few boots" if np.isfinite(change.estimate) else "unknown"
     return found
 

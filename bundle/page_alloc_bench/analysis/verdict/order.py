@@ -66,7 +66,8 @@ def without_trend(change: Shift, base: Sample, new: Sample, times: tuple[Array, 
     scale = sum(float(np.sum(t**2)) for t in centred)
     if not scale:
         return change
-    slope = (base.high @ centred[0] + new.high @ centred[1]) / scale
+    with np.errstate(invalid="ignore"):  # values that are not known
+        slope = (base.high @ centred[0] + new.high @ centred[1]) / scale
     bias = slope * (np.mean(times[1]) - np.mean(times[0]))
     bias = np.where(np.isfinite(bias), bias, 0.0)
     low, high = change.low - np.maximum(bias, 0), change.high - np.minimum(bias, 0)

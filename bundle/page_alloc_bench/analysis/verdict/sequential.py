@@ -175,8 +175,11 @@ def look(most: int, numbers: Sequence[tuple[int, int, int]]) -> Look:
 
 
 def least_boots(alpha: float, most: int) -> int:
-    """Return after how many boots a side an interval of a first look has bounds at all."""
+    """Return after how many boots a side an interval of a first look has bounds at all.
+
+    most: boots a side that there may be; where they are too few, more than that is returned.
+    """
     boots = 2
-    while least_p(boots, boots) > alpha * min(1.0, boots / most) ** 2 and boots < most:
+    while least_p(boots, boots) > alpha * min(1.0, boots / most) ** 2:
         boots += 1
     return boots
