@@ -29,6 +29,7 @@ _IMAGES = {"amd64": "bzImage", "arm64": "Image"}
 _ARCH = {"x86_64": "amd64", "x86": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _ENTRY_ROOM = Room(300, 5_000)
 _MODULES = "modules"
+_MERGE = "scripts/kconfig/merge_config.sh"
 
 
 class ConfigError(TargetError):
@@ -52,6 +53,7 @@ class Builder:
         again: bool = False,
         note: Callable[[str], object] = cache.note,
     ) -> None:
+        self._repository = repository
         self._asked = asked
         self._first = first
         self._jobs = jobs or os.cpu_count() or 1
@@ -65,7 +67,12 @@ class Builder:
             raise UsageError(f"a guest can be {' or '.join(_IMAGES)}: give --make ARCH=...")
 
     def config(self, commit: Commit) -> str:
-        """Return the whole configuration of COMMIT. Raises ConfigError."""
+        """Return the whole configuration of COMMIT. Raises ConfigError and UsageError."""
+        if not self._repository.has(commit, _MERGE):
+            raise UsageError(
+                f"{commit.name} of {self._repository.path} is not the source of a kernel: no "
+                f"{_MERGE} there; give --tree the repository of a kernel"
+            )
         base = self._base() if self._asked.target else self._asked.base
         return self._configured(commit, base, self._asked.merged(self.arch))
 
@@ -155,7 +162,7 @@ class Builder:
         for number, text in enumerate(fragments):
             parts.append(objects / f"asked.{number}.config")
             parts[-1].write_text(text)
-        script = source / "scripts/kconfig/merge_config.sh"
+        script = source / _MERGE
         kernel_make.run(["sh", str(script), "-m", *map(str, parts)], objects, log)
         self._make(log, "olddefconfig")
 

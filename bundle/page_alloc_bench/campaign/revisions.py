@@ -114,6 +114,10 @@ class Repository:
         shas = [line.split()[0] for line in lines.splitlines()]
         return [*(sha for sha in shas if sha != bad), bad]
 
+    def has(self, commit: Commit, path: str) -> bool:
+        """Return whether a file is in a commit."""
+        return bool(self._git("ls-tree", "--full-tree", "--name-only", commit.tree, "--", path))
+
     def parent(self, sha: str) -> Commit:
         """Return the first parent of a commit."""
         return self.commit(f"{sha}^")
