@@ -19,7 +19,10 @@ import campaigns
 from campaigns import Kernel, around
 from page_alloc_bench.analysis.campaign_directory import lines
 from page_alloc_bench.analysis.compare import RefusedError
+from page_alloc_bench.campaign import bisection
+from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.journal import CampaignError, Journal
+from page_alloc_bench.campaign.revisions import Commit
 from page_alloc_bench.campaign.timed import plan, step
 from page_alloc_bench.cli import main
 from page_alloc_bench.targets.outcome import End, Outcome, how_it_ended, oops
@@ -320,27 +323,48 @@ def test_an_oops_in_the_log_is_of_the_boot_or_of_the_run() -> None:
     assert oops("[ 1.0] DEBUG: fine\n") is None
 
 
-def test_steps_of_a_bisection_share_the_permitted_error(tmp_path: Path) -> None:
-    """Eight commits, of which the fourth takes 5 % of the memory: three steps find it."""
-    levels = [1.0] * 3 + [0.95] * 5
-    known_good, known_bad = -1, len(levels) - 1
-    steps = step.number(len(levels))
-    told = []
-    while known_bad - known_good > 1:
-        middle = (known_good + known_bad) // 2
-        new = Kernel("new", around(levels[middle], middle))
-        base = Kernel("base", around(1, 50 + middle))
-        place = tmp_path / str(middle)
-        asked = campaigns.asked()
-        told.append(step.take(place, base, new, asked, steps=steps, most=20, note=print))
-        assert told[-1].confidence == pytest.approx(1 - 0.05 / 3)
-        if told[-1].verdict == step.BAD:
-            known_bad = middle
-        else:
-            assert told[-1].verdict == step.GOOD
-            known_good = middle
-    assert (known_good, known_bad, len(told)) == (2, 3, 3)
-    assert step.together(told) == pytest.approx((1 - 0.05 / 3) ** 3)
+class Line:
+    """A history of commits in a line, the first one good and the last one bad."""
+
+    def __init__(self, number: int) -> None:
+        self.commits = [
+            Commit(str(n), f"{n:040x}", f"{n:040x}", f"commit {n}") for n in range(number)
+        ]
+
+    def suspects(self, good: list[str], bad: str) -> list[str]:
+        """Return the middle first, and the bad one last."""
+        names = [commit.sha for commit in self.commits]
+        first = max(map(names.index, good)) + 1
+        left = names[first : names.index(bad)]
+        middle = len(left) // 2
+        return [*left[middle:], *left[:middle], bad]
+
+    def about(self, sha: str) -> Commit:
+        return next(commit for commit in self.commits if commit.sha == sha)
+
+
+def test_a_bisection_by_time_finds_the_commit_and_its_steps_share_the_error(tmp_path: Path) -> None:
+    """Of nine commits, from the fourth on 5 % of the memory is gone."""
+    line = Line(9)
+
+    def built(commit: Commit) -> Built:
+        return Built(commit, "amd64", "6.1", tmp_path, tmp_path / "bundle.run")
+
+    def side(name: str, kernel: Built) -> Kernel:
+        number = line.commits.index(kernel.commit)
+        return Kernel(name, around(0.95 if number >= 4 else 1, number))
+
+    measured = step.TimedStep(
+        tmp_path / "steps", side, campaigns.asked(), step.number(8), 20, lambda _line: None
+    )
+    found = bisection.search(
+        line, built(line.commits[0]), line.commits[-1], prepare=built, step=measured,
+        steps=bisection.Steps(tmp_path), note=str,
+    )  # fmt: skip
+    assert [commit.subject for commit in found.suspects] == ["commit 4"]
+    assert found.steps <= step.number(8) == 3
+    plans = [json.loads(path.read_text()) for path in tmp_path.glob("steps/*/plan.json")]
+    assert {each["confidence"] for each in plans} == {1 - (1 - 0.95) / 3}
 
 
 def test_a_step_that_cannot_tell_is_skipped(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 
 from page_alloc_bench.analysis.campaign_directory import read
 from page_alloc_bench.analysis.verdict.states import NO_REGRESSION, REGRESSION
+from page_alloc_bench.campaign.bisection import BAD, GOOD, SKIP, Outcome
+from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.journal import Journal
 from page_alloc_bench.campaign.timed import plan
 from page_alloc_bench.campaign.timed.loop import Boots, Campaign
 from page_alloc_bench.campaign.timed.verdict import exit_code
 
-GOOD, BAD, SKIP = "good", "bad", "skip"
 _WORDS = {NO_REGRESSION: GOOD, REGRESSION: BAD}
 
 
@@ -66,3 +67,32 @@ def take(
 def together(told: list[Told]) -> float:
     """Return the confidence of all steps together."""
     return math.prod(each.confidence for each in told)
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """A step as bisection.search() takes it, each in a directory of its own below DIRECTORY.
+
+    side: makes what is booted of the name of a side, and a kernel. asked, steps, most: as in
+    take().
+    """
+
+    directory: Path
+    side: Callable[[str, Built], Boots]
+    asked: Mapping[str, Any]
+    steps: int
+    most: int
+    note: Callable[[str], object]
+
+    def __call__(self, good: Built, new: Built) -> Outcome:
+        """Hold NEW against GOOD, both booted by turns."""
+        told = take(
+            self.directory / new.commit.sha,
+            self.side("base", good),
+            self.side("new", new),
+            self.asked,
+            steps=self.steps,
+            most=self.most,
+            note=self.note,
+        )
+        return Outcome(told.verdict, told.why)
