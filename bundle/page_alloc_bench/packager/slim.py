@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Leave out of a file what only its readers need: of a Python source comments, and docstrings of
-functions and classes; of the JSON Schema descriptions, and what each metric is.
+"""Leave out of a file what only its readers need: of a Python source comments and docstrings; of
+the JSON Schema descriptions, and what each metric is.
 
 A bundle is copied to many hosts, and each start of it parses all of this. Lines keep their numbers,
 so that a traceback points into the whole source, whose digest the manifest has.
@@ -16,11 +16,11 @@ from typing import Any
 
 from page_alloc_bench.runner.result.case import SUFFIX
 
-DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 
 
 def slim(source: str) -> str:
-    """Return the source without comments and docstrings of functions and classes.
+    """Return the source without comments and docstrings.
 
     The comments that a file begins with, which say whose it is, stay.
     """
@@ -60,13 +60,20 @@ def _without_descriptions(part: Any) -> Any:
     }
 
 
+def stand_in(node: ast.AST) -> str:
+    """Return what stands where a docstring was: before __future__ nothing but one may."""
+    return '""' if isinstance(node, ast.Module) else "..."
+
+
 def _leave_out_docstring(
-    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module, lines: list[str]
 ) -> None:
+    if ast.get_docstring(node, clean=False) is None:
+        return
     first = node.body[0]
     end = first.end_lineno or first.lineno
     before, after = lines[first.lineno - 1][: first.col_offset], lines[end - 1]
     alone = not before.strip() and not after[first.end_col_offset or 0 :].strip()
-    if ast.get_docstring(node, clean=False) is not None and alone:
-        lines[first.lineno - 1] = before + "..."
+    if alone:
+        lines[first.lineno - 1] = before + stand_in(node)
         lines[first.lineno : end] = [""] * (end - first.lineno)
