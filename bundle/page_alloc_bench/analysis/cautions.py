@@ -39,7 +39,7 @@ def cautions(
         *_drift(observed, rows),
         *_first(observed, rows),
         *_lists(base, new),
-        *_emulation((*base, *new)),
+        *emulation((*base, *new)),
         *_warnings((*base, *new)),
     ]
 
@@ -133,9 +133,11 @@ def _high_pages(side: Sequence[Result]) -> dict[str, list[int]]:
     return found
 
 
-def _emulation(results: Sequence[Result]) -> Iterator[str]:
+def emulation(results: Sequence[Result]) -> list[str]:
+    """Return what to know of runs on CPUs that software emulated; nothing of others."""
     if any("TCG" in (result.run["machine"].get("cpu_model") or "") for result in results):
-        yield "the CPUs were emulated: times tell nothing of real hardware"
+        return ["the CPUs were emulated: times tell nothing of real hardware"]
+    return []
 
 
 def _warnings(results: Sequence[Result]) -> Iterator[str]:

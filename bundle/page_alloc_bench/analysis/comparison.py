@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from page_alloc_bench.runner.result.case import Case
-from page_alloc_bench.runner.result.metrics import Better, Kind, declared
+from page_alloc_bench.runner.result.metrics import Better, Kind, declared, workload_of
 
 from .facts_difference import Difference
 from .instructions.path_length import Difference as PathDifference
@@ -96,6 +96,11 @@ class Row:
         return Case(self.order, self.chosen)
 
     @property
+    def workload(self) -> str:
+        """Return the workload that measured it."""
+        return workload_of(self.metric)
+
+    @property
     def below(self) -> bool:
         """Return whether a side is not known well enough to have a median."""
         return self.base.below or self.new.below
@@ -158,6 +163,19 @@ class Comparison:
     counted: bool = False
     paths: tuple[PathDifference, ...] = ()
     look: Look | None = None
+
+    @property
+    def groups(self) -> dict[str, list[Row]]:
+        """Return the rows of each workload and case, by what a table of them is headed.
+
+        The workload is named where several were measured.
+        """
+        several = len({row.workload for row in self.rows}) > 1
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            head = f"{row.workload}, {row.case}" if several else str(row.case)
+            found.setdefault(head, []).append(row)
+        return found
 
     @property
     def tested(self) -> list[Row]:

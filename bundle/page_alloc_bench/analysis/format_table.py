@@ -96,15 +96,13 @@ def _table(comparison: Comparison, *, narrow: bool, without: Collection[str]) ->
     for column in kept:
         text = column in ("", "verdict")
         table.add_column(column, justify="left" if text else "right", no_wrap=True)
-    case = None
-    for row in comparison.rows:
-        if row.case != case:
-            case = row.case
-            table.add_section()
-            table.add_row(Text(str(case), style="bold"))
-        style = _STYLES.get(row.verdict, "") if row.decides else "dim"
-        cells = _cells(row, narrow=narrow, spreads="±" not in without)
-        table.add_row(*(cells[column] for column in kept), style=style)
+    for head, rows in comparison.groups.items():
+        table.add_section()
+        table.add_row(Text(head, style="bold"))
+        for row in rows:
+            style = _STYLES.get(row.verdict, "") if row.decides else "dim"
+            cells = _cells(row, narrow=narrow, spreads="±" not in without)
+            table.add_row(*(cells[column] for column in kept), style=style)
     return table
 
 

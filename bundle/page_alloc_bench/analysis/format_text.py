@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from itertools import groupby
-
-from page_alloc_bench.runner.result.case import Case
 
 from . import format_words as words
 from .comparison import Comparison, Row, boots, short_label
@@ -27,7 +26,7 @@ def render(comparison: Comparison) -> str:
     blocks = [
         [line for text in words.differences(comparison) for line in _wrap(text)],
         _wrap(comparison.sentence),
-        *(_case(comparison, case) for case in sorted({row.case for row in comparison.rows})),
+        *(_group(comparison, head, rows) for head, rows in comparison.groups.items()),
         [*path_words.by_function(comparison.paths)][1:],
         _geomeans(comparison),
         _needed(comparison),
@@ -42,12 +41,10 @@ def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _case(comparison: Comparison, case: Case) -> list[str]:
-    name = str(case)
+def _group(comparison: Comparison, name: str, rows: Sequence[Row]) -> list[str]:
     short = name if len(name) <= _NAME else ""
     head = _LINE.format(short, "base", "", "new", "", "change", "", "verdict")
     lines = [head.rstrip()] if short else [*_wrap(name), head.rstrip()]
-    rows = [row for row in comparison.rows if row.case == case]
     for row in rows:
         if row.decides:
             lines += _row(row)

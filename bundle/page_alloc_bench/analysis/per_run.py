@@ -23,6 +23,7 @@ from page_alloc_bench.runner.result.metrics import (
     families,
     operation_of,
     position,
+    workload_of,
 )
 from page_alloc_bench.runner.result.quantile import InOrder
 
@@ -61,9 +62,15 @@ class Statistic:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """Return where it stands in tables: by case, family, metric, then figure."""
+        """Return where it stands in tables: by workload, case, family, metric, then figure."""
         kind = FIGURES.index(self.statistic) if self.statistic in FIGURES else 0
-        return (self.case, families().index(self.family), position(self.metric), kind)
+        return (
+            workload_of(self.metric),
+            self.case,
+            families().index(self.family),
+            position(self.metric),
+            kind,
+        )
 
 
 class Below(float):

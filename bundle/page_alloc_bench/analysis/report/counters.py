@@ -26,6 +26,7 @@ TELLING = (
     "slabs_scanned", "thp_fault_alloc", "thp_fault_fallback", "thp_split_page",
     "workingset_activate", "workingset_refault", "zone_reclaim",
 )  # fmt: skip
+MILLION = 1e6
 _BY_ZONE = ("allocstall", "pgalloc")  # told for each zone, as pgalloc_dma32
 _ZONES = ("dma", "dma32", "normal", "high", "highmem", "movable", "device")
 _BY_TYPE = ("workingset_activate", "workingset_refault")  # told for anon and file since 5.9
@@ -56,14 +57,18 @@ def gathered(delta: dict[str, int]) -> dict[str, int]:
     return sums
 
 
-def rates(results: Sequence[Result], name: str, case: Case) -> dict[str, Floats]:
-    """Return events per second of each telling counter, one per run; all but always-zero ones."""
+def per_allocation(results: Sequence[Result], name: str, case: Case) -> dict[str, Floats]:
+    """Return events per MILLION allocations of each telling counter, one per run.
+
+    A phase that lasts so long makes more allocations on the faster side, and with them more events:
+    those of so many allocations are the same. Counters that are always zero are left out.
+    """
     rows = []
     for result in results:
-        item = phase(result, name, case)
-        if item is not None and item.get("duration_s"):
+        item, made = phase(result, name, case), _allocations(result, name, case)
+        if item is not None and made:
             sums = gathered(_numbers(item["vmstat_delta"]))
-            rows.append([sums[counter] / item["duration_s"] for counter in TELLING])
+            rows.append([sums[counter] / made * MILLION for counter in TELLING])
     if not rows:
         return {}
     table = np.array(rows, float)
@@ -72,6 +77,12 @@ def rates(results: Sequence[Result], name: str, case: Case) -> dict[str, Floats]
         for column, counter in enumerate(TELLING)
         if table[:, column].any()
     }
+
+
+def _allocations(result: Result, name: str, case: Case) -> int:
+    """Return how many allocations the module made in a phase; 0 if it is not known."""
+    made = [m.counts for m in every().values() if m.kind is Kind.RATE and m.phase == name]
+    return sum(int(result.values(counts, case).sum()) for counts in made)
 
 
 def free_bytes(result: Result, name: str, case: Case, when: str) -> Floats | None:

@@ -19,6 +19,8 @@ from page_alloc_bench.runner.result import figures, quantile
 from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Timed
 
+from . import spread
+
 Floats = NDArray[np.float64]
 
 STEP = 1.05  # a histogram shows the share of operations within a step of 5 % of latency
@@ -97,7 +99,7 @@ def all_of(results: Sequence[Result], timed: Timed, case: Case) -> list[Distribu
 
 @dataclass(frozen=True)
 class Band:
-    """Median, least and most of several runs, at each place of a common axis."""
+    """Median of several runs at each place of a common axis, and where the middle of them ends."""
 
     at: Floats
     middle: Floats
@@ -105,23 +107,26 @@ class Band:
     high: Floats
 
 
-def tail(runs: Sequence[Distribution], points: int = 160) -> Band:
+def depth(sides: Sequence[Sequence[Distribution]]) -> float:
+    """Return the share of operations down to which half of the runs of each side have any.
+
+    A side of more operations has slower ones only because of that: beyond, nothing is compared.
+    """
+    return max(1 / float(np.median([run.total for run in runs])) for runs in sides)
+
+
+def tail(runs: Sequence[Distribution], least: float = 0.0, points: int = 160) -> Band:
     """Return the latency (low, middle, high) that each share (at) of operations reaches.
 
-    at: from 1 down to one operation of the run with the most. A share that not every run has an
-    operation for is shown as far as at least half of them have.
+    at: from 1 down to least, or to one operation of the run with the most. A share that not every
+    run has an operation for is shown as far as at least half of them have.
     """
     most = max(run.total for run in runs)
-    shares = np.geomspace(1.0, 1 / most, points)
+    shares = np.geomspace(1.0, max(least, 1 / most), points)
     values = np.array([run.slowest(shares) for run in runs])
     known = 2 * np.isfinite(values).sum(axis=0) >= len(runs)
     values = values[:, known]
-    return Band(
-        shares[known],
-        np.nanmedian(values, axis=0),
-        np.nanmin(values, axis=0),
-        np.nanmax(values, axis=0),
-    )
+    return Band(shares[known], np.nanmedian(values, axis=0), *spread.ends(values))
 
 
 def view(runs: Sequence[Distribution]) -> tuple[float, float]:
@@ -149,4 +154,4 @@ def histogram(runs: Sequence[Distribution], between: tuple[float, float]) -> Ban
         edges = np.geomspace(between[0], between[1], 3)
     shares = np.array([run.density(edges) for run in runs])
     shares = np.concatenate([shares, shares[:, -1:]], axis=1)
-    return Band(edges, np.median(shares, axis=0), shares.min(axis=0), shares.max(axis=0))
+    return Band(edges, np.median(shares, axis=0), *spread.ends(shares))

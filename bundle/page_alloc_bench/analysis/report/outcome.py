@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from page_alloc_bench.analysis import compare, facts_difference
+from page_alloc_bench.analysis import cautions, compare, facts_difference
 from page_alloc_bench.analysis.facts_difference import Difference
 from page_alloc_bench.analysis.instructions import counted
 from page_alloc_bench.runner.result import metrics
@@ -42,7 +42,7 @@ def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Out
     told = [sentence for case in sides.cases(shown) for sentence in _describe(shown, case)]
     base = shown[0].results
     if len(shown) == 1:
-        return Outcome(told, facts_difference.differences(base, base))
+        return Outcome(told, facts_difference.differences(base, base), cautions.emulation(base))
     new = shown[1].results
     allowed = tuple(allow)
     try:

@@ -22,6 +22,19 @@ from .outcome import Outcome
 from .sides import Side
 from .tables import Row, Table
 
+_CONFIG = "kernel.config.options."
+# What a reader of a printed page must know of the kernel and the machine.
+_CHIEF = (
+    "kernel.release",
+    "kernel.version",
+    "kernel.cmdline",
+    "machine.clocksource",
+    "machine.cpu_model",
+    "machine.cpus_used",
+    "machine.hypervisor",
+    "machine.memory_bytes",
+    "machine.thp.enabled",
+)
 _SHOWN_VALUES = 3  # of a fact that differs within a side
 
 # Parts of the kernel's own counters; others are titled by the metrics that are in them.
@@ -178,10 +191,12 @@ def _values(texts: Sequence[str]) -> str:
 def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
     if outcome.comparison is not None:
         text = _how_compared(outcome.comparison)
-        made = [tables.comparison(outcome.comparison, shown)]
+        made = tables.comparison(outcome.comparison, shown)
         if outcome.comparison.geomeans:
             made.append(tables.geomeans(outcome.comparison))
-        return Section("figures", "Comparison", text, tables=made)
+        drawn = [_draw(picture) for picture in pictures.changes(outcome.comparison)]
+        parts = [Part("Changes against the thresholds", drawn, [])] if drawn else []
+        return Section("figures", "Comparison", text, tables=made, parts=parts)
     return Section("figures", "Figures", tables=[tables.summary(side) for side in shown])
 
 
@@ -224,11 +239,16 @@ def _facts(shown: Sequence[Side]) -> Section:
     ]
     head = ("fact", *(side.legend for side in shown))
     parameters = [row for row in rows if row[0].startswith("parameters.")]
-    others = [row for row in rows if not row[0].startswith(("parameters.", "bundle."))]
+    options = [row for row in rows if row[0].startswith(_CONFIG)]
+    chief = [row for row in rows if row[0] in _CHIEF]
+    elsewhere = ("parameters.", "bundle.", _CONFIG)
+    others = [row for row in rows if not row[0].startswith(elsewhere) and row not in chief]
     bundle = [row for row in rows if row[0].startswith("bundle.")]
     made = [
         Table("Parameters", head, parameters, open=True, text=True),
-        Table("Kernel and machine", head, others, text=True),
+        Table("Kernel and machine", head, chief, open=True, text=True),
+        Table("More of the kernel and the machine", head, others, text=True, screen=True),
+        Table("Options of the kernel's configuration", head, options, text=True, screen=True),
         Table("The bundle's manifest", head, bundle, text=True, screen=True),
     ]
     return Section(

@@ -60,26 +60,34 @@ def summary(side: Side) -> Table:
     return Table(f"Figures of {side.legend}", ("figure", head), rows, open=True)
 
 
-def comparison(made: compare.Comparison, sides: Sequence[Side]) -> Table:
-    """Return the table of a comparison."""
+def comparison(made: compare.Comparison, sides: Sequence[Side]) -> list[Table]:
+    """Return the tables of a comparison, one for each workload."""
     # What matters most stands where a narrow screen shows it.
     head = ("figure", "change", "verdict", *(side.legend for side in sides))
-    rows = []
-    for row in made.rows:
-        marks = {"worse": "worse", "better": "better"}
-        rows.append(
-            Row(
-                (
-                    compare.describe(row),
-                    f"{format_words.change(row)} {format_words.interval(row)}".rstrip(),
-                    row.verdict if row.decides else f"{row.verdict} (apart)",
-                    _interval(row.base, row.unit),
-                    _interval(row.new, row.unit),
-                ),
-                marks.get(row.verdict, "") if row.decides else "",
-            )
+    workloads = list(dict.fromkeys(row.workload for row in made.rows))
+    return [
+        Table(
+            "What changed" + (f": {workload}" if len(workloads) > 1 else ""),
+            head,
+            [_row(row) for row in made.rows if row.workload == workload],
+            open=True,
         )
-    return Table("What changed", head, rows, open=True)
+        for workload in workloads
+    ]
+
+
+def _row(row: compare.Row) -> Row:
+    marks = {"worse": "worse", "better": "better"}
+    return Row(
+        (
+            compare.describe(row),
+            f"{format_words.change(row)} {format_words.interval(row)}".rstrip(),
+            row.verdict if row.decides else f"{row.verdict} (apart)",
+            _interval(row.base, row.unit),
+            _interval(row.new, row.unit),
+        ),
+        marks.get(row.verdict, "") if row.decides else "",
+    )
 
 
 def geomeans(made: compare.Comparison) -> Table:
@@ -190,7 +198,7 @@ def free_memory(sides: Sequence[Side], case: Case) -> list[Table]:
     head = ["free memory"]
     for phase, when, side in moments:
         head.append(f"{when} {phase}" + (f", {side.key}" if len(sides) > 1 else ""))
-    return [Table(f"/proc/buddyinfo, all zones, {case}", head, rows)]
+    return [Table(f"/proc/buddyinfo, all zones, {case}", head, rows, screen=True)]
 
 
 def _middle(rows: Sequence[counters.Floats]) -> list[float]:
@@ -214,7 +222,7 @@ def vmstat(sides: Sequence[Side], case: Case) -> list[Table]:
     if not names:
         return []
     rows = [(name, *(_change(deltas, name) for deltas in columns)) for name in names]
-    return [Table(f"/proc/vmstat, change in each phase, {case}", head, rows)]
+    return [Table(f"/proc/vmstat, change in each phase, {case}", head, rows, screen=True)]
 
 
 def _change(deltas: Sequence[dict[str, int]], name: str) -> str:

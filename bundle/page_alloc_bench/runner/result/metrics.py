@@ -309,9 +309,26 @@ def position(name: str) -> int:
     return list(every()).index(declared(name).name)
 
 
+@functools.cache
+def _workloads() -> dict[str, str]:
+    return {
+        metric.name: module.__name__.rpartition(".")[2].replace("_", "-")
+        for module in _modules()
+        for metric in getattr(module, "METRICS", ())
+    }
+
+
+def workload_of(name: str) -> str:
+    """Return the workload that a metric is declared for, such as "available-memory".
+
+    Raises UndeclaredError.
+    """
+    return _workloads()[declared(name).name]
+
+
 def forget() -> None:
     """Read the declarations again when they are asked for next: there may be more files of them."""
-    for cached in (_modules, every, operations, families):
+    for cached in (_modules, every, operations, families, _workloads):
         cached.cache_clear()
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from page_alloc_bench.analysis.report import axes as ax
-from page_alloc_bench.analysis.report import memory
+from page_alloc_bench.analysis.report import memory, spread
 from page_alloc_bench.analysis.report.palette import Palette
 from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
 from page_alloc_bench.runner.result import metrics, units
@@ -54,19 +54,20 @@ def _iterations(series: Series, case: Case) -> Picture:
     longest = max(len(run) for _, _, runs in series for run in runs)
 
     def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(3.3, title)
+        figure, axes = ax.figure(3.6, title)
         for number, (side, metric, runs) in enumerate(series):
             if not runs:
                 continue
             length = max(map(len, runs))
             columns = [[int(run[i]) for run in runs if i < len(run)] for i in range(length)]
             middle = np.array([np.median(column) for column in columns])
-            spread = np.array([(m - min(c), max(c) - m) for m, c in zip(middle, columns)], float).T
+            ends = np.array([spread.ends(column) for column in columns]).T
+            reach = np.maximum([middle - ends[0], ends[1] - middle], 0)
             offset = (number - (len(series) - 1) / 2) * 0.09
             colour = getattr(palette, side.key)
             filled = metric.phase == first.phase
             axes.errorbar(
-                np.arange(1, length + 1) + offset, middle, yerr=spread if len(runs) > 1 else None,
+                np.arange(1, length + 1) + offset, middle, yerr=reach if len(runs) > 1 else None,
                 color=colour, ls=LINES[side.key] if filled else (0, (1, 1.5)), lw=1.0,
                 elinewidth=1.2, capsize=2, marker=MARKERS[side.key], ms=5.5,
                 mfc=colour if filled else palette.paper,
@@ -90,7 +91,7 @@ def _iterations(series: Series, case: Case) -> Picture:
         case,
         f"{name_of(case)}: {first.family} {', '.join(_middles(series))}",
         f"{first.family.capitalize()} per iteration. "
-        + ("Points are the median of the runs, bars their range. " if several else "")
+        + (f"Points are medians of the runs, bars {spread.WORDS}. " if several else "")
         + "The axis does not begin at zero where two strokes cut it.",
         draw,
         part=first.family.capitalize(),
@@ -135,7 +136,7 @@ def _difference(differences: Differences, loss: Loss, case: Case) -> Picture:
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.invert_yaxis()
-        axes.margins(x=0.12)
+        axes.margins(x=0.16)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"mean of a run's iterations, {name}")
         ax.head(figure, title)
@@ -150,7 +151,7 @@ def _difference(differences: Differences, loss: Loss, case: Case) -> Picture:
         case,
         f"{name_of(case)}: {loss.title.format(total=_arrow(total), held=_arrow(held))}",
         f"{loss.explanation} Bars are medians of the runs"
-        + (", lines their range." if any(len(found) > 1 for _, found in differences) else "."),
+        + (f", lines {spread.WORDS}." if any(len(found) > 1 for _, found in differences) else "."),
         draw,
         part=first.family.capitalize(),
     )
@@ -173,19 +174,19 @@ def _bar(
     place, height, factor = at
     middle = memory.median(found, part)
     if middle is None:
-        axes.text(0, place, " not recorded", va="center", fontsize=8.5)
+        axes.text(0, place, " not recorded", va="center", fontsize=ax.FONT)
         return
-    values = [(d.part(part) or 0.0) / factor for d in found]
+    ends = spread.ends([(d.part(part) or 0.0) / factor for d in found])
     axes.barh(
         place, middle / factor, height * 0.86, color=getattr(palette, key),
         alpha=1.0 if part == memory.TOTAL else 0.6, hatch="" if key == "base" else "////",
         edgecolor=palette.paper, lw=0, label=label or None,
     )  # fmt: skip
     if len(found) > 1:
-        axes.plot([min(values), max(values)], [place] * 2, color=palette.ink, lw=1)
+        axes.plot(ends, [place] * 2, color=palette.ink, lw=1)
     axes.annotate(
-        f"{middle / factor:,.1f}", (max(*values, 0.0), place), (4, 0), va="center", fontsize=8.5,
-        textcoords="offset points",
+        f"{middle / factor:,.1f}", (max(float(ends[1]), 0.0), place), (4, 0), va="center",
+        textcoords="offset points", fontsize=ax.FONT,
     )  # fmt: skip
 
 

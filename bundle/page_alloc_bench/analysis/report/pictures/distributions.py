@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from page_alloc_bench.analysis.report import axes as ax
-from page_alloc_bench.analysis.report import figures, latency
+from page_alloc_bench.analysis.report import figures, latency, spread
 from page_alloc_bench.analysis.report.palette import Palette
 from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
 from page_alloc_bench.runner.result.case import Case
@@ -34,10 +34,12 @@ Runs = list[tuple[Side, list[latency.Distribution]]]
 
 
 def _tail(runs: Runs, of: Timed, case: Case) -> Picture:
-    bands = [(side, timed, latency.tail(timed)) for side, timed in runs]
+    depth = latency.depth([timed for _, timed in runs])
+    bands = [(side, timed, latency.tail(timed, depth)) for side, timed in runs]
 
     def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(3.3, title)
+        figure, axes = ax.figure(3.6, title)
+        least = min(band.at[-1] for _, _, band in bands) / 1.6
         for side, timed, band in bands:
             colour = getattr(palette, side.key)
             if len(timed) > 1:
@@ -45,21 +47,21 @@ def _tail(runs: Runs, of: Timed, case: Case) -> Picture:
             axes.plot(band.middle, band.at, color=colour, ls=LINES[side.key], label=side.legend)
             axes.plot(
                 [run.largest for run in timed],
-                [1 / run.total for run in timed],
-                ls="none", marker=MARKERS[side.key], ms=3.5, color=colour, alpha=0.8,
+                [least] * len(timed),
+                ls="none", marker=MARKERS[side.key], ms=4.5, color=colour, alpha=0.8,
+                clip_on=False, zorder=5,
             )  # fmt: skip
-        least = min(band.at[-1] for _, _, band in bands)
         low = min(band.low.min() for _, _, band in bands)
         high = max(run.largest for _, timed in runs for run in timed)
         ax.log_time(axes, low / 1.1, high * 1.25)
         axes.set_yscale("log")
-        axes.set_ylim(1.0, least / 1.6)
+        axes.set_ylim(1.0, least)
         ticks = [0.5, *(10.0**-e for e in range(1, 10) if 10.0**-e >= least)]
         axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: _percentile(share)))
         axes.set_xlabel(f"time of one {of.sample.label} (log)")
-        axes.set_ylabel("percentile of operations\n(log tail)")
+        axes.set_ylabel("percentile (log tail)")
         ax.head(figure, title)
         return figure
 
@@ -68,11 +70,11 @@ def _tail(runs: Runs, of: Timed, case: Case) -> Picture:
         f"latency-{of.key}",
         case,
         _tail_title(runs, of, case),
-        "Cumulative distribution of all timed operations, its tail on a logarithmic axis: up to"
-        f" one operation in so many.{_not_drawn(runs)} Markers are the longest operation of each"
-        " run"
+        "Cumulative distribution of all timed operations, its tail on a logarithmic axis, down to"
+        f" one operation of {1 / depth:,.0f}{', which each side has' if len(runs) > 1 else ''}."
+        f"{_not_drawn(runs)} Markers on the upper edge are the longest operation of each run"
         + (
-            "; the line is the median of the runs, the band reaches from the least to the most."
+            f"; the line is the median of the runs, the band {spread.WORDS}."
             if any(len(timed) > 1 for _, timed, _ in bands)
             else "."
         ),
@@ -128,7 +130,7 @@ def _histogram(runs: Runs, of: Timed, case: Case) -> Picture:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         axes.set_xlabel(f"time of one {of.sample.label} (log)")
-        axes.set_ylabel("share of operations per\n5 % step of time")
+        axes.set_ylabel("share per 5 % step")
         ax.head(figure, title)
         return figure
 

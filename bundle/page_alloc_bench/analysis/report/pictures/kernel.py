@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from page_alloc_bench.analysis.report import axes as ax
-from page_alloc_bench.analysis.report import counters
+from page_alloc_bench.analysis.report import counters, spread
 from page_alloc_bench.analysis.report.palette import Palette
 from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
 from page_alloc_bench.runner.result import metrics, units
@@ -35,7 +35,7 @@ Changes = Sequence[tuple[Side, counters.Floats]]
 
 def _buddy(found: Changes, phase: str, case: Case) -> Picture:
     def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(2.9, title)
+        figure, axes = ax.figure(3.2, title)
         most = max(float(np.abs(c).max()) for _, c in found)
         name, factor = units.best(most, units.BYTES)
         width = 0.8 / len(found)
@@ -47,10 +47,8 @@ def _buddy(found: Changes, phase: str, case: Case) -> Picture:
                 edgecolor=palette.paper, lw=0, hatch="" if side.key == "base" else "////",
             )  # fmt: skip
             if len(changes) > 1:
-                axes.vlines(
-                    at, changes.min(axis=0) / factor, changes.max(axis=0) / factor,
-                    color=palette.ink, lw=1,
-                )  # fmt: skip
+                low, high = (end / factor for end in spread.ends(changes))
+                axes.vlines(at, low, high, color=palette.ink, lw=1)
         axes.axhline(0, color=palette.ink, lw=0.8)
         axes.set_xticks(range(max(c.shape[1] for _, c in found)))
         axes.tick_params(axis="x", length=0)
@@ -60,7 +58,7 @@ def _buddy(found: Changes, phase: str, case: Case) -> Picture:
             FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
         )
         axes.set_xlabel("order of the free blocks")
-        axes.set_ylabel(f"change of free memory, {name}")
+        axes.set_ylabel(f"change, {name}")
         ax.head(figure, title)
         return figure
 
@@ -74,7 +72,7 @@ def _buddy(found: Changes, phase: str, case: Case) -> Picture:
         "What /proc/buddyinfo said after the phase less what it said before, all zones together,"
         " by the order of the free blocks."
         + (
-            " Bars are medians of the runs, lines their range."
+            f" Bars are medians of the runs, lines {spread.WORDS}."
             if any(len(c) > 1 for _, c in found)
             else ""
         ),
@@ -87,7 +85,7 @@ def _signed(value: float) -> str:
 
 
 def vmstat(sides: Sequence[Side], case: Case) -> list[Picture]:
-    """Return how often the events of /proc/vmstat happened that patches are argued with."""
+    """Return how many events of /proc/vmstat an allocation takes that patches are argued with."""
     return [
         picture
         for phase in metrics.phases()
@@ -97,14 +95,14 @@ def vmstat(sides: Sequence[Side], case: Case) -> list[Picture]:
 
 
 def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
-    found = [(side, counters.rates(side.results, phase, case)) for side in sides]
+    found = [(side, counters.per_allocation(side.results, phase, case)) for side in sides]
     found = [(side, rates) for side, rates in found if rates]
     names = sorted({name for _, rates in found for name in rates})
     if not names:
         return []
 
     def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(1.0 + 0.2 * len(names), title)
+        figure, axes = ax.figure(1.0 + 0.23 * len(names), title)
         values = [v for _, rates in found for row in rates.values() for v in row if v > 0]
         low, high = min(values) / 2, max(values) * 2
         for number, (side, rates) in enumerate(found):
@@ -113,8 +111,10 @@ def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
             for row, name in enumerate(names):
                 runs = rates.get(name, np.zeros(1))
                 place, middle = row + shift, float(np.median(runs))
-                if len(runs) > 1 and runs.max() > 0:
-                    axes.plot([max(runs.min(), low), runs.max()], [place] * 2, color=colour, lw=1.2)
+                ends = spread.ends(runs)
+                if len(runs) > 1 and ends[1] > 0:
+                    reach = [max(float(end), low) for end in ends]
+                    axes.plot(reach, [place] * 2, color=colour, lw=1.2)
                 axes.plot(
                     max(middle, low), place, marker=MARKERS[side.key], ms=4.5, color=colour,
                     ls="none", clip_on=False, mfc=colour if middle > 0 else palette.paper,
@@ -124,7 +124,7 @@ def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0, pad=8)  # beside the markers of what never happened
         axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlabel("events per second (log)")
+        axes.set_xlabel("per million allocations (log)")
         ax.head(figure, title)
         return figure
 
@@ -134,10 +134,11 @@ def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
             "vmstat",
             case,
             f"{name_of(case)}, {phase} phase: {_events(found, names)}",
-            f"Events of /proc/vmstat in the {phase} phase. A hollow marker at the left edge is none"
+            f"Events of /proc/vmstat in the {phase} phase, by the allocations that the module made"
+            " in it. A hollow marker at the left edge is none"
             " at all"
             + (
-                "; markers are medians of the runs, lines their range."
+                f"; markers are medians of the runs, lines {spread.WORDS}."
                 if any(len(side.results) > 1 for side, _ in found)
                 else "."
             ),
@@ -153,5 +154,7 @@ def _events(found: Sequence[tuple[Side, dict[str, counters.Floats]]], names: Seq
             figures = [
                 ax.count(float(np.median(rates.get(name, np.zeros(1))))) for _, rates in found
             ]
-            words.append(f"{name} {' → '.join(figures)}/s")
-    return ", ".join(words) or "events of /proc/vmstat"
+            words.append(f"{name} {' → '.join(figures)}")
+    if not words:
+        return "events of /proc/vmstat"
+    return f"{', '.join(words)} per million allocations"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from page_alloc_bench.analysis.report import axes as ax
-from page_alloc_bench.analysis.report import counters
+from page_alloc_bench.analysis.report import counters, spread
 from page_alloc_bench.analysis.report.palette import Palette
 from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
 from page_alloc_bench.runner.result.case import Case
@@ -50,7 +50,11 @@ def _picture(found: Rates, rate: Metric, case: Case) -> Picture:
     title += f"; a CPU makes {ax.count(least)} to {ax.count(most)}"
     drawn = _heat_map if len(cpus) > _MANY_CPUS else _bars
     text = f"{what.capitalize()} per second of each CPU: its share of all, times the rate of all. "
-    text += "Medians of the runs." if any(len(s.results) > 1 for s, _ in found) else ""
+    text += (
+        f"Medians of the runs, lines {spread.WORDS}."
+        if any(len(s.results) > 1 for s, _ in found)
+        else ""
+    )
     return Picture(
         f"{rate.section}-{id_of(case)}",
         rate.section,
@@ -66,7 +70,7 @@ def _bars(
     found: Rates, cpus: Sequence[int], nodes: dict[int, int], what: str
 ) -> Callable[[Palette, str | None], Figure]:
     def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(2.9, title)
+        figure, axes = ax.figure(3.2, title)
         places = np.arange(len(cpus)) + 0.6 * np.cumsum(
             [0, *(nodes.get(a) != nodes.get(b) for a, b in zip(cpus, cpus[1:]))]
         )
@@ -75,24 +79,25 @@ def _bars(
             at = places + (number - (len(found) - 1) / 2) * width
             values = [rates.get(cpu, np.zeros(1)) for cpu in cpus]
             middle = np.array([np.median(v) for v in values])
-            spread = np.array([(m - v.min(), v.max() - m) for m, v in zip(middle, values)]).T
             axes.bar(
                 at, middle, width * 0.9, color=getattr(palette, side.key), label=side.legend,
                 edgecolor=palette.paper, lw=0, hatch="" if side.key == "base" else "////",
             )  # fmt: skip
             if len(side.results) > 1:
-                axes.errorbar(at, middle, yerr=spread, ls="none", color=palette.ink, lw=1)
+                axes.vlines(
+                    at, *np.array([spread.ends(v) for v in values]).T, color=palette.ink, lw=1
+                )
         axes.set_xticks(places, [str(cpu) for cpu in cpus])
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=False, axis="x")
         for node in sorted({nodes.get(cpu, 0) for cpu in cpus}):
             inside = [p for p, cpu in zip(places, cpus) if nodes.get(cpu, 0) == node]
             axes.annotate(
-                f"node {node}", (float(np.mean(inside)), 0), (0, -18), ha="center", va="top",
-                xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=9,
+                f"node {node}", (float(np.mean(inside)), 0), (0, -22), ha="center", va="top",
+                xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=ax.FONT,
             )  # fmt: skip
         axes.margins(x=0.03, y=0.08)
-        axes.set_xlabel("CPU", labelpad=14)
+        axes.set_xlabel("CPU", labelpad=18)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: ax.count(value)))
         axes.set_ylabel(f"{what} per second")
         ax.head(figure, title)
@@ -122,7 +127,7 @@ def _heat_map(
             panel.invert_yaxis()
             panel.grid(visible=False)
             panel.tick_params(length=0)
-            panel.set_title(side.legend, fontsize=9.5, loc="left")
+            panel.set_title(side.legend, fontsize=ax.FONT, loc="left")
         ax.head_without_legend(figure, title)
         panels[-1].set_xlabel("CPUs of a node, in the order of their numbers")
         bar = figure.colorbar(mesh, ax=list(panels), aspect=12 * len(found), pad=0.02)

@@ -170,7 +170,7 @@ _WORK = (
         "kernel_page_allocs_steady by antagonist_steady_duration_ns: allocations per second of all"
         " CPUs together; one item.",
         Kind.RATE, "allocation rate", "alloc rate", counts=_ALLOCS, family="rate",
-        rank=Rank.PRIMARY, section="throughput", subtest="reconciled",
+        rank=Rank.PRIMARY, section="throughput", phase=_ANTAGONIZED, subtest="reconciled",
         remark="{per_cpu:,.0f} allocations/s per CPU, {value:,} on {cpus} CPUs",
     ),
     Metric(
