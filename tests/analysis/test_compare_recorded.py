@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy import stats
 
 import recorded
 from page_alloc_bench.analysis import compare as engine
-from page_alloc_bench.analysis import results, thresholds
+from page_alloc_bench.analysis import per_run, results, thresholds
 from page_alloc_bench.analysis.compare import Comparison
 
 ROUNDS = 200
@@ -29,7 +30,9 @@ Plant = Callable[[recorded.Document], recorded.Document]
 
 
 def load(directory: Path, plant: Plant = dict) -> Runs:
-    return results.load_all([recorded.write(directory, map(plant, DOCUMENTS))])
+    """Return the runs with their figures, which are taken once: a run is in many draws."""
+    read = results.load_all([recorded.write(directory, map(plant, DOCUMENTS))])
+    return [replace(run, kept=per_run.statistics(run)) for run in read]
 
 
 DOCUMENTS = recorded.documents(recorded.BASE)
