@@ -93,3 +93,14 @@ def test_on_hardware_a_run_that_waited_for_cpus_is_set_aside_with_its_result(boo
     assert (made.end, made.document) == ("aside", DOCUMENT)
     assert "2.0%" in made.reason
     assert boot(sent(), KVM).end == "ok"
+
+
+def test_a_lockup_of_a_guest_that_had_no_cpu_says_nothing_of_its_kernel(boot: Any) -> None:
+    locked = sent(dmesg=LOADED + "[ 9.0] watchdog: BUG: soft lockup - CPU#0 stuck for 67s!\n")
+    assert boot(locked).end == "oops-in-run"
+    made = boot(replace(locked, starved=40.0))
+    assert made.end == "aside"
+    assert "40.0%" in made.reason
+    assert "soft lockup" in made.reason
+    oops = sent(dmesg=LOADED + "[ 9.0] BUG: kernel NULL pointer dereference\n")
+    assert boot(replace(oops, starved=40.0)).end == "oops-in-run"

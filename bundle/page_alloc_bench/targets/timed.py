@@ -21,6 +21,7 @@ from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
 
 TIMEOUT_S = 3600.0
 STEAL = 0.01  # of the time; more, and a run under KVM is set aside
+STARVED = 0.1  # of the time; more, and a CPU that the kernel calls locked up may only have waited
 _BUNDLE = "/root/bench.run"
 _SAID = f"{OUTPUT}/said"
 
@@ -52,10 +53,17 @@ def measure(
     made = replace(
         made, console=returned.console, log=_text(returned, "dmesg"), facts={**facts, **made.facts}
     )
-    if made.end == "ok" and machine.accel == "kvm" and _steal(returned) > STEAL:
-        why = f"the guest waited for a CPU of this host in {_steal(returned):.1%} of its time"
-        return replace(made, end="aside", reason=why)
-    return made
+    return _set_aside(made, machine, _steal(returned))
+
+
+def _set_aside(made: Outcome, machine: Machine, steal: float) -> Outcome:
+    """Return the outcome, or that it says nothing of the kernel, since the guest had no CPU."""
+    noisy = made.end == "ok" and machine.accel == "kvm" and steal > STEAL
+    locked_up = "soft lockup" in made.reason and steal > STARVED
+    if not noisy and not locked_up:
+        return made
+    why = f"the guest waited for a CPU of this host in {steal:.1%} of its time"
+    return replace(made, end="aside", reason=f"{why}; {made.reason}".rstrip("; "))
 
 
 def _steal(returned: Returned) -> float:
