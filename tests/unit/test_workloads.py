@@ -324,6 +324,30 @@ def test_what_the_kernel_does_not_have_is_absent_and_said(monkeypatch: pytest.Mo
     assert "ok 1 bulk # SKIP" in told
 
 
+def test_a_cpu_that_goes_while_the_rings_run_without_blocks_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is the last thing that is measured of a case, and as bad a figure as any."""
+    configure, stats = FakeDevice.configure, FakeDevice.cpu_stats
+    fake: list[int] = []
+
+    def asked(device: FakeDevice, **named: Any) -> None:
+        fake[:] = [named["parameters"]["fake"]]
+        configure(device, **named)
+
+    def counted(device: FakeDevice, cpu: int) -> Any:
+        seen = stats(device, cpu)
+        seen.displaced = fake[0]
+        return seen
+
+    monkeypatch.setattr(FakeDevice, "configure", asked)
+    monkeypatch.setattr(FakeDevice, "cpu_stats", counted)
+    made, told = measure(monkeypatch, 8 << 30, "--workload=funnel", "--repeat=1")
+    assert not made.run["complete"]
+    assert "funnel, order 0, 1 of 1: a worker lost its CPU" in made.run["ended"]["reason"]
+    assert "not ok 1 funnel" in told
+
+
 @pytest.mark.parametrize("charged", [True, False])
 def test_what_is_not_charged_is_said(charged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     stats = FakeDevice.cpu_stats

@@ -167,7 +167,7 @@ class Rates:
         first = self._look(measurement.cpus)
         self._wait(own_cost_s(self._options), f"{where}, without blocks")
         last = self._look(measurement.cpus)
-        self._device.stop()
+        self._stop(measurement, where)
         handed = last.allocs - first.allocs
         if handed:
             spent_ns = len(measurement.cpus) * (last.time_ns - first.time_ns)
@@ -181,12 +181,17 @@ class Rates:
         self._wait(self._options.duration_s, where)
         last = self._look(measurement.cpus)
         with self._bench.signals.deferred():
-            self._device.stop()
-            stats = [self._device.cpu_stats(cpu) for cpu in measurement.cpus]
-            if any(each.displaced for each in stats):
-                gone = recorded.offline(measurement.cpus) or "a worker lost its CPU"
-                raise RunnerError(f"{self._name}{where}: {gone}")
+            stats = self._stop(measurement, where)
             self._add(sums, measurement, first, last, stats)
+
+    def _stop(self, measurement: Measurement, where: str) -> list[CpuStats]:
+        """Return what the workers counted. Raises RunnerError if one of them lost its CPU."""
+        self._device.stop()
+        stats = [self._device.cpu_stats(cpu) for cpu in measurement.cpus]
+        if any(each.displaced for each in stats):
+            gone = recorded.offline(measurement.cpus) or "a worker lost its CPU"
+            raise RunnerError(f"{self._name}{where}: {gone}")
+        return stats
 
     def _wait(self, seconds: float, text: str) -> None:
         end = time.monotonic() + seconds
