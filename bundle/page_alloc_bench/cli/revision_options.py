@@ -125,7 +125,7 @@ class Kernels:
             if lost:
                 note(
                     f"warning: {commit.name} does not keep {', '.join(lost)} of the fragments: "
-                    "an option that they depend on is off"
+                    "an option that they depend on is off, or one that needs them is on"
                 )
         return self._configs[commit.sha]
 
