@@ -71,7 +71,10 @@ class Shift:
 def shift(base: Sample, new: Sample, alpha: float) -> Shift:
     """Return the estimate and the interval of the difference, at a confidence of 1 - alpha.
 
-    With tied values the interval is closed and covers the truth at least as often as it says.
+    With tied values the interval is closed. A truth that is a whole number of the steps that they
+    are read by is then often an end of it, and is covered more often than it says: without its ends
+    the interval would cover such a truth too seldom, and no other is in between. A truth between
+    two steps is covered no more often than it says, and less if the steps are coarse.
     Where the sides spread unequally, or are of unequal size, it reaches as far as Welch's t
     interval too: U asks for one distribution, and is too sure if the smaller side spreads more.
     """
