@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 import recorded
@@ -24,9 +25,10 @@ from page_alloc_bench.analysis.report import (
     tables,
 )
 from page_alloc_bench.analysis.results import Result
+from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
-from reporting import changed
+from reporting import Page, changed
 
 
 def test_bands_do_not_grow_with_the_number_of_runs(base: list[Result]) -> None:
@@ -140,6 +142,32 @@ def test_a_rate_by_cpus_is_a_curve_with_a_knee(tmp_path: Path) -> None:
     axes = picture.figure(palette.LIGHT, titled=False).axes[0]
     [knee] = [line for line in axes.get_lines() if line.get_gid() == "knee-base"]
     assert list(knee.get_xdata()) == [4]
+
+
+def test_show_has_the_curve_as_a_table(tmp_path: Path) -> None:
+    stepped(tmp_path, 0)
+    done = CliRunner().invoke(main, ["show", str(tmp_path / "0-1.0.json")])
+    told = done.output[done.output.index("pairs: allocation rate by CPUs, order 0") :]
+    rows = [line.split() for line in told.splitlines()[2:6]]
+    assert rows == [
+        ["1", "1,000", "1,000", "100", "%"],
+        ["2", "1,900", "950", "95", "%"],
+        ["4", "3,400", "850", "85", "%"],
+        ["8", "4,000", "500", "50", "%"],
+    ]
+    assert "knee at 4: the last with 80 % of the rate of each of 1" in told
+
+
+def test_a_page_says_by_what_its_runs_were_chosen(tmp_path: Path) -> None:
+    stepped(tmp_path, 0)
+    stepped(tmp_path, 1)
+    words = ["report", str(tmp_path / "*.json"), "--filter", "parameters.seed=2", "-o"]
+    done = CliRunner().invoke(main, [*words, str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    text = Page((tmp_path / "page.html").read_text()).text
+    assert "Only runs with parameters.seed=2 are in this page." in text
+    assert "1.json" in text
+    assert "0-1.0.json" not in text
 
 
 def test_a_rate_that_keeps_up_has_no_knee(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.figures import Figures
 from page_alloc_bench.runner.result.metrics import Rank, Timed
 
-from . import facts
+from . import facts, scaling
 from .instructions import counted, shown
 from .results import Measured, Result, ResultError
 
@@ -141,6 +141,26 @@ def _overview(result: Result, width: int, bar: str) -> Iterator[Line]:
         yield Line("")
         drawn = _by_function if counted.is_counted(result) else _histograms
         yield from (Line(text) for text in drawn(result, case, width, bar))
+    yield from _scaling(result)
+
+
+def _scaling(result: Result) -> Iterator[Line]:
+    """Yield how each rate grows with the number of CPUs, where several were measured."""
+    for curve in scaling.curves([result]):
+        (fewest, first), *_ = curve.middles
+        yield Line("")
+        yield Line(f"{curve.rate.label} by CPUs, {curve.case}", "heading")
+        yield Line(f"  {'CPUs':>6}{'per second':>16}{'of each':>16}{'kept':>8}")
+        for cpus, rate in curve.middles:
+            kept = 100 * rate / cpus / (first / fewest)
+            yield Line(f"  {cpus:>6,}{rate:>16,.0f}{rate / cpus:>16,.0f}{kept:>6.0f} %")
+        least = f"{100 * scaling.KEPT:.0f} % of the rate of each of {fewest:,}"
+        knee = (
+            "no knee: each keeps"
+            if curve.knee is None
+            else f"knee at {curve.knee:,}: the last with"
+        )
+        yield Line(f"  {knee} {least}")
 
 
 def _by_function(result: Result, case: Case, _width: int, _bar: str) -> Iterator[str]:

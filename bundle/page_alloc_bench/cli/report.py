@@ -56,7 +56,7 @@ def report(
     """Show results as a page with pictures; with --vs, the runs of NEW against the others.
 
     Each of RESULT and NEW is a result file, a directory of them, or a glob. Of several runs the
-    median is shown, with the range from the least to the most.
+    median is shown, with the middle 80 % of them.
     """
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
@@ -66,7 +66,7 @@ def report(
 
         options = of_campaign.options(directory, options)
     if output:
-        _page(base, new, output, options)
+        _page(base, new, output, {**options, "filters": filters})
     if png or svg:
         _pictures(base, new, png, svg)
 

@@ -8,6 +8,7 @@ network, prints sharply, and keeps its text as text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,20 @@ def html(
     new: Sequence[Result] = (),
     *,
     allow: Iterable[str] = (),
+    filters: Sequence[str] = (),
     **options: Any,
 ) -> str:
     """Return the page about base, or about new against base.
 
-    allow, options: as compare() takes them. Raises CompareError if nothing of the sides
-    can be compared.
+    allow, options: as compare() takes them. filters: by which the runs were chosen. Raises
+    CompareError if nothing of the sides can be compared.
     """
     shown = sides.make(base, new)
-    return page.render(shown, outcome.conclude(shown, allow, **options))
+    told = outcome.conclude(shown, allow, **options)
+    if filters:
+        which = f"Only runs with {' and '.join(filters)} are in this page."
+        told = replace(told, sentences=[*told.sentences, which])
+    return page.render(shown, told)
 
 
 def save_pictures(
