@@ -135,8 +135,7 @@ def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
             case,
             f"{name_of(case)}, {phase} phase: {_events(found, names)}",
             f"Events of /proc/vmstat in the {phase} phase, by the allocations that the module made"
-            " in it. A hollow marker at the left edge is none"
-            " at all"
+            " in it. A hollow marker at the left edge is none at all"
             + (
                 f"; markers are medians of the runs, lines {spread.WORDS}."
                 if any(len(side.results) > 1 for side, _ in found)
