@@ -122,6 +122,7 @@ GENERATED = (
             ("report", "report"),
             ("export", "export"),
             ("query", "query"),
+            ("trend", "trend"),
             ("ab", "ab"),
             ("patches", "bisect"),
             ("exact", "kconfig"),
@@ -134,5 +135,6 @@ GENERATED = (
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),
     Generated(MANUAL / "exit-codes.md", "ab", _codes(exit_codes.AB)),
     Generated(MANUAL / "exit-codes.md", "bisect", _codes(exit_codes.BISECT)),
+    Generated(MANUAL / "exit-codes.md", "trend", _codes(exit_codes.TREND)),
     Generated(MANUAL / "exit-codes.md", "commands", _codes(exit_codes.COMMANDS)),
 )

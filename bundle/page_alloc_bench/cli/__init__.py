@@ -34,6 +34,7 @@ _COMMANDS = {
     "export": "export",
     "query": "query",
     "store": "store",
+    "trend": "trend",
     "help": "help",
     "completion": "completion",
 }

@@ -87,7 +87,8 @@ def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
         code = codes().usage
     except click.ClickException as error:
         complain(error.format_message(), getattr(error, "advice", ""))
-        code = error.exit_code
+        own = codes()
+        code = {1: own.failed, 2: own.usage}.get(error.exit_code, error.exit_code)
     except OSError as error:
         name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         complain(f"{name}{error.strerror or error}")

@@ -58,7 +58,13 @@ AB = (
     ("5", "trouble here, or with the base"),
     _SIGNAL,
 )
-
+TREND = (
+    ("0", "the newest kernel is not shown to be worse than what came before"),
+    ("1", "the newest kernel is worse, and its boots confirm it"),
+    ("2", "cannot tell: no figure was measured on two kernels of one machine"),
+    ("3", "wrong usage, a file that is not a result, or an output that could not be written"),
+    _SIGNAL,
+)
 BISECT = (
     ("0", "the commit is found"),
     ("1", "nothing to find: BAD is not longer than GOOD"),
@@ -68,7 +74,7 @@ BISECT = (
     ("5", "trouble here, or with GOOD"),
     _SIGNAL,
 )
-_OF = {"compare": COMPARE, "ab": AB, "bisect": BISECT}
+_OF = {"compare": COMPARE, "trend": TREND, "ab": AB, "bisect": BISECT}
 
 _AS_THE_BENCHMARK = ("run", "vm")
 

@@ -84,10 +84,15 @@ def render(shown: Sequence[Side], outcome: Outcome) -> str:
         _facts(shown),
         _runs(shown),
     ]
+    return document(_title(shown), outcome.sentences, sections)
+
+
+def document(title: str, verdict: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return a whole page. verdict: sentences, of which the first is set off."""
     return _template(
         "report.html.j2",
-        title=_title(shown),
-        verdict=outcome.sentences,
+        title=title,
+        verdict=verdict,
         sections=sections,
         version=page_alloc_bench.__version__,
         css=_css(),
@@ -194,7 +199,7 @@ def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
         made = tables.comparison(outcome.comparison, shown)
         if outcome.comparison.geomeans:
             made.append(tables.geomeans(outcome.comparison))
-        drawn = [_draw(picture) for picture in pictures.changes(outcome.comparison)]
+        drawn = [draw(picture) for picture in pictures.changes(outcome.comparison)]
         parts = [Part("Changes against the thresholds", drawn, [])] if drawn else []
         return Section("figures", "Comparison", text, tables=made, parts=parts)
     return Section("figures", "Figures", tables=[tables.summary(side) for side in shown])
@@ -214,7 +219,7 @@ def _case(shown: Sequence[Side], case: Case) -> Section:
         parts.append(
             Part(
                 _PARTS.get(name) or group[0].part,
-                [_draw(picture) for picture in group],
+                [draw(picture) for picture in group],
                 tables.of_section(name, shown, case),
             )
         )
@@ -226,7 +231,8 @@ def _case(shown: Sequence[Side], case: Case) -> Section:
     )
 
 
-def _draw(picture: pictures.Picture) -> Drawn:
+def draw(picture: pictures.Picture) -> Drawn:
+    """Return a picture as it stands in a page, in colours that the page decides."""
     drawn = picture.figure(palette.MARKS, titled=False)
     text = svg.inline(drawn, picture.name, picture.title, picture.text)
     return Drawn(picture.title, picture.text, Markup(text))  # noqa: S704 (svg escapes its text)
