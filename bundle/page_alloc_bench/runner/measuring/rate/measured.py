@@ -66,7 +66,7 @@ class Rates:
         self._device = bench.device
         self._name = name
         self._made = made
-        self._clock_told = False
+        self._clock_told = self._uncharged_told = False
         self._cases: list[dict[str, Any]] = []
         self._absent: list[dict[str, Any]] = []
 
@@ -240,12 +240,13 @@ class Rates:
         self._bench.document.run["clocks"] = recorded.clocks(stats)
 
     def _check_charged(self, measurement: Measurement, stats: Sequence[CpuStats]) -> None:
-        """Record whether the pages were charged to a cgroup, and warn if they were not."""
+        """Record whether the pages were charged to a cgroup, and warn once if they were not."""
         charged = all(each.charged for each in stats)
-        if not charged and self._cases[-1].get("charged", True):
+        if not charged and not self._uncharged_told:
+            self._uncharged_told = True
             self._bench.warn(
-                f"{self._name}, {measurement.case}: account charged nothing: this process is in "
-                "no memory cgroup but the topmost. Start it in one: systemd-run --scope "
+                f"{self._name}, gfp {measurement.gfp}: nothing was charged: this process is in no "
+                "memory cgroup but the topmost. Start it in one: systemd-run --scope "
                 "-p MemoryAccounting=yes ./bench.run"
             )
         self._cases[-1]["charged"] = charged
