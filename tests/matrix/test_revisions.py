@@ -147,7 +147,7 @@ def test_a_patch_that_does_not_build_is_a_result_with_its_reason(
 
 @pytest.mark.parametrize(
     ("branch", "said"),
-    [("panics", "panicked"), ("hangs", "did not start the guest's first program")],
+    [("panics", "panicked"), ("hangs", "did not get to the guest's first programs")],
 )
 def test_a_kernel_that_does_not_boot_is_a_result_with_its_reason(
     linux: History, branch: str, said: str
