@@ -141,7 +141,7 @@ def test_a_kernel_that_takes_signed_modules_only(place: Path, tmp_path: Path) ->
     [
         ("rdinit=/nowhere", "the kernel panicked: .*Unable to mount root fs"),
         ("mem=12M", "."),  # too little for anything
-        ("rdinit=/bin/cat", "did not get to the guest's first programs within 30 s"),
+        ("rdinit=/bin/sh", "did not get to the guest's first programs within 30 s"),
     ],
 )
 def test_a_kernel_that_does_not_get_far_says_why(
