@@ -16,7 +16,7 @@ from page_alloc_bench import outputs
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import ab, antagonist, exact, findlimit, python, repeat, runner
+from perf import ab, antagonist, exact, findlimit, fleet, python, repeat, runner
 from perf.figures import Figure, at_most
 
 GROUPS = (
@@ -31,6 +31,7 @@ GROUPS = (
     "repeat",
     "exact",
     "ab",
+    "fleet",
 )
 
 Group = Callable[[Guest], Iterator[Figure]]
@@ -78,6 +79,9 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
     if "ab" in wanted:
         yield from ab.alone()
         yield from ab.overhead()
+    if "fleet" in wanted:
+        yield from fleet.store()
+        yield from fleet.trend()
 
 
 def _in_guest(guest: Guest, groups: Iterable[Group]) -> Iterator[Figure]:

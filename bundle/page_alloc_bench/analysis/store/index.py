@@ -40,7 +40,7 @@ def complete(store: Store, enough: int = ENOUGH) -> int:
         _, lacking = cover(connection, store, store.whole()[0])
         if len(lacking) < enough:
             return 0
-        table(connection, "lacking", [(str(run.path), place_of(store, run)) for run in lacking])
+        table(connection, "lacking", [(f"{store.root}/{run.place}", run.place) for run in lacking])
         with outputs.OutputFile(store.index / f"{os.urandom(8).hex()}.parquet") as stream:
             sql = (
                 f"SELECT {FIGURES}, place FROM {READ.format('lacking')} AS s "
@@ -54,7 +54,7 @@ def cover(
     connection: duckdb.DuckDBPyConnection, store: Store, whole: Sequence[Stored]
 ) -> tuple[dict[Path, list[Stored]], list[Stored]]:
     """Return the files of the index with the runs to take from each, and the runs in none."""
-    left = {place_of(store, run): run for run in whole}
+    left = {run.place: run for run in whole}
     files: dict[Path, list[Stored]] = {}
     for path in _files(store):
         rows = connection.execute("SELECT DISTINCT place FROM read_parquet(?)", [str(path)])
@@ -73,16 +73,12 @@ def table(
     """
     connection.execute(f"CREATE TABLE {name} (path VARCHAR, place VARCHAR)")
     if rows:
-        columns = {"path": np.array(rows)[:, 0], "place": np.array(rows)[:, 1]}
+        paths, places = zip(*rows, strict=True)
+        columns = {"path": np.array(paths), "place": np.array(places)}
         connection.register("rows", columns)
         connection.execute(f"INSERT INTO {name} FROM rows")
         connection.unregister("rows")
     connection.execute(f"SET VARIABLE {name} = (SELECT list(DISTINCT path) FROM {name})")
-
-
-def place_of(store: Store, run: Stored) -> str:
-    """Return the file of a run as the index names it, wherever the store is."""
-    return str(run.path.relative_to(store.root))
 
 
 def _files(store: Store) -> list[Path]:

@@ -24,16 +24,17 @@ class StoreError(ResultError):
 
 @dataclass(frozen=True, order=True)
 class Stored:
-    """The file of a run. path: whole. release, host: as its directories say."""
+    """The file of a run. place: in the store. release, host: as its directories say."""
 
-    path: Path
+    root: Path
+    place: str
     release: str
     host: str
 
     @property
-    def run_id(self) -> str:
-        """Return the name of the run: the same as in an export."""
-        return self.path.stem
+    def path(self) -> Path:
+        """Return the whole path."""
+        return self.root / self.place
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,16 @@ class Store:
         runs = self.root / "runs"
         for release in _parts(runs, "release"):
             for host in _parts(runs / _part("release", release), "host"):
-                directory = runs / _part("release", release) / _part("host", host)
-                for name in sorted(os.listdir(directory)):
+                directory = f"runs/{_part('release', release)}/{_part('host', host)}"
+                for name in sorted(os.listdir(self.root / directory)):
                     if name.endswith(".parquet") and not name.startswith("."):
-                        yield Stored(directory / name, release, host)
+                        yield Stored(self.root, f"{directory}/{name}", release, host)
 
     def whole(self) -> tuple[list[Stored], list[tuple[Stored, str]]]:
         """Return the files that begin and end as they should, and the others with what is wrong."""
         good, bad = [], []
         for stored in self.listed():
-            fault = fault_of(stored.path)
+            fault = fault_of(f"{self.root}/{stored.place}")
             if fault is None:
                 good.append(stored)
             else:
@@ -73,7 +74,7 @@ class Store:
         return good, bad
 
 
-def fault_of(path: Path) -> str | None:
+def fault_of(path: Path | str) -> str | None:
     """Return what is wrong with the ends of a Parquet file, None if nothing is."""
     try:
         with open(path, "rb") as file:

@@ -35,18 +35,16 @@ def connect(store: Store, note: Note) -> duckdb.DuckDBPyConnection:
     """
     connection = query.open_database()
     whole = usable(store, note)
-    _tell_where(connection, store, whole)
+    _tell_where(connection, whole)
     if not whole:
         connection.execute(f"CREATE TABLE stored ({query.COLUMNS}, release VARCHAR, host VARCHAR)")
         query.make_views(connection, "stored", "stored")
         return connection
-    index.table(connection, "whole", [(str(r.path), index.place_of(store, r)) for r in whole])
+    index.table(connection, "whole", [(f"{store.root}/{r.place}", r.place) for r in whole])
     files, lacking = index.cover(connection, store, whole)
-    taken = [
-        (str(path), index.place_of(store, run)) for path, runs in files.items() for run in runs
-    ]
+    taken = [(str(path), run.place) for path, runs in files.items() for run in runs]
     index.table(connection, "taken", taken)
-    index.table(connection, "lacking", [(str(r.path), index.place_of(store, r)) for r in lacking])
+    index.table(connection, "lacking", [(f"{store.root}/{r.place}", r.place) for r in lacking])
     connection.execute(f"CREATE VIEW stored AS {_joined('*', 'whole')}")
     parts = [_joined(index.FIGURES, name) for name, has in _parts(taken, lacking) if has]
     connection.execute(f"CREATE VIEW gathered AS {' UNION ALL '.join(parts)}")
@@ -68,13 +66,11 @@ def _joined(columns: str, name: str) -> str:
     )
 
 
-def _tell_where(
-    connection: duckdb.DuckDBPyConnection, store: Store, whole: Sequence[Stored]
-) -> None:
+def _tell_where(connection: duckdb.DuckDBPyConnection, whole: Sequence[Stored]) -> None:
     """Make the table `located`: place, release and host of each run."""
     connection.execute("CREATE TABLE located (place VARCHAR, release VARCHAR, host VARCHAR)")
     if whole:
-        rows = np.array([(index.place_of(store, r), r.release, r.host) for r in whole])
+        rows = np.array([(r.place, r.release, r.host) for r in whole])
         columns = {name: rows[:, at] for at, name in enumerate(("place", "release", "host"))}
         connection.register("rows", columns)
         connection.execute("INSERT INTO located FROM rows")
