@@ -65,7 +65,9 @@ with Device() as session:
     stats = session.cpu_stats(0)
 print(json.dumps((stats.end_ns - stats.begin_ns) / stats.allocs))
 """
+# Of each pattern its parameters, and those of the floor that make it do the same.
 PATTERNS = {
+    "antagonist": ({"held": 1000, "spread": 1000}, {"bursts": 600}),
     "pairs": ({"held": 0, "every": 1}, {"pairs": 200_000}),
     "bursts": ({"depth": 1000, "release": 0}, {"depth": 1000, "bursts": 200}),
 }
