@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,13 +23,14 @@ from page_alloc_bench.targets import cache, where
 from page_alloc_bench.targets.machine import machine
 from page_alloc_bench.targets.process import TargetError
 from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
+from page_alloc_bench.targets.unpacked import unpack
 from page_alloc_bench.targets.where import Counts, Interval, Symbols
 
 MEMORY = "1G"
 # Clearing is counted by the byte: it would hide the allocator.
 DEFAULT_ARGUMENTS = "init_on_alloc=0"
 _KINDS = ("atomics", "loads", "stores")
-_BUNDLE = "/root/bench.run"
+_BUNDLE = "/root/bench"
 
 
 def measure(
@@ -62,15 +64,15 @@ def measure(
         qemu_extra=where.arguments(plugin) if plugin else (),
         kept=(where.PLUGIN_OUTPUT,),
     )
-    try:
-        returned = guest.run(
-            _script(bench_options, symbols=plugin is not None and not known.cached),
-            {_BUNDLE: bundle},
-            on_line=on_line,
-            timeout=timeout,
+    with tempfile.TemporaryDirectory(prefix="pab-exact.") as scratch:
+        unpacked = unpack(bundle, Path(scratch) / "bundle", _BUNDLE)
+        script = _script(
+            unpacked.command, bench_options, symbols=plugin is not None and not known.cached
         )
-    finally:
-        console(guest.console)
+        try:
+            returned = guest.run(script, unpacked.files, on_line=on_line, timeout=timeout)
+        finally:
+            console(guest.console)
     document = _document(returned)
     if plugin:
         symbols = known.get(returned.files.get("kallsyms"))
@@ -101,12 +103,13 @@ def _arguments(arch: str) -> str:
     return " ".join(words)
 
 
-def _script(bench_options: Sequence[str], *, symbols: bool) -> str:
+def _script(command: Sequence[str], bench_options: Sequence[str], *, symbols: bool) -> str:
     given = ["--workload", NAME, "--output-path", f"{OUTPUT}/result.json", "--quiet"]
     table = f"grep ' [tTwW] ' /proc/kallsyms | grep -v '\\[' >{OUTPUT}/kallsyms"
     lines = [
         "echo 0 >/proc/sys/kernel/kptr_restrict",
-        shlex.join(["sh", _BUNDLE, *given, *bench_options]),
+        "export LC_ALL=C.UTF-8",
+        shlex.join([*command, *given, *bench_options]),
         "status=$?",
         *([table] if symbols else []),
         "exit $status",
