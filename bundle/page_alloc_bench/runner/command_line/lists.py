@@ -60,6 +60,29 @@ class Modified(Type):
         return "+".join((word, *(each for each in self._modifiers if each in added)))
 
 
+class Sizes(Type):
+    """A list of sizes of pages: words that are known, and sizes in KiB like 64k."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the value in a result."""
+        return {"type": "array", "items": {"type": "string"}}
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the sizes in the order in which they were given."""
+        return _each_once(text, self._size)
+
+    def _size(self, word: str) -> str:
+        kib = int(word[:-1]) if re.fullmatch("[1-9][0-9]{0,7}k", word) else 0
+        if word not in self._words and (not kib or kib & (kib - 1)):
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is none of {', '.join(self._words)}, nor a size like 64k, a power of two"
+            )
+        return word
+
+
 class Steps(Type):
     """A list of numbers of CPUs, where a word stands for one that follows from the others."""
 

@@ -76,6 +76,13 @@ SHARED = Part(
             always=False,
             quick=1,
         ),
+    ),
+    _check,
+)
+STEPS = Part(
+    "steps",
+    "workloads that measure rates",
+    (
         Option(
             "cpus_steps",
             Steps(),
@@ -86,7 +93,6 @@ SHARED = Part(
             always=False,
         ),
     ),
-    _check,
 )
 ASKED = Part(
     "asked",
@@ -118,7 +124,8 @@ CHECKS = frozenset(
 )  # fmt: skip
 
 
-def _fits(options: Namespace, cpus: Sequence[int]) -> None:
+def fits(options: Namespace, cpus: Sequence[int]) -> None:
+    """Raise UsageError for a step of more CPUs than a run has."""
     for step in options.cpus_steps:
         if step != ALL and int(step) > len(cpus):
             raise UsageError(
@@ -170,10 +177,10 @@ def workload(
         seconds={},
         checks=CHECKS,
         asked=of.seconds,
-        shared=(SHARED, ASKED),
+        shared=(SHARED, STEPS, ASKED),
         cases=of.cases,
         held=of.held,
-        fits=_fits,
+        fits=fits,
         needs=(f"{needs}; " if needs else "")
         + "a quarter of the available memory at most; fills nothing",
         counted=None if peers else Counted(name, pattern or name, counted or of.counted),

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workloads whose processes use memory, run on the kernel of this machine; and what they count."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from page_alloc_bench.runner import options, workload
+from page_alloc_bench.runner.command_line import parameters
+from page_alloc_bench.runner.errors import Interrupted, RunnerError
+from page_alloc_bench.runner.kernel import huge_pages, procfs
+from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS, Signals
+from page_alloc_bench.runner.measuring.bench import Bench
+from page_alloc_bench.runner.measuring.user import populated, slate
+from page_alloc_bench.runner.result import document, summary
+from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
+
+pytestmark = pytest.mark.skipif(
+    not populated.can_populate(), reason="this kernel has no MADV_POPULATE_WRITE"
+)
+
+FAULTS = ["--workload=faults", "--page-sizes=base", "--duration-s=0.3"]
+
+
+class Reporter:
+    """Tells nobody; calls something at each tick."""
+
+    def __init__(self, on_tick: Callable[[], object] = lambda: None) -> None:
+        self._on_tick = on_tick
+
+    def tick(self, *_told: object) -> None:
+        self._on_tick()
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_told, **_named: None
+
+
+def measure(words: list[str], reporter: Any = None, signals: Any = None) -> Any:
+    """The document of a run on this machine, on its first CPU."""
+    asked = options.parse(words)
+    cpu = min(os.sched_getaffinity(0))
+    made = document.Document({"parameters": parameters.of_run(asked), "cpus": [cpu]})
+    device: Any = None  # these workloads ask nothing of the module
+    bench = Bench(options=asked, cpus=[cpu], device=device, document=made,
+                  reporter=reporter or Reporter(), signals=signals or Signals())  # fmt: skip
+    try:
+        for each in workload.chosen(asked):
+            each.run(bench)
+    finally:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)  # no process is left
+    return made
+
+
+def test_faults_counts_what_its_processes_and_threads_populate() -> None:
+    made = measure([*FAULTS, "--repeat=2", "--fault-by=processes,threads"])
+    for case in ("", "_by_threads"):
+        got = {name: made.metrics[f"faults_{name}_order0{case}"] for name in (
+            "pages", "pages_per_second", "duration_ns", "populates_timed", "unmaps_timed",
+            "inside_kernel_ns", "outside_kernel_ns", "pages_by_vmstat",
+        )}  # fmt: skip
+        (told,) = (c for c in made.run["workloads"][0]["cases"] if c["case"] == f"_order0{case}")
+        pieces, size = told["parameters"]["piece_bytes"], told["parameters"]["mapped_bytes"]
+        assert got["pages"][0] * procfs.page_size() == got["populates_timed"][0] * pieces
+        assert got["pages"][0] * procfs.page_size() == got["unmaps_timed"][0] * size
+        assert len(got["pages_per_second"]) == len(got["duration_ns"]) == 2
+        assert got["pages_by_vmstat"][0] > 0.98 * got["pages"][0]
+        assert (
+            sum(made.metrics[f"faults_populate_latency_histogram_order0{case}"])
+            == (got["populates_timed"][0])
+        )
+        assert got["outside_kernel_ns"][0] < got["inside_kernel_ns"][0]
+    checked = document.schema()["properties"]["run"]["properties"]["workloads"]
+    jsonschema.Draft202012Validator(checked).validate(made.run["workloads"])
+
+
+def test_exits_counts_what_dying_processes_give_back() -> None:
+    words = ["--workload=exits", "--page-sizes=base", "--exits=2", "--exit-processes=3",
+             "--exit-mib=8"]  # fmt: skip
+    made = measure(words)
+    pages = 2 * 3 * (8 << 20) // procfs.page_size()
+    assert list(made.metrics["exits_pages_order0"]) == [pages]
+    assert made.metrics["exits_pages_by_vmstat_order0"][0] > 0.98 * pages
+    durations, backs = (made.metrics[f"exits_{n}_ns_order0"] for n in ("duration", "back"))
+    assert len(durations) == len(backs) == len(made.metrics["exits_bare_ns_order0"]) == 2
+    for took, rate in zip(durations, made.metrics["exits_pages_per_second_order0"]):
+        assert rate == pytest.approx(pages / 2 * 1e9 / took, rel=1e-6, abs=1)
+
+
+def test_what_a_run_is_cut_short_by_leaves_no_process_and_keeps_what_is_whole() -> None:
+    signals = Signals()
+    numbers = (*STOP_SIGNALS, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signals.install()
+    seen: list[int] = []
+
+    def interrupt() -> None:
+        seen.append(1)
+        if len(seen) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        with pytest.raises(Interrupted):
+            measure(
+                ["--workload=faults", "--page-sizes=base", "--duration-s=9"],
+                Reporter(interrupt), signals,
+            )  # fmt: skip
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_process_that_is_killed_is_the_end_of_the_run_and_said() -> None:
+    def kill() -> None:
+        for entry in os.listdir("/proc/self/task"):
+            path = f"/proc/self/task/{entry}/children"
+            for pid in (procfs.read_or_none(path) or "").split():
+                os.kill(int(pid), signal.SIGKILL)
+
+    with pytest.raises(RunnerError, match=r"process \d+ has ended"):
+        measure(FAULTS, Reporter(kill))
+
+
+def test_sizes_that_are_not_to_be_had_are_left_out_with_the_reason() -> None:
+    made = measure(["--workload=faults", "--page-sizes=1048576k"])
+    assert not made.metrics
+    (absent,) = made.run["workloads"][0]["absent"]
+    assert "this kernel has no" in absent["why"]
+    assert absent["why"] in made.run["warnings"][0]
+    assert huge_pages.why_not(0) is None
+    assert huge_pages.why_not(huge_pages.huge_order() + 1) is not None
+
+
+def test_a_worker_counts_latencies_in_the_buckets_of_the_module() -> None:
+    rng = random.Random(1)
+    found = [rng.randrange(1 << rng.randrange(1, 44)) for _ in range(3000)] + [0, 15, 16, 31, 32]
+    for ns in found:
+        index = slate.bucket(ns)
+        assert bucket_floor(index) <= ns
+        assert ns < bucket_floor(index + 1) or index == HIST_BUCKETS - 1
+    board = slate.Slate(2, 2, 100)
+    note = board.timer(1, 1, 7).note
+    for ns in found:
+        note(ns)
+    latency = board.latency(1, 1)
+    assert (latency.timed, latency.total_ns, latency.max_ns) == (
+        len(found), sum(found), max(found)
+    )  # fmt: skip
+    assert sum(latency.histogram) == len(found)
+    assert len(latency.sample) == 100
+    assert set(latency.sample) <= set(found)
+    # Not only the first ones, nor the last.
+    assert 20 < sum(ns in set(found[:1500]) for ns in latency.sample) < 80
+    assert not any(board.latency(*other).timed for other in ((0, 0), (0, 1), (1, 0)))
+
+
+def test_the_summary_says_what_the_benchmark_itself_costs() -> None:
+    made = measure([*FAULTS, "--repeat=1"])
+    made.run.update(
+        kernel={"release": "6.1.0", "page_size_bytes": procfs.page_size()},
+        machine={"cpus_used": "0", "nodes": [0], "memory_bytes": 1 << 30},
+    )
+    made.end(complete=True, reason=None, exit_code=0)
+    assert "% of the time was the benchmark's own" in summary.render(made)
