@@ -57,7 +57,10 @@ def measured(device: FakeDevice, cpus: list[int], orders: Sequence[int] = (0,)) 
         reporter=reporter, signals=unused,
     )  # fmt: skip
     run = AvailableMemory(bench)
-    device.configure(parameters={"held": 1000}, cpus=cpus, sample_capacity=1000)
+    device.configure(
+        pattern="antagonist", parameters={"held": 1000}, order=orders[0], seed=1, cpus=cpus,
+        time_one_in=64, sample_capacity=1000,
+    )  # fmt: skip
     steady = device.progress()
     for order in orders:
         run.collect(order, steady, device.progress())

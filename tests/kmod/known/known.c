@@ -19,8 +19,7 @@ static int __init known_init(void)
 	u64 left = turns;
 
 	pab_mark_begin();
-	asm volatile(
-		"jmp 2f\n"
+	asm volatile("jmp 2f\n"
 		/* Part of a turn: 4 instructions, 3 loads, with that of ret. */
 		"1:	mov (%[cells]), %%rax\n"
 		"	mov 8(%[cells]), %%rax\n"

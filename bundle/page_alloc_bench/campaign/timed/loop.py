@@ -73,9 +73,10 @@ class Campaign:
         self._keep_going = keep_going
         self._judge = judge
         self._clock = clock
-        self._plan = read(journal.directory).plan
+        kept = read(journal.directory)
+        self._plan = kept.plan
+        self._before = len(kept.attempts)
         self._began = clock()
-        self._since = time.time()
         self._seconds: list[float] = [
             each["wall"] for each in journal.attempts() if each.get("wall")
         ]
@@ -187,8 +188,8 @@ class Campaign:
     def _in_a_row(self, kept: Kept) -> int:
         """Return how many boots at the end of this call's journal said nothing of a kernel."""
         count = 0
-        for each in reversed(kept.attempts):
-            if each["end"] not in AGAIN or each["at"] < self._since:
+        for each in reversed(kept.attempts[self._before :]):
+            if each["end"] not in AGAIN:
                 break
             count += 1
         return count
