@@ -111,6 +111,8 @@ def describe(error: BaseException) -> str:
     """Return error in one line."""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"the kernel refused a call: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
