@@ -137,6 +137,23 @@ def test_the_list_says_what_each_isolates_and_takes_and_which_options_it_has() -
     assert "options --depth --free --duration-s --repeat --cpus-steps --gfp" in told
 
 
+def test_an_order_that_a_workload_cannot_measure_takes_no_time() -> None:
+    """The kernel allocates in bulk single pages only."""
+    record = {"probe": None, "fill_bytes": 0}
+
+    def seconds(words: str) -> float:
+        return sum(s.all_s for s in estimate.steps(options.parse(words.split()), record))
+
+    one = seconds("--workload=bulk --alloc-orders=0")
+    assert one > 0
+    assert seconds("--workload=bulk --alloc-orders=0,4,9") == one
+    assert seconds("--workload=pairs --alloc-orders=0,4") == pytest.approx(
+        2 * seconds("--workload=pairs --alloc-orders=0")
+    )
+    told = " ".join(workloads.listed().partition("bulk\n")[2].split())
+    assert f"takes {estimate.duration(one)} for order 0," in told
+
+
 def test_a_step_of_more_cpus_than_there_are_is_refused_before_anything_is_done() -> None:
     (pairs,) = workload.chosen(options.parse(["--workload=pairs"]))
     asked = options.parse(["--workload=pairs", "--cpus-steps=1,3"])

@@ -59,8 +59,8 @@ class Workload:
     returns the phases of a run of it that is not cut short, in the order of time. run: measures,
     and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
     in the document. seconds: how long a phase takes in which memory is not filled, by its name;
-    asked: the same where it follows from the options. checks: names of the preflight's checks that
-    matter to it; None: all. check: see Part.
+    asked: the same where it follows from the options and the order. checks: names of the
+    preflight's checks that matter to it; None: all. check: see Part.
     shared: what has options that other workloads take too. cases: returns how many cases there are
     of each order. held: returns how much each case may hold that fills no memory, in bytes; None
     where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.
@@ -81,7 +81,7 @@ class Workload:
         seconds: Mapping[str, float],
         checks: frozenset[str] | None = None,
         check: Callable[[argparse.Namespace], str | None] = all_fits,
-        asked: Callable[[argparse.Namespace], Mapping[str, float]] | None = None,
+        asked: Callable[[argparse.Namespace, int], Mapping[str, float]] | None = None,
         shared: tuple[Part, ...] = (),
         cases: Callable[[argparse.Namespace], int] = _one,
         held: Callable[[argparse.Namespace, Sequence[int]], list[int]] | None = None,
@@ -109,9 +109,9 @@ class Workload:
         self.in_all = in_all
         self.counted = counted
 
-    def seconds_of(self, options: argparse.Namespace) -> Mapping[str, float]:
-        """Return how long a phase takes in which memory is not filled, by its name."""
-        return self.seconds if self.asked is None else self.asked(options)
+    def seconds_of(self, options: argparse.Namespace, order: int) -> Mapping[str, float]:
+        """Return how long a phase of an order takes in which no memory is filled, by its name."""
+        return self.seconds if self.asked is None else self.asked(options, order)
 
     def parts(self) -> list[Part]:
         """Return what has options: its patterns, what it shares with others, and itself."""

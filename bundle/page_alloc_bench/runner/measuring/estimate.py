@@ -60,12 +60,11 @@ def steps(options: Options, record: dict[str, Any]) -> list[Step]:
         first_s = min(first_s, (_MOST_COLD - 1) * fill_s) if record["cold"] else 0.0
         around_s = _AROUND_S
     found = []
-    others_s = {
-        p: s for each in workload.chosen(options) for p, s in each.seconds_of(options).items()
-    }
-    for phase, order in workload.plan(options):
+    planned = ((each, *phase) for each in workload.chosen(options) for phase in each.plan(options))
+    for each, phase, order in planned:
         if phase not in plan.MEASURED:
-            found.append(Step(phase, order, 0, others_s.get(phase, 0.0)))
+            other_s = each.seconds_of(options, order).get(phase, 0.0)
+            found.append(Step(phase, order, 0, other_s))
             continue
         each_s = fill_s * (1.0 if phase == "idle" else _BESIDE) + around_s
         found.append(Step(phase, order, options.iterations, each_s, first_s))

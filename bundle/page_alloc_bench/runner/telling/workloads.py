@@ -32,10 +32,10 @@ def _takes(each: workload.Workload) -> str:
     if each.asked is None:
         return "as long as filling the memory takes, so many times as --iterations says"
     usual, short = (
-        sum(each.seconds_of(asked)[phase] for phase, _ in each.plan(asked))
+        [(order, each.seconds_of(asked, order)[phase]) for phase, order in each.plan(asked)]
         for asked in (options, quick)
     )
-    orders = ",".join(dict.fromkeys(str(order) for _, order in each.plan(options)))
-    return (
-        f"{estimate.duration(usual)} for orders {orders}, {estimate.duration(short)} with --quick"
-    )
+    orders = list(dict.fromkeys(str(order) for order, seconds in usual if seconds))
+    of = f"order{'s' * (len(orders) > 1)} {','.join(orders)}"
+    usual_s, short_s = (estimate.duration(sum(s for _, s in each)) for each in (usual, short))
+    return f"{usual_s} for {of}, {short_s} with --quick"

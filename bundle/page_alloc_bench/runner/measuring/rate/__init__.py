@@ -240,8 +240,10 @@ class _Rate:
         several = len(list(self._made.variants(options, 0, 0)))
         return several * len(options.gfp) * len(options.cpus_steps)
 
-    def seconds(self, options: Namespace) -> dict[str, float]:
-        """Return how long an order takes."""
+    def seconds(self, options: Namespace, order: int) -> dict[str, float]:
+        """Return how long an order takes; no time if the pattern does not know it."""
+        if self._made.pages_only and order:
+            return {self._name: 0.0}
         each_s = warm_up_s(options) + options.duration_s + _AROUND_S
         if self._made.peers:
             each_s += own_cost_s(options) + _AROUND_S

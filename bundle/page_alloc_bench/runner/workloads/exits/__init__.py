@@ -40,7 +40,7 @@ def _cases(options: Namespace) -> int:
     return len(options.cpus_steps)
 
 
-def _seconds(options: Namespace) -> dict[str, float]:
+def _seconds(options: Namespace, _order: int) -> dict[str, float]:
     return {NAME: _EACH_S * options.exits * _cases(options)}
 
 

@@ -43,7 +43,7 @@ def _cases(options: Namespace) -> int:
     return len(options.fault_by) * len(options.cpus_steps)
 
 
-def _seconds(options: Namespace) -> dict[str, float]:
+def _seconds(options: Namespace, _order: int) -> dict[str, float]:
     each_s = rate.warm_up_s(options) + options.duration_s + _AROUND_S
     return {NAME: each_s * options.repeat * _cases(options)}
 
