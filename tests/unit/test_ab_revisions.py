@@ -73,9 +73,3 @@ def test_each_commit_is_judged_by_instructions_only(tree: Path) -> None:
     done = pab("ab", "v1..v2", "--each", "--tree", str(tree))
     assert done.exit_code == REFUSED
     assert "--exact" in done.stderr
-
-
-def test_without_exact_there_is_no_bisection_yet(tree: Path) -> None:
-    done = pab("bisect", "v1", "v2", "--tree", str(tree))
-    assert done.exit_code == REFUSED
-    assert "give --exact" in done.stderr

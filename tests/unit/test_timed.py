@@ -19,11 +19,8 @@ import campaigns
 from campaigns import Kernel, around
 from page_alloc_bench.analysis.campaign_directory import lines
 from page_alloc_bench.analysis.compare import RefusedError
-from page_alloc_bench.campaign import bisection
-from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.journal import CampaignError, Journal
-from page_alloc_bench.campaign.revisions import Commit
-from page_alloc_bench.campaign.timed import plan, step
+from page_alloc_bench.campaign.timed import plan
 from page_alloc_bench.cli import main
 from page_alloc_bench.targets.outcome import End, Outcome, how_it_ended, oops
 
@@ -321,62 +318,6 @@ def test_an_oops_in_the_log_is_of_the_boot_or_of_the_run() -> None:
     assert oops(f"{bad}\n{ours}\n") == ("oops-at-boot", bad)
     assert oops(f"{ours}\n{bad}\nmore") == ("oops-in-run", bad)
     assert oops("[ 1.0] DEBUG: fine\n") is None
-
-
-class Line:
-    """A history of commits in a line, the first one good and the last one bad."""
-
-    def __init__(self, number: int) -> None:
-        self.commits = [
-            Commit(str(n), f"{n:040x}", f"{n:040x}", f"commit {n}") for n in range(number)
-        ]
-
-    def suspects(self, good: list[str], bad: str) -> list[str]:
-        """Return the middle first, and the bad one last."""
-        names = [commit.sha for commit in self.commits]
-        first = max(map(names.index, good)) + 1
-        left = names[first : names.index(bad)]
-        middle = len(left) // 2
-        return [*left[middle:], *left[:middle], bad]
-
-    def about(self, sha: str) -> Commit:
-        return next(commit for commit in self.commits if commit.sha == sha)
-
-
-def test_a_bisection_by_time_finds_the_commit_and_its_steps_share_the_error(tmp_path: Path) -> None:
-    """Of nine commits, from the fourth on 5 % of the memory is gone."""
-    line = Line(9)
-
-    def built(commit: Commit) -> Built:
-        return Built(commit, "amd64", "6.1", tmp_path, tmp_path / "bundle.run")
-
-    def side(name: str, kernel: Built) -> Kernel:
-        number = line.commits.index(kernel.commit)
-        return Kernel(name, around(0.95 if number >= 4 else 1, number))
-
-    measured = step.TimedStep(
-        tmp_path / "steps", side, campaigns.asked(), step.number(8), 20, lambda _line: None
-    )
-    found = bisection.search(
-        line, built(line.commits[0]), line.commits[-1], prepare=built, step=measured,
-        steps=bisection.Steps(tmp_path), note=str,
-    )  # fmt: skip
-    assert [commit.subject for commit in found.suspects] == ["commit 4"]
-    assert found.steps <= step.number(8) == 3
-    plans = [json.loads(path.read_text()) for path in tmp_path.glob("steps/*/plan.json")]
-    assert {each["confidence"] for each in plans} == {1 - (1 - 0.95) / 3}
-
-
-def test_a_step_that_cannot_tell_is_skipped(tmp_path: Path) -> None:
-    asked = campaigns.asked()
-    noisy = [Kernel(name, around(1, seed, 0.1)) for seed, name in enumerate(("base", "new"))]
-    told = step.take(tmp_path / "noise", *noisy, asked, steps=3, most=20, note=print)
-    assert told.verdict == step.SKIP
-    base, new = alike()
-    new.ends = lambda _number: PANIC
-    told = step.take(tmp_path / "panic", base, new, asked, steps=3, most=20, note=print)
-    assert (told.verdict, told.confidence) == (step.SKIP, 1.0)
-    assert "Kernel panic" in told.why
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.campaign.journal import CampaignError, Journal
@@ -54,38 +53,7 @@ class _Command(BenchCommand):
 @click.option(
     "--cmdline-new", default="", metavar="WORDS", help="More arguments of the new kernels."
 )
-@click.option(
-    "--threshold",
-    metavar="PERCENT|KIND=PERCENT,...",
-    help="The change that is a regression: with --exact of a path  [default: 0.1%], else as of "
-    "compare.",
-)
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Keep plan, results and verdict there; the same command goes on where it stopped.",
-)
-@click.option(
-    "--mem",
-    "memory",
-    metavar="SIZE",
-    help=f"Of each guest.  [default: {ab_timed.MEMORY}; with --exact {exact.MEMORY}]",
-)
-@click.option(
-    "--where/--no-where",
-    "by_function",
-    default=True,
-    show_default=True,
-    help="Count by function of the kernel too.",
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Guests at once, with --exact, and compilers.  [default: one per CPU]",
-)
+@exact_sides.options
 @click.option("--each", is_flag=True, help="Each commit of BASE..BRANCH against its parent.")
 @revision_options.options
 @ab_timed.timed_options
@@ -162,11 +130,8 @@ def _timed(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
 def _exact(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
     """Compare by counted instructions. Raises UsageError for what is of the other comparison."""
     _require_one_way(revisions, options)
-    source = click.get_current_context().get_parameter_source
-    for name in ab_timed.NAMES:
-        if source(name) is not ParameterSource.DEFAULT:
-            raise UsageError(f"--exact has no {ab_timed.NAMES[name]}: leave it out")
-    threshold = percent(options["threshold"] or "0.1%") / 100
+    ab_timed.refuse_with_exact(single=True)
+    threshold = percent(options["threshold"] or exact.THRESHOLD) / 100
     given = {**options, "memory": options["memory"] or exact.MEMORY}
     journal = Journal(place)
     made = (

@@ -57,14 +57,15 @@ def built(
     for name, commit in named.items():
         kernel = kernels.build(commit)
         if isinstance(kernel, Built):
-            found[name] = _timed(kernel)
+            found[name] = timed(kernel)
         else:
             failed[name] = f"it does not build: {kernel.reason}"
     labels = {name: commit.label for name, commit in named.items()}
     return found, Comparison((), [pair], failed, labels) if failed else None
 
 
-def _timed(kernel: Built) -> Kernel:
+def timed(kernel: Built) -> Kernel:
+    """Return a revision as a comparison by time takes it."""
     identity = {"commit": kernel.commit.sha, "kernel": kernel.directory.name}
     return Kernel(
         kernel.label, kernel.arch, kernel.release, kernel.image, identity, lambda: kernel.bundle

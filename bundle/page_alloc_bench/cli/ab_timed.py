@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from page_alloc_bench import installation
 from page_alloc_bench.campaign.journal import Journal
@@ -38,7 +40,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
     return float(match[1]) * _UNITS[match[2]]
 
 
-_OPTIONS = (
+_EACH = (
     click.option("--cpus", type=click.IntRange(min=1), metavar="N",
                  help="CPUs of each guest.  [default: 4]"),
     click.option("--nodes", type=click.IntRange(min=1), metavar="N",
@@ -50,35 +52,57 @@ _OPTIONS = (
                  help="Stop after this time, such as 30m or 2h; the same command goes on."),
     click.option("--timeout", callback=_seconds, metavar="TIME", default="1h", show_default=True,
                  help="Of one boot and its run."),
+    click.option("--allow-difference", "allow", multiple=True, metavar="NAME",
+                 help="Compare although this fact differs. Repeatable."),
+    click.option("--confidence", metavar="PERCENT", default="95%", show_default=True,
+                 help="Of all intervals that decide, together, at all looks."),
+)  # fmt: skip
+_OF_AB = (
+    click.option("--metric", "metrics", multiple=True, metavar="NAME[:STATISTIC]",
+                 help="Decide by this only. Repeatable."),
     click.option("--keep-going", is_flag=True,
                  help="Go on where the new kernel fails and the base does not."),
     click.option("--aa", is_flag=True,
                  help="Compare the base with itself, to see what this host does to verdicts."),
     click.option("--seed", type=click.IntRange(min=0), metavar="N",
                  help="Of the order of the boots.  [default: by chance]"),
-    click.option("--metric", "metrics", multiple=True, metavar="NAME[:STATISTIC]",
-                 help="Decide by this only. Repeatable."),
-    click.option("--allow-difference", "allow", multiple=True, metavar="NAME",
-                 help="Compare although this fact differs. Repeatable."),
-    click.option("--confidence", metavar="PERCENT", default="95%", show_default=True,
-                 help="Of all intervals that decide, together, at all looks."),
 )  # fmt: skip
 
 
 # Their parameters, and what they are called.
-NAMES = {
+_NAMES = {
     "cpus": "--cpus", "nodes": "--nodes", "accel": "--accel", "most": "--max-boots",
-    "budget": "--budget", "timeout": "--timeout", "keep_going": "--keep-going", "aa": "--aa",
-    "seed": "--seed", "metrics": "--metric", "allow": "--allow-difference",
+    "budget": "--budget", "timeout": "--timeout", "allow": "--allow-difference",
     "confidence": "--confidence",
+}  # fmt: skip
+_NAMES_OF_AB = {
+    "metrics": "--metric", "keep_going": "--keep-going", "aa": "--aa", "seed": "--seed",
 }  # fmt: skip
 
 
-def timed_options(command: Command) -> Command:
-    """Give a command the options of a comparison by time."""
-    for option in reversed(_OPTIONS):
+def boot_options(command: Command) -> Command:
+    """Give a command the options of each comparison by time."""
+    for option in reversed(_EACH):
         command = option(command)
     return command
+
+
+def timed_options(command: Command) -> Command:
+    """Give a command the options of a single comparison by time."""
+    for option in reversed(_OF_AB):
+        command = option(command)
+    return boot_options(command)
+
+
+def refuse_with_exact(*, single: bool = False) -> None:
+    """Raise UsageError for an option of the command that counted instructions do not have.
+
+    single: whether it has those of a single comparison too.
+    """
+    source = click.get_current_context().get_parameter_source
+    for name, option in {**_NAMES, **(_NAMES_OF_AB if single else {})}.items():
+        if source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(f"--exact has no {option}: leave it out")
 
 
 @dataclass(frozen=True)
@@ -129,23 +153,14 @@ def run(
     options: those of the command. find: returns the kernels of "base" and "new". Raises UsageError,
     CampaignError and TargetError.
     """
-    try:
-        from page_alloc_bench.analysis import compare, results
-        from page_alloc_bench.campaign.timed import loop, plan, verdict
-    except ImportError as error:
-        needed = installation.install_extra("analysis")
-        raise UsageError(f"{error.name} is not installed; this needs: {needed}") from error
+    require_analysis()
+    from page_alloc_bench.campaign.timed import loop, plan, verdict
+
     kernels = find()
     if kernels["base"].arch != kernels["new"].arch:
         raise UsageError("the kernels are for different architectures")
-    chosen = machine(
-        options["cpus"],
-        options["nodes"],
-        options["memory"] or MEMORY,
-        arch=kernels["base"].arch,
-        accel=accel.chosen(options["accel"], kernels["base"].arch),
-    )
-    asked = _asked(options, kernels, chosen)
+    chosen = chosen_machine(options, kernels["base"].arch)
+    asked = {**asked_of(options, chosen), **_asked(options, kernels)}
     journal = Journal(directory)
     if plan.begin(journal, asked, most=options["most"], seed=options["seed"]):
         note(f"going on with {directory}")
@@ -163,9 +178,40 @@ def run(
         budget_s=options["budget"],
         keep_going=options["keep_going"],
     )
-    try:
+    with refusals():
         ending = campaign.run()
         text, code = verdict.tell(directory, ending, ["page-alloc-bench", *sys.argv[1:]])
+    click.echo(text, nl=False)
+    return code
+
+
+def require_analysis() -> None:
+    """Raise UsageError where what judges is not installed."""
+    try:
+        from page_alloc_bench.campaign.timed import loop  # noqa: F401
+    except ImportError as error:
+        needed = installation.install_extra("analysis")
+        raise UsageError(f"{error.name} is not installed; this needs: {needed}") from error
+
+
+def chosen_machine(options: Mapping[str, Any], arch: str) -> Machine:
+    """Return the guest that the options ask for. Raises UsageError."""
+    return machine(
+        options["cpus"],
+        options["nodes"],
+        options["memory"] or MEMORY,
+        arch=arch,
+        accel=accel.chosen(options["accel"], arch),
+    )
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Raise UsageError for boots that cannot be compared."""
+    from page_alloc_bench.analysis import compare, results
+
+    try:
+        yield
     except compare.RefusedError as error:
         lines = "".join(f"\n  {each.name}" for each in error.differences)
         names = " ".join(f"--allow-difference {each.name}" for each in error.differences)
@@ -175,8 +221,6 @@ def run(
         ) from error
     except (compare.CompareError, results.ResultError) as error:
         raise UsageError(str(error)) from error
-    click.echo(text, nl=False)
-    return code
 
 
 def named(
@@ -210,12 +254,8 @@ def named(
     return {"base": kernel(0), "new": kernel(1)}
 
 
-def _asked(
-    options: Mapping[str, Any],
-    kernels: Mapping[str, Kernel],
-    chosen: Machine,
-) -> dict[str, Any]:
-    """Return what the plan has of the command. Raises UsageError."""
+def asked_of(options: Mapping[str, Any], chosen: Machine) -> dict[str, Any]:
+    """Return what the plan has of the options, whatever the kernels are. Raises UsageError."""
     from page_alloc_bench.analysis import thresholds
     from page_alloc_bench.cli.verdict_options import confidence
 
@@ -223,17 +263,7 @@ def _asked(
         matters = thresholds.parse(options["threshold"]) if options["threshold"] else None
     except thresholds.ThresholdError as error:
         raise UsageError(f"--threshold: {error}") from error
-    cmdlines = {
-        side: options["cmdline_base" if options["aa"] else f"cmdline_{side}"] for side in kernels
-    }
-    labels = {
-        side: kernel.label + (f", {cmdlines[side]}" if cmdlines[side] else "")
-        for side, kernel in kernels.items()
-    }
     return {
-        "labels": labels,
-        "cmdlines": cmdlines,
-        "kernels": {side: dict(kernel.identity) for side, kernel in kernels.items()},
         "machine": {
             "cpus": chosen.cpus,
             "nodes": chosen.nodes,
@@ -246,6 +276,22 @@ def _asked(
         "allow": list(options["allow"]),
         "timeout": options["timeout"],
         "bench_options": list(options["bench_options"]),
+    }
+
+
+def _asked(options: Mapping[str, Any], kernels: Mapping[str, Kernel]) -> dict[str, Any]:
+    """Return what the plan has of the kernels."""
+    cmdlines = {
+        side: options["cmdline_base" if options["aa"] else f"cmdline_{side}"] for side in kernels
+    }
+    labels = {
+        side: kernel.label + (f", {cmdlines[side]}" if cmdlines[side] else "")
+        for side, kernel in kernels.items()
+    }
+    return {
+        "labels": labels,
+        "cmdlines": cmdlines,
+        "kernels": {side: dict(kernel.identity) for side, kernel in kernels.items()},
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What `ab --exact` and `bisect --exact` share: their options, and a kernel that they boot."""
+"""What `ab` and `bisect` share: options, and a kernel that they boot with --exact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from page_alloc_bench.campaign import exact as campaign
-from page_alloc_bench.cli.sides import percent
+from page_alloc_bench.cli.ab_timed import MEMORY
 from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.process import TargetError
@@ -19,18 +19,12 @@ from page_alloc_bench.targets.process import TargetError
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _percent(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    return percent(value) / 100
-
-
 _OPTIONS = (
     click.option(
         "--threshold",
-        callback=_percent,
-        metavar="PERCENT",
-        default="0.1%",
-        show_default=True,
-        help="The growth of a path that is a regression.",
+        metavar="PERCENT|KIND=PERCENT,...",
+        help="The change that is a regression: with --exact of a path  "
+        f"[default: {exact.THRESHOLD}], else as of compare.",
     ),
     click.option(
         "--dir",
@@ -39,7 +33,12 @@ _OPTIONS = (
         metavar="DIR",
         help="Keep plan, results and verdict there; the same command goes on where it stopped.",
     ),
-    click.option("--mem", "memory", default=exact.MEMORY, show_default=True, help="Of each guest."),
+    click.option(
+        "--mem",
+        "memory",
+        metavar="SIZE",
+        help=f"Of each guest.  [default: {MEMORY}; with --exact {exact.MEMORY}]",
+    ),
     click.option(
         "--where/--no-where",
         "by_function",
@@ -51,7 +50,7 @@ _OPTIONS = (
         "-j",
         "--jobs",
         type=click.IntRange(min=1),
-        help="Guests, or compilers, at once.  [default: one per CPU]",
+        help="Guests at once, with --exact, and compilers.  [default: one per CPU]",
     ),
 )
 

@@ -67,9 +67,17 @@ TREND = (
 )
 BISECT = (
     ("0", "the commit is found"),
-    ("1", "nothing to find: BAD is not longer than GOOD"),
-    ("2", "cannot tell: several commits are left, which do not build or boot"),
-    ("3", "wrong usage, a kernel that is not fit, or a module that does not build"),
+    ("1", "nothing to find: BAD is not worse than GOOD"),
+    (
+        "2",
+        "cannot tell: GOOD from BAD; or several commits are left, which do not build or boot, or "
+        "cannot be told; or `--budget` is over",
+    ),
+    (
+        "3",
+        "wrong usage, a kernel that is not fit, a run that refuses, boots that must not be "
+        "compared, or a module that does not build",
+    ),
     ("4", "BAD does not build, does not boot, or does not survive the run"),
     ("5", "trouble here, or with GOOD"),
     _SIGNAL,

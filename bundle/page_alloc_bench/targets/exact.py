@@ -27,6 +27,7 @@ from page_alloc_bench.targets.unpacked import unpack
 from page_alloc_bench.targets.where import Counts, Interval, Symbols
 
 MEMORY = "1G"
+THRESHOLD = "0.1%"
 # Clearing is counted by the byte: it would hide the allocator.
 DEFAULT_ARGUMENTS = "init_on_alloc=0"
 _KINDS = ("atomics", "loads", "stores")
