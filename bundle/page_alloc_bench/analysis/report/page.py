@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -268,6 +269,7 @@ def _facts(shown: Sequence[Side]) -> Section:
 def _runs(shown: Sequence[Side]) -> Section:
     """Return the list of runs, each to be saved."""
     embedded, whole = embed.every(shown)
+    directory = os.path.commonpath([item.result.path.absolute().parent for item in embedded])
     rows = []
     for item in embedded:
         run = item.result.run
@@ -276,10 +278,12 @@ def _runs(shown: Sequence[Side]) -> Section:
             str(run.get("started_at", "")),
             "yes" if run["complete"] else "no",
         )
-        rows.append(
-            {"name": str(item.result.path), "cells": cells, "url": item.url, "file": item.file}
-        )
-    text = ["Each run's result is in this page, to be saved and compared again."]
+        name = str(item.result.path.absolute().relative_to(directory))
+        rows.append({"name": name, "cells": cells, "url": item.url, "file": item.file})
+    text = [
+        f"The files were read from {directory}. "
+        "Each run's result is in this page, to be saved and compared again."
+    ]
     if not whole:
         text.append(
             "They would make this page too large: here they lack the latency samples, whose"
