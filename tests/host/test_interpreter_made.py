@@ -66,13 +66,13 @@ def test_it_is_small_and_whole_blocks(python: Interpreter) -> None:
 
 
 def test_it_is_the_same_each_time_and_so_is_a_bundle_with_it(
-    bench: Path, python: Interpreter, tmp_path: Path
+    embedding_bundle: Path, python: Interpreter, tmp_path: Path
 ) -> None:
     again = own_interpreter()
     assert again.data == python.data
     (tmp_path / "another directory").mkdir()
     other = make_bundle(tmp_path / "another directory/bench.run", interpreters=[again])
-    assert other.read_bytes() == bench.read_bytes()
+    assert other.read_bytes() == embedding_bundle.read_bytes()
 
 
 def test_files_belong_to_nobody_and_have_no_date(python: Interpreter) -> None:
