@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""bisect by time, from the command line: real histories, kernels that nobody builds or boots."""
+"""bisect from the command line: real histories, kernels that nobody builds or boots."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.kernel_build import Builder
 from page_alloc_bench.campaign.revisions import Commit
 from page_alloc_bench.cli import main
-from page_alloc_bench.targets import timed
+from page_alloc_bench.targets import exact, timed
 from page_alloc_bench.targets.outcome import Outcome
+from page_alloc_bench.targets.process import TargetError
 
 COMMITS = 8
+ALLOCS = 10_000
 PANIC = Outcome("panic", reason="Kernel panic - not syncing: no", console="Kernel panic")
 INFRA = Outcome("infra", reason="QEMU has crashed")
 
@@ -68,6 +70,20 @@ class Kernels:
         boots = self._boots.setdefault(number, around)
         return self.ends.get(number) or Outcome("ok", campaigns.result(next(boots)))
 
+    def count(self, _bundle: Path, image: Path, *_: Any, **__: Any) -> dict[str, Any]:
+        """Count as many instructions for a pair as the kernel has less memory."""
+        number = int(image.parent.name)
+        self.booted[number] += 1
+        if number in self.ends:
+            raise TargetError(self.ends[number].reason)
+        total = round(500 / self.memory(number)) * ALLOCS
+        case = {"pattern": "pairs", "order": 0}
+        counts = {"instructions": total, "atomics": 0, "loads": None, "stores": None}
+        function = {"name": "get_page_from_freelist", **counts}
+        where = {**case, "operations": ALLOCS, "total": counts, "functions": [function]}
+        cases = [{**case, "instructions": total, "allocs": ALLOCS}]
+        return {"run": {"exact": {"cases": cases}, "where": [where]}}
+
     def sha(self, number: int) -> str:
         return git(self.linux, "rev-parse", f"main~{COMMITS - number}")
 
@@ -93,6 +109,7 @@ def kernels(linux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ker
     monkeypatch.setattr(Builder, "build", made.build)
     monkeypatch.setattr(Builder, "config", lambda _builder, _of: "CONFIG_SMP=y\n")
     monkeypatch.setattr(timed, "measure", made.measure)
+    monkeypatch.setattr(exact, "measure", made.count)
     return made
 
 
@@ -256,3 +273,38 @@ def test_a_figure_that_is_asked_for_is_followed(kernels: Kernels) -> None:
     assert done.stdout.startswith(kernels.sha(3))
     assert "followed: idle_available_bytes_order0" in done.stdout
     assert {plan["confidence"] for plan in kernels.plans().values()} == {1 - (1 - 0.9) / 4}
+
+
+def test_by_instructions_the_commit_is_found_with_what_it_changed(kernels: Kernels) -> None:
+    kernels.memory = less_from(5)
+    kernels.broken = {4}
+    done = kernels.bisect("--exact")
+    assert done.exit_code == 2, done.output
+    assert kernels.sha(4)[:12] in done.stdout
+    kernels.broken, kernels.memory = set(), less_from(5)
+    (kernels.directory / "kept/steps.jsonl").unlink()
+    done = kernels.bisect("--exact")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{kernels.sha(5)} is the first bad commit")
+    assert "get_page_from_freelist" in done.stdout
+    assert "+5.2" in done.stdout
+    # GOOD and BAD, and each commit once: twice.
+    assert set(kernels.booted.values()) == {2}
+    document = json.loads((kernels.directory / "kept/verdict.json").read_text())
+    assert document["change"]["verdict"] == "regression"
+
+
+@pytest.mark.parametrize(("number", "code"), [(COMMITS, 4), (0, 5)])
+def test_by_instructions_an_end_that_does_not_survive_is_told(
+    kernels: Kernels, number: int, code: int
+) -> None:
+    kernels.ends[number] = PANIC
+    done = kernels.bisect("--exact")
+    assert done.exit_code == code, done.output
+    assert "Kernel panic" in done.stderr
+
+
+def test_by_instructions_the_same_length_is_nothing_to_find(kernels: Kernels) -> None:
+    done = kernels.bisect("--exact --metric exact_pairs_instructions_per_1000_operations_order0")
+    assert done.exit_code == 1, done.output
+    assert "Nothing to find" in done.stdout
