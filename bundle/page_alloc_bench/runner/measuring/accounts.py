@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from page_alloc_bench.runner.kernel import memory_breakdown
+from page_alloc_bench.runner.result import units
 from page_alloc_bench.runner.result.document import Document
 
 from .agreement import Scene, agree
@@ -90,9 +91,9 @@ class Accounts:
             self._available = available  # told once
             what = "took" if available < before else "gave back"
             self._warn(
-                f"{where}: {available >> 20} MiB were available before it, {before >> 20} MiB "
-                f"before earlier ones: another process, or the host of a virtual machine, {what} "
-                "memory; stop that and run again"
+                f"{where}: {units.whole_mib(available)} were available before it, "
+                f"{units.whole_mib(before)} before earlier ones: another process, or the host of a "
+                f"virtual machine, {what} memory; stop that and run again"
             )
 
     def _check_unnamed(self, where: str, limit: measure.Limit, unnamed: int) -> None:
@@ -105,9 +106,9 @@ class Accounts:
         # Less than before is not a loss: memory that was not named has come back.
         if unnamed > before and not agree("unnamed memory", before, unnamed, scene):
             self._warn(
-                f"{where}: {unnamed >> 20} MiB were in no counter of the kernel at the OOM kill, "
-                f"{before >> 20} MiB before it: something took memory meanwhile, and does not say "
-                "so"
+                f"{where}: {units.whole_mib(unnamed)} were in no counter of the kernel at the OOM "
+                f"kill, {units.whole_mib(before)} before it: something took memory meanwhile, and "
+                "does not say so"
             )
 
     def pages(self, order: int, delta: Mapping[str, int], iterations: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from page_alloc_bench.runner.kernel import cgroup, mounts, procfs
+from page_alloc_bench.runner.result import units
 
 from .check import REFUSE, WARN, Check, Finding
 from .host import Host
@@ -49,13 +50,14 @@ class MemoryCgroup(Check):
         limit, throttle = own.limit(), own.throttle()
         if limit is not None and limit.size < total:
             yield self.finding(
-                f"{host.name(limit.path)} limits this process to {limit.size >> 20} MiB of memory",
+                f"{host.name(limit.path)} limits this process to "
+                f"{units.whole_mib(limit.size)} of memory",
                 commands=leaving(host, own, limit.path),
             )
         if throttle is not None and throttle.size < total:
             yield self.finding(
                 f"{host.name(throttle.path)} slows this process down from "
-                f"{throttle.size >> 20} MiB on",
+                f"{units.whole_mib(throttle.size)} on",
                 meaning="the kernel slows the child down there, and never calls the OOM killer",
                 commands=leaving(host, own, throttle.path),
             )

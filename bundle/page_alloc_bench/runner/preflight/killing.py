@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from page_alloc_bench.runner.kernel import cgroup, log
+from page_alloc_bench.runner.result import units
 
 from . import systemd
 from .check import REFUSE, WARN, Check, Finding, SysctlCheck
@@ -56,7 +57,7 @@ class Overcommit(Check):
         left = memory.get("CommitLimit", 0) - memory.get("Committed_AS", 0)
         if left > memory.get("MemTotal", 0) + memory.get("SwapTotal", 0):
             return None
-        return f"vm.overcommit_memory is 2, and {max(0, left) >> 20} MiB are left to commit"
+        return f"vm.overcommit_memory is 2, and {units.whole_mib(max(0, left))} are left to commit"
 
 
 class OomDaemon(Check):

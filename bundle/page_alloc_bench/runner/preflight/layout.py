@@ -10,6 +10,7 @@ from page_alloc_bench.runner import pattern, workload
 from page_alloc_bench.runner.kernel import memory, procfs
 from page_alloc_bench.runner.measuring.rate import cases
 from page_alloc_bench.runner.module import sampling
+from page_alloc_bench.runner.result import units
 
 from .check import NOTE, REFUSE, WARN, Check, Finding
 from .host import Host
@@ -95,7 +96,7 @@ class HugetlbPool(Check):
                 total += (int(size[1]) << 10) * count
                 commands.append(f"echo 0 > /{_HUGE}/{name}/nr_hugepages")
         if total:
-            found = f"hugetlb pools hold {total >> 20} MiB"
+            found = f"hugetlb pools hold {units.whole_mib(total)}"
             yield self.finding(found, commands=tuple(commands))
 
 
@@ -114,7 +115,7 @@ class ShortMemory(Check):
         total, available = table.get("MemTotal", 0), table.get("MemAvailable")
         if available is None or available >= _SHORT * total:
             return
-        found = f"{available >> 20} MiB of {total >> 20} MiB are available"
+        found = f"{units.whole_mib(available)} of {units.whole_mib(total)} are available"
         if available >= _VERY_SHORT * total:
             yield self.finding(found)
         else:
@@ -142,9 +143,9 @@ class AntagonistSize(Check):
         blocks, latencies = _antagonist_bytes(host, order), _latency_bytes(host)
         if blocks + latencies > available // 2:
             yield self.finding(
-                f"the antagonist would hold up to {blocks >> 20} MiB at order {order}, and "
-                f"latencies take up to {latencies >> 20} MiB: more than half of the "
-                f"{available >> 20} MiB available"
+                f"the antagonist would hold up to {units.whole_mib(blocks)} at order {order}, and "
+                f"latencies take up to {units.whole_mib(latencies)}: more than half of the "
+                f"{units.whole_mib(available)} available"
             )
 
 
@@ -210,7 +211,8 @@ class HeldMemory(Check):
                 continue
             found = (
                 f"{len(out)} of {len(held)} cases of {each.name} would hold up to "
-                f"{max(out) >> 20} MiB, and 1/{cases.PART} of what is available is {room >> 20} MiB"
+                f"{units.whole_mib(max(out))}, and 1/{cases.PART} of what is available is "
+                f"{units.whole_mib(room)}"
             )
             if len(out) < len(held):
                 yield self.finding(found)

@@ -87,3 +87,8 @@ def size(size_bytes: float, decimals: int = 2) -> str:
 def mib(size_bytes: float) -> str:
     """Return an amount of memory in MiB without its unit, such as "1,234.5"."""
     return f"{size_bytes / BYTES[2][1]:,.1f}"
+
+
+def whole_mib(size_bytes: int) -> str:
+    """Return an amount of memory in whole MiB, rounded down, such as "1234 MiB"."""
+    return f"{size_bytes >> 20} MiB"

@@ -16,7 +16,7 @@ from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import CpuStats
-from page_alloc_bench.runner.result import clock_step, metrics, rate_metrics
+from page_alloc_bench.runner.result import clock_step, metrics, rate_metrics, units
 
 from . import own_cost_s, warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
@@ -99,8 +99,8 @@ class Rates:
             elif measurement.held_bytes > room:
                 self._bench.warn(
                     f"{self._name}, {measurement.case}: left out: it would hold up to "
-                    f"{measurement.held_bytes >> 20} MiB, more than 1/{PART} of what is available, "
-                    f"which is {room >> 20} MiB"
+                    f"{units.whole_mib(measurement.held_bytes)}, more than 1/{PART} of what is "
+                    f"available, which is {units.whole_mib(room)}"
                 )
             else:
                 self._measure(measurement, high)

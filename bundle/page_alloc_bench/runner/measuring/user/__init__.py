@@ -89,6 +89,7 @@ class Told:
         """Say why a case is left out; return whether it is. held: what it uses, in bytes."""
         from page_alloc_bench.runner.kernel import huge_pages, procfs
         from page_alloc_bench.runner.measuring.rate.cases import PART, room_bytes
+        from page_alloc_bench.runner.result import units
 
         from .populated import can_populate
 
@@ -101,8 +102,8 @@ class Told:
         room = room_bytes(procfs.meminfo())
         if held > room:
             self._bench.warn(
-                f"{self._name}, {case}: left out: it would use {held >> 20} MiB, more than 1/{PART}"
-                f" of what is available, which is {room >> 20} MiB"
+                f"{self._name}, {case}: left out: it would use {units.whole_mib(held)}, more than "
+                f"1/{PART} of what is available, which is {units.whole_mib(room)}"
             )
         return held > room
 
