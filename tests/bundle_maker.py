@@ -68,13 +68,17 @@ def main():
 
 
 def make_bundle(
-    path: Path, runner: str = REPORTING_RUNNER, *, interpreters: Sequence[Interpreter] = ()
+    path: Path,
+    runner: str = REPORTING_RUNNER,
+    *,
+    interpreters: Sequence[Interpreter] = (),
+    release: str = RELEASE,
 ) -> Path:
     """Write a bundle whose runner is ``runner``, the source of a module with main()."""
     members = dict(_members())
     name = "site-packages/page_alloc_bench/runner/__main__.py"
     members[name] = Member(runner.encode())
-    info = ModuleInfo(RELEASE, f"{RELEASE} SMP", MACHINE, "GCC: 12.2.0", "0123")
+    info = ModuleInfo(release, f"{release} SMP", MACHINE, "GCC: 12.2.0", "0123")
     modules = [BuiltModule(info, MODULE_DATA)]
     data = bundle.assemble(modules, members, {"Kbuild": b"obj-m"}, interpreters)
     outputs.write(path, data, executable=True)

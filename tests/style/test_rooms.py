@@ -77,6 +77,19 @@ def test_the_runner_imports_nothing_that_stays_at_home() -> None:
     assert not wrong
 
 
+def test_only_the_command_line_imports_what_reaches_many_hosts() -> None:
+    rooms = (f"{PACKAGE}.fleet", f"{PACKAGE}.cli")
+    assert any(is_in(name, rooms[0]) for name in MODULES)
+    wrong = {
+        f"{name} imports {other}"
+        for name in MODULES
+        if not any(is_in(name, room) for room in rooms)
+        for other in imports_of(name)
+        if is_in(other, rooms[0])
+    }
+    assert not wrong
+
+
 def circles() -> Iterator[list[str]]:
     """Every circle that a walk along the imports comes to."""
     # Python imports the packages above a module too, but nothing of ours is done in most of them.

@@ -24,6 +24,7 @@ _COMMANDS = {
     "build": "build",
     "run": "build",
     "vm": "vm",
+    "fleet": "fleet",
     "ab": "ab",
     "bisect": "bisect",
     "kernels": "kernels",

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``page-alloc-bench fleet``: the benchmark on many hosts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .common import CONTEXT, DIRECTORY, BenchCommand
+from .with_results import bad_input, needs, note
+
+_EXTRAS = "analysis,query,fleet"
+_NOT_ALL_OK = 1
+_OWN = ("--detach", "--output-path", "--preflight", "--status", "--attach", "--stop", "--ktap")
+_DIR = click.option(
+    "--dir", "directory", type=DIRECTORY, default="fleet", show_default=True, metavar="DIR",
+    help="Where the journal, the results and what the runs said are kept.",
+)  # fmt: skip
+
+
+@click.group(context_settings=CONTEXT)
+def fleet() -> None:
+    """Run the benchmark on many hosts, which Ansible reaches by SSH.
+
+    The hosts need no Python. A run needs no connection: all hosts measure at once. Each host is
+    driven out of memory on purpose: name test machines only.
+    """
+
+
+@fleet.command(cls=BenchCommand, context_settings=CONTEXT)
+@click.argument("inventory")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- BENCH_OPTIONS...]")
+@click.option(
+    "--bundles", type=click.Path(exists=True, path_type=Path), required=True, metavar="DIR",
+    help="A directory of bundles *.run, or one for all. Each host gets the one that has a module "
+    "for its kernel.",
+)  # fmt: skip
+@click.option(
+    "--store", type=DIRECTORY, required=True, metavar="STORE",
+    help="The store that whole results go to; it is made if it is not there.",
+)  # fmt: skip
+@_DIR
+@click.option(
+    "--forks", type=click.IntRange(1), default=20, show_default=True,
+    help="To how many hosts at a time files are copied and questions put.",
+)  # fmt: skip
+@click.option("--become", is_flag=True, help="Become root on the hosts, as Ansible does (sudo).")
+@click.option(
+    "--remote-dir", default="/var/tmp", show_default=True, metavar="DIR",  # noqa: S108
+    help="Where bundle and result are on a host until the result is here.",
+)  # fmt: skip
+@click.option(
+    "--poll-s", type=click.FloatRange(0.1), default=30, show_default=True,
+    help="How many seconds to wait before hosts are asked again how far they are.",
+)  # fmt: skip
+@click.option(
+    "--lost-s", type=click.FloatRange(0), default=900, show_default=True,
+    help="For how many seconds a host in a run may give no answer.",
+)  # fmt: skip
+@click.option(
+    "--longest-s", type=click.FloatRange(0), default=86400, show_default=True,
+    help="After how many seconds a run is stopped.",
+)  # fmt: skip
+def run(
+    inventory: str,
+    words: tuple[str, ...],
+    *,
+    bundles: Path,
+    store: Path,
+    directory: Path,
+    forks: int,
+    become: bool,
+    **more: Any,
+) -> None:
+    """Run on each host of INVENTORY, and put the results into a store.
+
+    INVENTORY is any that Ansible takes: a file, a directory, or host names with commas. The same
+    command goes on where it was cut off; a host that has its outcome is left alone.
+
+    Exit code 0 only if every host is ok.
+    """
+    _check(words, more["remote_dir"])
+    with needs(_EXTRAS), _complaints(), bad_input():
+        from page_alloc_bench.fleet import bundles as of_kernels
+        from page_alloc_bench.fleet.engine import Engine
+        from page_alloc_bench.fleet.journal import Journal
+        from page_alloc_bench.fleet.rounds import Rounds, Settings
+
+        found = of_kernels.by_kernel(bundles)
+        engine = Engine(inventory, directory, forks=forks, become=become)
+        hosts = engine.hosts()
+        keep = _into(store)
+        journal = Journal(directory)
+        plan = {
+            "inventory": engine.inventory,
+            "bundles": {kernel: str(path) for kernel, path in found.items()},
+            "options": list(words),
+            "store": str(store.resolve()),
+            "remote_dir": more["remote_dir"],
+        }
+        if journal.begin(plan):
+            note(f"going on with {directory}")
+        settings = Settings(bundles=found, options=words, **more)
+        Rounds(engine, journal, settings, keep, note).run(hosts)
+    _tell(journal, hosts)
+
+
+@fleet.command(context_settings=CONTEXT)
+@_DIR
+def status(directory: Path) -> None:
+    """Tell what came of each host so far, from the journal; no host is asked.
+
+    Exit code 0 only if every host that is known is ok.
+    """
+    with _complaints():
+        from page_alloc_bench.fleet.journal import Journal
+
+        journal = Journal(directory)
+        if not journal.plan:
+            raise click.UsageError(f"{directory} has no fleet.jsonl: name its directory by --dir")
+    _tell(journal, sorted(journal.hosts))
+
+
+def _check(words: tuple[str, ...], remote_dir: str) -> None:
+    for word in words:
+        if word.partition("=")[0] in _OWN:
+            raise click.UsageError(f"{word} is given by this command itself: leave it out")
+    if not remote_dir.startswith("/") or not all(c.isalnum() or c in "/._-" for c in remote_dir):
+        raise click.UsageError("--remote-dir must be an absolute path of letters, digits, . _ -")
+
+
+def _into(directory: Path) -> Callable[[Path], object]:
+    """Return what puts a result into a store."""
+    from page_alloc_bench.analysis import results, tidy
+    from page_alloc_bench.analysis.store import keep, place
+
+    store = place.make_store(directory)
+
+    def add(path: Path) -> None:
+        for _ in keep.add(store, tidy.each([results.load(path)], note)):
+            pass
+
+    return add
+
+
+def _tell(journal: Any, hosts: list[str]) -> None:
+    """Print a line for each host; exit 1 if not all are ok."""
+    from page_alloc_bench.fleet import outcome
+
+    width = max(map(len, hosts), default=0)
+    outcomes = []
+    for host in hosts:
+        entry = journal.hosts.get(host, {})
+        over = entry.get("step") == "over"
+        outcomes.append(entry["outcome"] if over else "")
+        what = outcomes[-1] or ("running" if entry.get("step") == "detached" else "unfinished")
+        line = f"{host:{width}}  {what:11}  {entry.get('reason', '')}"
+        click.echo(line.rstrip())
+    if any(each != outcome.OK for each in outcomes):
+        sys.exit(_NOT_ALL_OK)
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    from page_alloc_bench.fleet.outcome import FleetError
+
+    try:
+        yield
+    except FleetError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is known of each host, in a directory; the same command goes on from there.
+
+DIR/fleet.jsonl          the plan in its first line, then a line for each step of a host
+DIR/results/HOST.json.gz what a run has left, also if it is not whole
+DIR/log/HOST.log         what the run said
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .outcome import FleetError
+
+NAME = "fleet.jsonl"
+# How far a host is, in the order of time.
+DETACHED = "detached"  # its run is going on; boot_id: which boot of the host it is in
+DECIDED = "decided"  # outcome and reason are known; what was brought there must be removed
+OVER = "over"
+
+
+class Journal:
+    """The journal of a fleet. hosts: the last line of each host; plan: the first line."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read what is there. Raises FleetError."""
+        self.directory = directory
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.plan: dict[str, Any] = {}
+        try:
+            text = (directory / NAME).read_text()
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise FleetError(f"{directory / NAME} cannot be read: {error}") from error
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # cut off when its writer was killed
+            if "plan" in entry:
+                self.plan = entry["plan"]
+            else:
+                self.hosts[entry["host"]] = entry
+
+    def begin(self, plan: dict[str, Any]) -> bool:
+        """Write the plan, or go on with it; return whether there was one.
+
+        Raises FleetError where the journal has another plan, cannot be written, or is in use.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._alone = (self.directory / ".lock").open("w")
+            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FleetError(
+                f"another process works in {self.directory}: wait for its end, or give another "
+                "directory with --dir"
+            ) from error
+        except OSError as error:
+            raise FleetError(f"{self.directory} cannot be written: {error}") from error
+        if not self.plan:
+            self.plan = {**plan, "id": os.urandom(8).hex()}
+            self._append({"plan": self.plan})
+            return False
+        changed = sorted(key for key in plan if plan[key] != self.plan.get(key))
+        if changed:
+            raise FleetError(
+                f"{self.directory} is of another fleet run, with other {', '.join(changed)}: give "
+                "the same as then to go on with it, or another directory with --dir"
+            )
+        return True
+
+    def record(self, host: str, step: str, **facts: Any) -> None:
+        """Keep that a host has come so far. Raises FleetError."""
+        entry = {"host": host, "step": step, "at": round(time.time(), 3), **facts}
+        self._append(entry)
+        self.hosts[host] = entry
+
+    def step(self, host: str) -> str | None:
+        """Return how far a host is; None before it has a run."""
+        step: str | None = self.hosts.get(host, {}).get("step")
+        return step
+
+    def at(self, step: str | None, hosts: Iterable[str]) -> list[str]:
+        """Return those of hosts that are so far."""
+        return [host for host in hosts if self.step(host) == step]
+
+    def keep(self, kind: str, host: str, suffix: str, data: bytes) -> Path:
+        """Write a file of a host, whole or not at all; return its path. Raises FleetError."""
+        path = self.directory / kind / f"{quote(host, safe='')}{suffix}"
+        aside = path.with_name(f".{path.name}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.rename(path)
+        except OSError as error:
+            raise FleetError(f"{path} cannot be written: {error}") from error
+        return path
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        path = self.directory / NAME
+        try:
+            with path.open("a") as file:
+                # A line of its own, also after one that was cut off.
+                whole = not file.tell() or path.read_bytes()[-1:] == b"\n"
+                file.write(f"{'' if whole else chr(10)}{json.dumps(entry)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FleetError(f"{path} cannot be written: {error}") from error
