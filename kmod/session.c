@@ -280,18 +280,18 @@ void pab_session_progress(struct pab_session *session, struct pab_progress *prog
 	u64 allocs, frees;
 
 	*progress = (struct pab_progress) { .state = session->state };
-	pab_session_count(session, &allocs, &frees);
-	progress->allocs = allocs;
-	progress->frees = frees;
 	for_each_cpu(cpu, session->cpus) {
 		worker = session->workers[cpu];
+		progress->finished += smp_load_acquire(&worker->finished);
 		progress->workers++;
 		progress->steady += READ_ONCE(worker->steady);
 		progress->displaced += READ_ONCE(worker->displaced);
-		progress->finished += READ_ONCE(worker->finished);
 		progress->failures += READ_ONCE(worker->failures);
 		progress->remote += READ_ONCE(worker->remote);
 	}
+	pab_session_count(session, &allocs, &frees);
+	progress->allocs = allocs;
+	progress->frees = frees;
 	progress->oom_held = READ_ONCE(session->oom_held);
 	progress->time_ns = ktime_get_ns();
 }

@@ -188,8 +188,9 @@ static void pab_work(struct pab_worker *worker)
 	session->pattern->run(worker, session->config.parameters);
 	pab_mark_end();
 	WRITE_ONCE(worker->end_ns, ktime_get_ns());
-	WRITE_ONCE(worker->finished, !pab_left(worker));
 	pab_give_back(worker);
+	/* With pab_session_progress(): who has finished holds nothing. */
+	smp_store_release(&worker->finished, !pab_left(worker));
 	pab_charge_to(NULL);
 }
 
