@@ -282,6 +282,7 @@ void pab_session_progress(struct pab_session *session, struct pab_progress *prog
 	*progress = (struct pab_progress) { .state = session->state };
 	for_each_cpu(cpu, session->cpus) {
 		worker = session->workers[cpu];
+		/* With the worker's release, and before its blocks are counted. */
 		progress->finished += smp_load_acquire(&worker->finished);
 		progress->workers++;
 		progress->steady += READ_ONCE(worker->steady);

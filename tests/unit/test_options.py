@@ -235,7 +235,7 @@ def test_help_fits_the_terminal_and_says_the_same(
 def cpu_times(*programs: str) -> list[float]:
     """Return the least CPU time that Python takes for each program, tried by turns."""
     times: list[list[float]] = [[] for _ in programs]
-    for _ in range(15):
+    for _ in range(40):
         for program, took in zip(programs, times, strict=True):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             words = [sys.executable, "-I", "-c", program]
