@@ -165,6 +165,51 @@ def test_check_reads_what_is_between_the_ends(tmp_path: Path) -> None:
     assert (checked.exit_code, checked.stdout.startswith(f"{damaged}: ")) == (1, True)
 
 
+def damaged_inside(file: Path) -> None:
+    """Leave the ends of a file as they were, and nothing of what is between."""
+    data = bytearray(file.read_bytes())
+    data[4:-4] = bytes(len(data) - 8)
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["query", "SELECT sum(median) FROM metrics"], 2),
+        (["query", "SELECT count(release) FROM runs"], 2),
+        (["compare", "complete=*", "--vs", "complete=*"], 3),
+        (["trend"], 3),
+    ],
+)
+def test_every_reader_names_a_file_that_is_damaged_inside(
+    command: list[str], code: int, at: int, tmp_path: Path
+) -> None:
+    done("store", "add", tmp_path, *BASE[:2])
+    damaged = files_of(tmp_path)[at]
+    damaged_inside(damaged)
+    asked = call(*command, "--store", tmp_path)
+    assert (asked.exit_code, asked.stdout) == (code, ""), asked.output
+    assert damaged.name in asked.stderr
+    assert "internal error" not in asked.stderr
+
+
+@pytest.mark.parametrize("samples", [[], ["--samples"]])
+@pytest.mark.parametrize("left", [0, 5, 200, -1, None])
+def test_adding_a_run_mends_its_damaged_file(
+    left: int | None, samples: list[str], tmp_path: Path
+) -> None:
+    done("store", "add", tmp_path, *samples, BASE[0])
+    [file] = files_of(tmp_path)
+    whole = file.read_bytes()
+    if left is None:
+        damaged_inside(file)
+    else:
+        file.write_bytes(whole[:left])
+    assert "1 added" in done("store", "add", *samples, tmp_path, BASE[0]).stderr
+    assert file.read_bytes() == whole
+
+
 def test_a_file_in_the_wrong_place_is_named(tmp_path: Path) -> None:
     done("store", "add", tmp_path, BASE[0])
     file = files_of(tmp_path)[0]
@@ -299,7 +344,19 @@ def test_the_index_changes_no_answer(tmp_path: Path) -> None:
     (target.index / "zz.parquet").write_bytes(double.read_bytes())
     assert len(ask(sql, "--store", target.root)) == len(before) * 5 // 4
     for file in target.index.glob("*.parquet"):
+        damaged_inside(file)
+    assert len(ask(sql, "--store", target.root)) == len(before) * 5 // 4
+    for file in target.index.glob("*.parquet"):
         file.write_bytes(file.read_bytes()[:100])
     assert len(ask(sql, "--store", target.root)) == len(before) * 5 // 4
     list(keep.add(target, runs))
     assert ask(sql, "--store", target.root) == everything
+
+
+def test_a_damaged_run_keeps_no_other_out_of_the_store(tmp_path: Path) -> None:
+    target = place.make_store(tmp_path / "store")
+    runs = tidy.runs(map(results.load, BASE), pytest.fail)
+    list(keep.add(target, runs))
+    damaged_inside(files_of(target.root)[2])
+    assert index.complete(target, enough=1) == 5
+    assert index.complete(target, enough=1) == 0

@@ -60,11 +60,11 @@ def query(sql: str, files: tuple[str, ...], store: Path | None, form: str) -> No
 
         from page_alloc_bench.analysis import query as database
 
-        with _connected(files, store) as connection:
-            try:
+        try:
+            with _connected(files, store) as connection:
                 answer = database.ask(connection, sql)
-            except duckdb.Error as error:
-                raise BadInputError(str(error)) from error
+        except duckdb.Error as error:
+            raise BadInputError(str(error)) from error
     if form == "csv":
         database.write_csv(answer, sys.stdout)
     elif form == "json":

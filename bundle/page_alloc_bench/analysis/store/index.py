@@ -32,12 +32,14 @@ FIGURES = "run_id, metric, alloc_order, chosen, unit, better, figures"
 def complete(store: Store, enough: int = ENOUGH) -> int:
     """Gather the figures of the runs that the index lacks, if they are enough; return how many.
 
-    Raises outputs.OutputError.
+    A run whose file is damaged is left to those who read it. Raises outputs.OutputError.
     """
     with _alone(store) as mine, open_database() as connection:
         if not mine:
             return 0
         _, lacking = cover(connection, store, store.whole()[0])
+        if len(lacking) >= enough:
+            lacking = [run for run in lacking if _has_figures(connection, run.path)]
         if len(lacking) < enough:
             return 0
         table(connection, "lacking", [(f"{store.root}/{run.place}", run.place) for run in lacking])
@@ -57,7 +59,10 @@ def cover(
     left = {run.place: run for run in whole}
     files: dict[Path, list[Stored]] = {}
     for path in _files(store):
-        rows = connection.execute("SELECT DISTINCT place FROM read_parquet(?)", [str(path)])
+        try:
+            rows = connection.execute("SELECT DISTINCT place FROM read_parquet(?)", [str(path)])
+        except duckdb.Error:  # damaged: its runs are read one by one
+            continue
         found = [left.pop(place) for (place,) in rows.fetchall() if place in left]
         if found:
             files[path] = found
@@ -79,6 +84,16 @@ def table(
         connection.execute(f"INSERT INTO {name} FROM rows")
         connection.unregister("rows")
     connection.execute(f"SET VARIABLE {name} = (SELECT list(DISTINCT path) FROM {name})")
+
+
+def _has_figures(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Return whether what the index takes from the file of a run can be read."""
+    columns = ", ".join(f"count({name})" for name in FIGURES.split(", "))
+    try:
+        connection.execute(f"SELECT {columns} FROM read_parquet(?)", [str(path)]).fetchall()
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _files(store: Store) -> list[Path]:

@@ -21,24 +21,27 @@ from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.analysis.tidy import Run
 from page_alloc_bench.runner.result.metrics import Kind
 
-from .place import UNKNOWN_HOST, Store
+from .place import UNKNOWN_HOST, Store, fault_of
 
 
 def add(store: Store, runs: Iterable[Run], *, samples: bool = False) -> Iterator[tuple[Run, bool]]:
     """Put runs into the store; yield each with whether it is new there.
 
-    samples: keep the sampled latencies too; a run that is there without them is replaced. A run
-    is there whole or not at all, whenever this process ends. Raises outputs.OutputError.
+    samples: keep the sampled latencies too; a run that is there without them is replaced, and so
+    is one whose file is damaged. A run is there whole or not at all, whenever this process ends.
+    Raises outputs.OutputError.
     """
     for run in runs:
         path = store.place_of(run.result.run["kernel"]["release"], host_of(run.result), run.id)
-        if path.exists() and not (samples and not has_samples(path)):
+        if _is_there(path, samples=samples):
             yield run, False
             continue
         _make_directory(path.parent)
         with outputs.OutputFile(path) as stream, query.connect([run]) as connection:
             _take_statistics(connection, run, samples=samples)
-            parquet.write(connection, "FROM kept", stream, level=19)
+            # In one order, so that a run has the same bytes wherever it is put into a store.
+            sql = "FROM kept ORDER BY metric, alloc_order, chosen"
+            parquet.write(connection, sql, stream, level=19)
         yield run, True
 
 
@@ -47,14 +50,20 @@ def host_of(result: Result) -> str:
     return result.run.get("host_id") or UNKNOWN_HOST
 
 
-def has_samples(path: Path) -> bool:
-    """Return whether the file of a run has sampled latencies, if there were any."""
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            "SELECT count(*) FROM read_parquet(?) WHERE metric IS NOT NULL AND vals IS NULL",
-            [str(path)],
-        ).fetchone()
-    return found == (0,)
+def _is_there(path: Path, *, samples: bool) -> bool:
+    """Return whether a run is there whole, and with samples if they are wanted."""
+    if fault_of(path) is not None:
+        return False
+    # Samples that were left out are NULL; what is there is read, and so proved to be whole.
+    sql = "SELECT count(*) FILTER (metric IS NOT NULL AND vals IS NULL), max(length(run)), "
+    with query.open_database() as connection:
+        try:
+            found = connection.execute(
+                f"{sql} count(figures), count(tested) FROM read_parquet(?)", [str(path)]
+            ).fetchone()
+        except duckdb.Error:
+            return False
+    return found is not None and not (samples and found[0])
 
 
 def _make_directory(path: Path) -> None:

@@ -74,7 +74,7 @@ class Trend:
     @property
     def newest_is_worse(self) -> bool:
         """Return whether the newest kernel is of a segment that is confirmed to be worse."""
-        return bool(self.changes) and self.changes[-1].worse and len(self.segments) > 2
+        return bool(self.changes) and self.changes[-1].worse
 
 
 def trends(every: Sequence[Series], alpha: float = 0.05) -> list[Trend]:
