@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
@@ -230,6 +231,38 @@ def test_what_is_no_store_or_a_newer_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"format": 2}')
     refused = call("store", "list", tmp_path)
     assert (refused.exit_code, "use a newer one" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["compare", "trend", "check"])
+def test_a_metric_of_a_newer_version_is_named(command: str, tmp_path: Path) -> None:
+    done("store", "add", tmp_path, *BASE[:2])
+    file = files_of(tmp_path)[1]
+    with duckdb.connect() as connection:
+        connection.execute(
+            "COPY (SELECT * REPLACE (replace(metric, 'idle_available_bytes', 'new_thing') AS "
+            f"metric) FROM read_parquet('{file}')) TO '{tmp_path}/other' (FORMAT parquet)"
+        )
+    (tmp_path / "other").rename(file)
+    arguments = {
+        "compare": ["compare", "--store", tmp_path, "complete=*", "--vs", "complete=*"],
+        "trend": ["trend", "--store", tmp_path],
+        "check": ["store", "check", tmp_path],
+    }[command]
+    asked = call(*arguments)
+    assert asked.exit_code == {"check": 1}.get(command, 3)
+    told = asked.stdout + asked.stderr
+    assert file.name in told
+    assert "new_thing" in told
+    assert "a newer version made this" in told
+    assert "internal error" not in told
+
+
+def test_directories_may_be_written_in_another_way(tmp_path: Path) -> None:
+    done("store", "add", tmp_path, BASE[0])
+    host = files_of(tmp_path)[0].parent
+    host.rename(host.parent / "host=un%6bnown")  # as other writers of such directories may
+    assert ask("SELECT host FROM runs", "--store", tmp_path) == [{"host": "unknown"}]
+    assert "1 runs, all whole" in done("store", "check", tmp_path).stderr
 
 
 def test_an_empty_store_answers(tmp_path: Path) -> None:

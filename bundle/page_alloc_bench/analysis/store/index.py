@@ -40,7 +40,7 @@ def complete(store: Store, enough: int = ENOUGH) -> int:
         _, lacking = cover(connection, store, store.whole()[0])
         if len(lacking) >= enough:
             lacking = [run for run in lacking if _has_figures(connection, run.path)]
-        if len(lacking) < enough:
+        if len(lacking) < max(1, enough):
             return 0
         table(connection, "lacking", [(f"{store.root}/{run.place}", run.place) for run in lacking])
         with outputs.OutputFile(store.index / f"{os.urandom(8).hex()}.parquet") as stream:
@@ -87,13 +87,15 @@ def table(
 
 
 def _has_figures(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Return whether what the index takes from the file of a run can be read."""
+    """Return whether the file of a run has something for the index that can be read."""
     columns = ", ".join(f"count({name})" for name in FIGURES.split(", "))
     try:
-        connection.execute(f"SELECT {columns} FROM read_parquet(?)", [str(path)]).fetchall()
+        found = connection.execute(
+            f"SELECT count(metric), {columns} FROM read_parquet(?)", [str(path)]
+        ).fetchone()
     except duckdb.Error:
         return False
-    return True
+    return bool(found and found[0])
 
 
 def _files(store: Store) -> list[Path]:
@@ -110,12 +112,13 @@ def _alone(store: Store) -> Iterator[bool]:
     """Yield whether no other process completes the index now."""
     try:
         os.makedirs(store.index, exist_ok=True)
-        with open(store.index / "lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        lock = open(store.index / "lock", "w", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise outputs.OutputError(f"cannot write {store.index}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another has it, or there are no locks here
+            yield False
+        else:
+            yield True

@@ -55,9 +55,9 @@ class Store:
     def listed(self) -> Iterator[Stored]:
         """Yield every file of a run, whole or not, by release, host and name."""
         runs = self.root / "runs"
-        for release in _parts(runs, "release"):
-            for host in _parts(runs / _part("release", release), "host"):
-                directory = f"runs/{_part('release', release)}/{_part('host', host)}"
+        for of_release, release in _parts(runs, "release"):
+            for of_host, host in _parts(runs / of_release, "host"):
+                directory = f"runs/{of_release}/{of_host}"
                 for name in sorted(os.listdir(self.root / directory)):
                     if name.endswith(".parquet") and not name.startswith("."):
                         yield Stored(self.root, f"{directory}/{name}", release, host)
@@ -108,7 +108,8 @@ def make_store(root: Path) -> Store:
     try:
         root.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            if any(name for name in os.listdir(root) if not name.startswith(".")):
+            used = any(name for name in os.listdir(root) if not name.startswith("."))
+            if used and not path.exists():  # no other program has made it meanwhile
                 raise StoreError(root, "is not empty, and no store: give another directory")
             outputs.write(path, json.dumps({"format": FORMAT}).encode() + b"\n")
     except OSError as error:
@@ -125,15 +126,15 @@ def _part(name: str, value: str) -> str:
     return f"{name}={quote(value, safe='+~@:,')}"
 
 
-def _parts(directory: Path, name: str) -> list[str]:
-    """Return the values that a directory is divided by."""
+def _parts(directory: Path, name: str) -> list[tuple[str, str]]:
+    """Return the directories that a directory is divided into, and the value of each."""
     try:
         entries = sorted(os.listdir(directory))
     except FileNotFoundError:
         return []
     head = f"{name}="
     return [
-        unquote(entry.removeprefix(head))
+        (entry, unquote(entry.removeprefix(head)))
         for entry in entries
         if entry.startswith(head) and (directory / entry).is_dir()
     ]

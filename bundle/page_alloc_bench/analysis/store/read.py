@@ -16,7 +16,7 @@ from page_alloc_bench.analysis import fact_filter, per_run, query
 from page_alloc_bench.analysis.fact_filter import Filter
 from page_alloc_bench.analysis.results import Measured, Result, ResultError
 from page_alloc_bench.runner.result.case import Case
-from page_alloc_bench.runner.result.metrics import declared
+from page_alloc_bench.runner.result.metrics import UndeclaredError, declared
 
 from . import index, keep
 from .place import Store, Stored, StoreError
@@ -117,7 +117,7 @@ def parse(texts: Sequence[str]) -> list[Filter]:
 def load(store: Store, conditions: Sequence[Filter], note: Note) -> list[Result]:
     """Return the runs that meet all conditions by their time, with the samples that are kept.
 
-    Raises FilterError if no run does, and StoreError for a file that cannot be read.
+    Raises StoreError or FilterError if no run does, and StoreError for a file that cannot be read.
     """
     by_path = {"kernel.release": "release", "host_id": "host"}
     stored = [
@@ -155,7 +155,11 @@ def _result(connection: duckdb.DuckDBPyConnection, stored: Stored) -> Result:
         if name is None:
             run = json.loads(about)
             continue
-        case, metric = _case(order, chosen), declared(name)
+        case = _case(order, chosen)
+        try:
+            metric = declared(name)
+        except UndeclaredError as error:
+            raise StoreError(stored.path, f"{error}: a newer version made this run") from error
         if values is not None:
             metrics[name, case] = Measured(metric, case, np.array(values, np.int64))
         for statistic, value, below in json.loads(tested or "[]"):
