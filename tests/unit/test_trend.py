@@ -246,6 +246,31 @@ def test_candidates_are_those_of_the_best_segmentation(seed: int) -> None:
     assert ruptures.__version__
 
 
+def test_what_is_told_of_a_change_is_of_the_sides_that_were_tested() -> None:
+    """Two steps in turn, of which the first is too small for its boots: it stays out of both."""
+    rng = np.random.default_rng(5)
+    steps = np.repeat([0.0, 0.03, -0.1], [12, 2, 12])
+    made = points(steps, 5, 0.01, rng)
+    assert changes.candidates(made) == [0, 12, 14, 26]
+    [found] = changes.trends([made])
+    for change in found.changes:
+        before = [12, 14] if change.at == 14 else [0, 12]
+        boots = np.concatenate([p.boots for p in made.points[slice(*before)]])
+        assert change.before == pytest.approx(float(np.median(boots)), rel=0.002)
+        assert change.low is not None
+        assert change.high is not None
+        assert change.low <= change.percent <= change.high
+
+
+def test_kernels_that_differ_as_much_as_boots_are_not_changes() -> None:
+    rng = np.random.default_rng(11)
+    false = sum(
+        bool(changes.trends([points(rng.normal(0, 0.01, 40), 5, 0.01, rng)])[0].changes)
+        for _ in range(60)
+    )
+    assert false <= 5  # 3 % are expected, 5 % allowed: P(> 5 of 60 at 5 %) = 0.08
+
+
 def test_a_step_of_two_sd_is_found_and_hardly_any_false_one() -> None:
     rng = np.random.default_rng(3)
     found = false = 0

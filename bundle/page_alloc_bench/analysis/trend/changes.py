@@ -2,9 +2,11 @@
 """Where a series changes, and whether the boots on both sides confirm it.
 
 Candidates are found by PELT (Killick, Fearnhead, Eckley, JASA 107, 2012) in the least squares of
-the points. Each has to be confirmed by the U test of all boots on its two sides. Where it is was
-chosen, so p is multiplied by the number of places; and it is corrected by Holm for all series,
-those without a candidate too.
+the points. Each has to be confirmed by the U test of all boots on its two sides. Where they are was
+chosen, so p is multiplied by the number of places, or, of several candidates, by that of all ways
+to choose two neighbouring segments; and it is corrected by Holm for all series, those without a
+candidate too. The boots of a kernel share how its code lies, so the kernels of both sides are
+tested too where they are enough; a change near an end of a series is confirmed by its boots alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import ruptures
@@ -23,6 +26,7 @@ from page_alloc_bench.analysis.verdict.interval import Array, Sample
 
 from .series import Point, Series
 
+_KERNELS = 6  # a side, from which on they are tested too
 _PENALTY = 3.0  # times log n and the variance of a point
 # The variance of a median of normal values, times how many they are.
 _OF_MEDIAN = math.pi / 2
@@ -81,11 +85,11 @@ def trends(every: Sequence[Series], alpha: float = 0.05) -> list[Trend]:
     """Return each series with its confirmed changes. alpha: of any false one among all series."""
     found = [(series, candidates(series)) for series in every]
     tests = [
-        (at, place, interval.u_test(*_sides(series, places, place)))
+        (at, place, _p(series, places, place))
         for at, (series, places) in enumerate(found)
         for place in range(1, len(places) - 1)
     ]
-    chosen = [min(1.0, p * (len(every[at].points) - 1)) for at, _, p in tests]
+    chosen = [min(1.0, p * _ways(len(every[at].points), len(found[at][1]))) for at, _, p in tests]
     silent = [1.0 for _, places in found if len(places) == 2]
     corrected = interval.holm([*chosen, *silent])[: len(tests)]
     confirmed: dict[int, list[tuple[int, float, float]]] = {}
@@ -95,6 +99,23 @@ def trends(every: Sequence[Series], alpha: float = 0.05) -> list[Trend]:
     return [
         _trend(series, places, confirmed.get(at, [])) for at, (series, places) in enumerate(found)
     ]
+
+
+def _p(series: Series, places: Sequence[int], place: int) -> float:
+    """Return the p of a candidate: of the boots, and of the kernels where these are enough."""
+    p = interval.u_test(*_sides(series, places, place))
+    before, after = (
+        np.array([point.value for point in series.points[begin:end]])
+        for begin, end in pairwise(places[place - 1 : place + 2])
+    )
+    if min(before.size, after.size) < _KERNELS:
+        return p
+    return max(p, interval.u_test(Sample(before, before), Sample(after, after)))
+
+
+def _ways(points: int, places: int) -> int:
+    """Return among how many ways the sides of a candidate were chosen. places: with both ends."""
+    return points - 1 if places == 3 else math.comb(points + 1, 3)
 
 
 def candidates(series: Series) -> list[int]:
@@ -143,21 +164,19 @@ def _trend(
     series: Series, places: Sequence[int], confirmed: Sequence[tuple[int, float, float]]
 ) -> Trend:
     segments = [0, *(places[place] for place, _, _ in confirmed), len(series.points)]
-    changes = [
-        _change(series, segments, at, p, p_corrected)
-        for at, (_, p, p_corrected) in enumerate(confirmed, 1)
-    ]
+    changes = [_change(series, places, *each) for each in confirmed]
     return Trend(series, segments, changes)
 
 
 def _change(
-    series: Series, segments: Sequence[int], at: int, p: float, p_corrected: float
+    series: Series, places: Sequence[int], place: int, p: float, p_corrected: float
 ) -> Change:
-    before, after = _sides(series, segments, at)
+    """Return a change between the sides that were tested."""
+    before, after = _sides(series, places, place)
     shift = interval.shift(before, after, 0.05)
     low, high = (100 * math.expm1(float(bound)) for bound in (shift.low, shift.high))
     medians = [float(np.exp(np.median(side.high))) for side in (before, after)]
-    first = segments[at]
+    first = places[place]
     points = series.points
     better = 1 if series.statistic.better == "higher" else -1
     return Change(
