@@ -183,7 +183,7 @@ struct pab_cpu_stats {
 	__u32 last_cpu;		/* where the worker last ran */
 	__u32 steady;		/* 1: past the pattern's start-up */
 	__u32 displaced;	/* 1: stopped because its CPU went offline */
-	__u32 finished;		/* 1: has made its config.allocs */
+	__u32 finished;		/* 1: has no allocation left to make */
 	__u32 charged;		/* 1: what it allocates is charged to a cgroup */
 	__u32 reserved;		/* 0 */
 	__u64 allocs;

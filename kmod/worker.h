@@ -38,7 +38,7 @@ struct pab_worker {
 	 */
 	struct page		**slots ____cacheline_aligned_in_smp;
 	u64			slot_mask;	/* their number, a power of two, - 1 */
-	u64			limit;		/* allocations to make */
+	u64			limit;		/* allocations to make; a ring's taker has none */
 	const bool		*stopping;	/* the session's */
 	gfp_t			gfp;
 	unsigned int		order;

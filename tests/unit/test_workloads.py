@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -324,6 +325,9 @@ def test_what_the_kernel_does_not_have_is_absent_and_said(monkeypatch: pytest.Mo
     assert {each["why"] for each in bulk["absent"]} == {
         "the kernel does it with single pages only, which are of order 0"
     }
+    made, _ = measure(monkeypatch, 8 << 30, *words, "--gfp=user,user+zero+account")
+    absent = {each["case"]: each["why"] for each in made.run["workloads"][0]["absent"]}
+    assert "only one page at a time" in absent["_order0_gfp_user-account-zero_pages_64"]
     monkeypatch.setattr(FakeDevice, "lacks", lambda _device, pattern: pattern == "bulk")
     made, told = measure(monkeypatch, 8 << 30, *words)
     assert made.run["complete"]
@@ -359,8 +363,15 @@ def test_a_cpu_that_goes_while_the_rings_run_without_blocks_ends_the_run(
     assert "not ok 1 funnel" in told
 
 
-@pytest.mark.parametrize("charged", [True, False])
-def test_what_is_not_charged_is_said(charged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("group", "advice"),
+    [(None, ""), (None, "systemd-run"), ("", "systemd-run"), ("a.scope", "cgroup.memory=nokmem")],
+)
+def test_what_is_not_charged_is_said(
+    group: str | None, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged, top = not advice, Path("/sys/fs/cgroup")
+    own = None if group is None else cgroup.MemoryCgroup(top / group, top, 2)
     stats = FakeDevice.cpu_stats
 
     def counted(device: FakeDevice, cpu: int) -> Any:
@@ -369,7 +380,7 @@ def test_what_is_not_charged_is_said(charged: bool, monkeypatch: pytest.MonkeyPa
         return seen
 
     monkeypatch.setattr(FakeDevice, "cpu_stats", counted)
-    monkeypatch.setattr(cgroup, "own", lambda: None)
+    monkeypatch.setattr(cgroup, "own", lambda: own)
     words = ("--workload=pairs", "--gfp=user+zero+account,kernel", "--repeat=2")
     made, _ = measure(monkeypatch, 8 << 30, *words)
     cases = {each["case"]: each for each in made.run["workloads"][0]["cases"]}
@@ -377,4 +388,5 @@ def test_what_is_not_charged_is_said(charged: bool, monkeypatch: pytest.MonkeyPa
     assert cases["_order0_gfp_user-account-zero"]["charged"] is charged
     assert "charged" not in cases["_order0"]
     assert len(made.run["warnings"]) == (0 if charged else 1)  # once, not in each case
+    assert advice in " ".join(made.run["warnings"])
     assert "pairs_allocs_order0_gfp_user-account-zero" in made.metrics

@@ -30,8 +30,8 @@ LEAST = 4  # boots a side: with fewer nothing can be told
 _DRAWS = 400_000
 _AT_ONCE = 20_000
 _SEED = 20
-# One-sided levels at which an overall p is looked up: steps of 1.2.
-_LEVELS = tuple(0.25 * 1.2**-step for step in range(56))
+# One-sided levels at which an overall p is looked up: steps of 1.2, down to a hundred draws.
+_LEVELS = tuple(0.25 * 1.2**-step for step in range(38))
 
 Sizes = tuple[tuple[int, int], ...]
 

@@ -63,6 +63,8 @@ def _turned(cpus: Sequence[int], apart: Callable[[int], int]) -> dict[int, int]:
 
     Where there is no such number, the last are left out.
     """
+    if len({apart(cpu) for cpu in cpus}) < 2:
+        return {}
     ranks: dict[int, int] = {}
     ranked = []
     for cpu in cpus:

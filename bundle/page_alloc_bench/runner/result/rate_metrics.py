@@ -135,7 +135,7 @@ def _throughput(workload: str, allocs: str) -> tuple[Metric, ...]:
         Metric(
             f"{rate}_per_cpu", "blocks/s", None,
             f"{rate} of each CPU, in the order of run.cpus, over all repetitions; 0 of a CPU that"
-            " had no part.",
+            " did not allocate.",
             Kind.AMOUNT, f"{workload}: allocation rate of each CPU", per="cpu", counts=rate,
         ),
         Metric(
@@ -185,6 +185,6 @@ def _counts(workload: str, allocs: str, frees: str) -> tuple[Metric, ...]:
 def _of_each_cpu(name: str, unit: str) -> Metric:
     return Metric(
         f"{name}_per_cpu", unit, None,
-        f"{name} of each CPU, in the order of run.cpus; 0 of a CPU that had no part.",
+        f"{name} of each CPU, in the order of run.cpus; 0 of a CPU that did not allocate.",
         Kind.COUNT, f"{name.replace('_', ' ')} of each CPU", per="cpu", counts=name,
     )  # fmt: skip

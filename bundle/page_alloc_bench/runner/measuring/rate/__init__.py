@@ -33,6 +33,7 @@ GFP = ("kernel", "user", "nowait", "atomic")
 MODIFIERS = ("comp", "account", "zero", "thisnode")
 WARM_UP_S = 1.0
 OWN_COST_S = 1.0
+CALIBRATION_S = 0.1  # what a worker's look at its clock takes at most, before its pattern begins
 _AROUND_S = 0.2  # of a measurement: workers are made and ended, latencies read
 
 

@@ -88,14 +88,17 @@ def measurements(
                     cpus=tuple(sorted(of)) if peers else tuple(cpus[:step]),
                     blocks=blocks(parameters),
                     peers=of,
-                    absent=_absent(made, order, of),
+                    absent=_absent(made, order, of, gfp),
                 )
 
 
-def _absent(made: Made, order: int, peers: Mapping[int, int]) -> str:
+def _absent(made: Made, order: int, peers: Mapping[int, int], gfp: str) -> str:
     """Return why there is no such case, "" if there is."""
     if made.pages_only and order:
         return "the kernel does it with single pages only, which are of order 0"
+    # 8dcb3060d81d ("memcg: page_alloc: skip bulk allocator for __GFP_ACCOUNT", v5.15)
+    if made.pages_only and "account" in gfp.split("+"):
+        return "the kernel gives only one page at a time of what is charged"
     return made.peers.absent if made.peers and not peers else ""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from page_alloc_bench.runner.errors import RunnerError
-from page_alloc_bench.runner.kernel import cpu_lists, procfs
+from page_alloc_bench.runner.kernel import cgroup, cpu_lists, procfs
 from page_alloc_bench.runner.measuring import recorded
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
@@ -18,7 +18,7 @@ from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import CpuStats
 from page_alloc_bench.runner.result import clock_step, metrics, rate_metrics, units
 
-from . import own_cost_s, warm_up_s
+from . import CALIBRATION_S, own_cost_s, warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
 
 TYPE_CHECKING = False
@@ -34,10 +34,14 @@ _SHORTFALLS = "shortfalls"
 
 @dataclass
 class _Look:
-    """What the workers have done so far: time_ns and allocations of all, and of each CPU."""
+    """What the workers have done so far: time_ns and allocations of all, and of each CPU.
+
+    handed: of the allocations, those that the CPU did not free itself for want of room in a ring.
+    """
 
     time_ns: int
     allocs: int
+    handed: int
     each: list[tuple[int, int]]
 
 
@@ -162,13 +166,17 @@ class Rates:
         self._device.start()
 
     def _own_cost(self, measurement: Measurement, sums: _Sums, where: str) -> None:
-        """Measure what handing a block over costs by itself, in CPU time of all workers."""
+        """Measure what handing a block over costs by itself, in CPU time of all workers.
+
+        Where more CPUs allocate than free, their waiting for room has a part in it.
+        """
         self._start(measurement, where, {**measurement.parameters, "fake": 1}, 0)
+        self._wait(CALIBRATION_S, f"{where}, without blocks")
         first = self._look(measurement.cpus)
         self._wait(own_cost_s(self._options), f"{where}, without blocks")
         last = self._look(measurement.cpus)
         self._stop(measurement, where)
-        handed = last.allocs - first.allocs
+        handed = last.handed - first.handed
         if handed:
             spent_ns = len(measurement.cpus) * (last.time_ns - first.time_ns)
             sums.own_cost_ps.append(round(spent_ns * 1000 / handed))
@@ -201,8 +209,10 @@ class Rates:
 
     def _look(self, cpus: Sequence[int]) -> _Look:
         progress = self._device.progress()
-        each = [(time.monotonic_ns(), self._device.cpu_stats(cpu).allocs) for cpu in cpus]
-        return _Look(progress.time_ns, progress.allocs, each)
+        stats = [(time.monotonic_ns(), self._device.cpu_stats(cpu)) for cpu in cpus]
+        handed = progress.allocs - sum(each.shortfalls for _, each in stats)
+        each = [(now, of.allocs) for now, of in stats]
+        return _Look(progress.time_ns, progress.allocs, handed, each)
 
     def _add(
         self,
@@ -244,11 +254,18 @@ class Rates:
         charged = all(each.charged for each in stats)
         if not charged and not self._uncharged_told:
             self._uncharged_told = True
-            self._bench.warn(
-                f"{self._name}, gfp {measurement.gfp}: nothing was charged: this process is in no "
-                "memory cgroup but the topmost. Start it in one: systemd-run --scope "
-                "-p MemoryAccounting=yes ./bench.run"
-            )
+            group = cgroup.own()
+            if group is not None and group.directory != group.top:
+                why = (
+                    "the kernel does not account for its own memory (booted with "
+                    "cgroup.memory=nokmem?): boot it without that, or leave out account"
+                )
+            else:
+                why = (
+                    "this process is in no memory cgroup but the topmost. Start it in one: "
+                    "systemd-run --scope -p MemoryAccounting=yes ./bench.run"
+                )
+            self._bench.warn(f"{self._name}, gfp {measurement.gfp}: nothing was charged: {why}")
         self._cases[-1]["charged"] = charged
 
     def _record(self, measurement: Measurement, sums: _Sums) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import mmap
 import random
-import threading
 from array import array
 
 from page_alloc_bench.runner.module.device import Latency
@@ -99,7 +98,7 @@ class Timer:
         self._words = words
         self._first = first
         self._capacity = capacity
-        self._random = random.Random(f"{seed} {threading.get_ident()}").random  # noqa: S311
+        self._random = random.Random(seed).random  # noqa: S311
 
     def note(self, ns: int) -> None:
         """Add a latency."""

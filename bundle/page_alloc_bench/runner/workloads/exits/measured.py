@@ -112,10 +112,14 @@ class Exits:
         sums.kernel += counted.look(plan.case.order) - before
         sums.bare_ns.append(bare_ns)
         sums.durations_ns.append(took_ns)
-        sums.back_ns.append(back_ns)
+        if back_ns is not None:
+            sums.back_ns.append(back_ns)
 
-    def _deaths(self, plan: _Plan, size: int, where: str) -> tuple[int, int]:
-        """Return how long it took until all were dead, and until the memory was free."""
+    def _deaths(self, plan: _Plan, size: int, where: str) -> tuple[int, int | None]:
+        """Return how long it took until all were dead, and until the memory was free.
+
+        None: that was not seen, or there was none.
+        """
         board = slate.Slate(plan.processes, 0, 0)
         crew = Crew(
             self._bench, f"{NAME}{where}", board, [[one] for one in range(plan.processes)],
@@ -126,12 +130,12 @@ class Exits:
             wanted = memory.free_bytes() + int(BACK_SHARE * plan.processes * size)
             with self._bench.signals.deferred():
                 began_ns, dead_ns = _kill(crew.pids)
-        back_ns = self._await_free(wanted, where) - began_ns if size else 0
+        free_ns = self._await_free(wanted, where) if size else None
         board.close()
-        return dead_ns - began_ns, back_ns
+        return dead_ns - began_ns, None if free_ns is None else free_ns - began_ns
 
-    def _await_free(self, wanted: int, where: str) -> int:
-        """Return when so much was free, with what is on the lists of each CPU."""
+    def _await_free(self, wanted: int, where: str) -> int | None:
+        """Return when so much was free, also on the lists of each CPU; None: not in time."""
         deadline = time.monotonic() + _BACK_S
         while memory.free_bytes(wanted) < wanted:
             if time.monotonic() > deadline:
@@ -139,7 +143,7 @@ class Exits:
                     f"{NAME}{where}: the memory was not all back after {_BACK_S:g} s: another "
                     "process has taken some of it meanwhile"
                 )
-                break
+                return None
             self._bench.reporter.tick(where)
             time.sleep(_POLL_S)
         return time.monotonic_ns()
@@ -153,7 +157,8 @@ class Exits:
             ("back_ns", sums.back_ns),
             ("pages", [pages * len(sums.durations_ns)]),
         ):
-            self._bench.document.put(f"{NAME}_{name}", plan.case, values)
+            if values:
+                self._bench.document.put(f"{NAME}_{name}", plan.case, values)
         if sum(sums.bare_ns) > _MOSTLY * sum(sums.durations_ns):
             self._bench.warn(
                 f"{NAME}, {plan.case}: processes without memory of their own take more than half "
