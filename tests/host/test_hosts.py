@@ -40,9 +40,11 @@ snapshot() {
 	echo "$processes" | grep -E 'page-alloc|bench|python|keeper' | grep -v snapshot || :
 }
 leaves_nothing() { # at once, or as soon as what has just ended is gone
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
+	tries=0
+	while [ $tries -lt 40 ]; do # 12 s: the machine may have more to do than this
 		snapshot >/mnt/after
 		cmp -s /mnt/before /mnt/after && return
+		tries=$((tries + 1))
 		sleep 0.3
 	done
 	diff /mnt/before /mnt/after >&2
