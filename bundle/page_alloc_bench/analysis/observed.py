@@ -118,8 +118,8 @@ class Observed:
             if statistic in run
         ]
         boots = sorted({boot for _, boot in having})
-        low = np.array([0.0 if isinstance(value, Below) else value for value, _ in having])
-        high = np.array([float(value) for value, _ in having])
+        low = np.array([0 if isinstance(value, Below) else value for value, _ in having], float)
+        high = np.array([value for value, _ in having], float)
         places = [boots.index(boot) for _, boot in having]
         return *observations.means(low, high, places), boots
 
