@@ -152,6 +152,16 @@ def test_the_functions_that_made_the_difference_come_first() -> None:
     assert max(map(len, text.splitlines())) <= 72
 
 
+def test_boots_differ_in_the_parts_of_a_function_together() -> None:
+    """A function that the compiler divided is one, by whatever part of it is taken."""
+    boots = [boot(700, {"get": 400.0, "get.cold": 2.0}), boot(700, {"get": 398.0, "get.cold": 7.0})]
+    found = path_length.Side("base", "base", boots)
+    assert path_length.differing(found, path_length.Case("pairs", 0)) == ["get (3.000)"]
+    moved = [boot(700, {"get": 400.0, "get.cold": 2.0}), boot(700, {"get": 398.0, "get.cold": 4.0})]
+    found = path_length.Side("base", "base", moved)
+    assert path_length.differing(found, path_length.Case("pairs", 0)) == []
+
+
 def test_what_the_plugin_counts_is_named_by_function() -> None:
     symbols = where.Symbols(KALLSYMS)
     (interval,) = where.read(PLUGIN, symbols.function)

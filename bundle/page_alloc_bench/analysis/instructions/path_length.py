@@ -112,7 +112,10 @@ class Side:
     def widths(self, case: Case) -> dict[str, float]:
         """Return by how many instructions of an operation the boots differ, by function."""
         boots = [
-            {f["name"]: f["instructions"] / each["operations"] for f in each["functions"]}
+            {
+                name: (counts["instructions"] or 0) / each["operations"]
+                for name, counts in _gathered(each["functions"]).items()
+            }
             for each in self._where(case)
         ]
         names = {name for of_boot in boots for name in of_boot}
