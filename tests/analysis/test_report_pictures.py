@@ -144,6 +144,20 @@ def test_a_rate_by_cpus_is_a_curve_with_a_knee(tmp_path: Path) -> None:
     assert list(knee.get_xdata()) == [4]
 
 
+def test_each_host_has_a_curve_of_its_own(tmp_path: Path) -> None:
+    """The number of all CPUs of a small host is a step of a large one: they are not one curve."""
+    runs = [stepped(tmp_path, 0), stepped(tmp_path, 1, slower=1.9)]
+    for host, run in zip(("a" * 32, "b" * 32), runs, strict=True):
+        run.run["host_id"] = host
+    runs[1].run["cpus"] = list(range(4))
+    knees = {curve.host[0]: (curve.knee, max(curve.points)) for curve in scaling.curves(runs)}
+    assert knees == {"a": (4, 8), "b": (None, 4)}
+    drawn = pictures.scaling(sides.make(runs), Case(0))
+    assert len({picture.name for picture in drawn}) == 2
+    for host, picture in zip("ab", drawn, strict=True):
+        assert f"on host {host * 8}:" in picture.title
+
+
 def test_show_has_the_curve_as_a_table(tmp_path: Path) -> None:
     stepped(tmp_path, 0)
     done = CliRunner().invoke(main, ["show", str(tmp_path / "0-1.0.json")])

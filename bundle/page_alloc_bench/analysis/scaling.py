@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,14 @@ KEPT = 0.8
 
 @dataclass(frozen=True)
 class Curve:
-    """A rate by the number of CPUs. case: without that number. points: CPUs, and a rate a run."""
+    """A rate by the number of CPUs, on one host.
+
+    host: its identity, "" where results do not tell it. case: without that number. points: CPUs,
+    and a rate a run.
+    """
 
     rate: Metric
+    host: str
     case: Case
     points: dict[int, list[float]]
 
@@ -54,15 +59,29 @@ class Curve:
 
 
 def curves(results: Sequence[Result]) -> list[Curve]:
-    """Return the curve of each rate that was measured on several numbers of CPUs."""
-    made = []
+    """Return the curve of each rate that was measured on several numbers of CPUs, of each host.
+
+    Of two hosts that differ, the points of both together would be the curve of neither.
+    """
+    hosts = dict.fromkeys(_host(result) for result in results)
+    return [
+        curve
+        for host in hosts
+        for curve in _curves(host, [result for result in results if _host(result) == host])
+    ]
+
+
+def _host(result: Result) -> str:
+    return str(result.run.get("host_id") or "")
+
+
+def _curves(host: str, results: Sequence[Result]) -> Iterator[Curve]:
     for rate in (metric for metric in every().values() if metric.kind is Kind.RATE):
         cases = {case for result in results for name, case in result.metrics if name == rate.name}
         for case in sorted({_without(case) for case in cases}):
             points = _points(results, rate, [c for c in cases if _without(c) == case])
             if len(points) > 1:
-                made.append(Curve(rate, case, points))
-    return made
+                yield Curve(rate, host, case, points)
 
 
 def _points(

@@ -19,25 +19,31 @@ from page_alloc_bench.runner.result.case import Case
 
 from .picture import LINES, MARKERS, Picture
 
+_HOST = 8  # characters of a host's identity that tell it from others
+
 
 def scaling(sides: Sequence[Side], case: Case) -> list[Picture]:
-    """Return how each rate of a case of all CPUs grows with their number."""
-    found: dict[str, list[tuple[Side, Curve]]] = {}
+    """Return how each rate of a case of all CPUs grows with their number, on each host."""
+    found: dict[tuple[str, str], list[tuple[Side, Curve]]] = {}
     for side in sides:
         for curve in curves_of.curves(side.results):
             if curve.case == case:
-                found.setdefault(curve.rate.name, []).append((side, curve))
-    return [_picture(each, case) for each in found.values()]
+                found.setdefault((curve.rate.name, curve.host), []).append((side, curve))
+    several = len({host for _, host in found}) > 1
+    return [
+        _picture(each, case, f" on host {host[:_HOST] or 'unknown'}" if several else "")
+        for (_, host), each in found.items()
+    ]
 
 
-def _picture(found: Sequence[tuple[Side, Curve]], case: Case) -> Picture:
+def _picture(found: Sequence[tuple[Side, Curve]], case: Case, where: str) -> Picture:
     rate = found[0][1].rate
     words = " → ".join(_knee(curve) for _, curve in found)
     return Picture(
-        f"scaling-{rate.name.replace('_', '-')}-{id_of(case)}",
+        f"scaling-{rate.name.replace('_', '-')}-{id_of(case)}{where.replace(' ', '-')}",
         f"scaling-{rate.section}",
         case,
-        f"{name_of(case)}, {rate.label} by CPUs: {words}",
+        f"{name_of(case)}, {rate.label} by CPUs{where}: {words}",
         "The rate of all CPUs together by their number, in the order in which they were taken; the"
         " thin line is what the fewest would make if more were not in each other's way. A ring is"
         f" the knee: the last number of which each does {100 * curves_of.KEPT:.0f} % of that."
