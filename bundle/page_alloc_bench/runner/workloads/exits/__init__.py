@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 from page_alloc_bench.runner.command_line.option import Integer, Option
-from page_alloc_bench.runner.measuring import rate, user
-from page_alloc_bench.runner.workload import Workload
+from page_alloc_bench.runner.measuring import user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
 
     from page_alloc_bench.runner.measuring.bench import Bench
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
 
 NAME = "exits"
 _EACH_S = 1.0  # of a repetition: processes are started, populate, and die
@@ -24,36 +21,14 @@ def share_bytes(options: Namespace, cpus: int) -> int:
     return user.share_bytes(options.exit_mib << 20, cpus * options.exit_processes)
 
 
-def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
-
-    return [PlannedPhase(NAME, order) for order in user.orders(options)]
-
-
 def _run(bench: Bench) -> None:
     from .measured import Exits
 
     Exits(bench).run()
 
 
-def _cases(options: Namespace) -> int:
-    return len(options.cpus_steps)
-
-
-def _seconds(options: Namespace, _order: int) -> dict[str, float]:
-    return {NAME: _EACH_S * options.exits * _cases(options)}
-
-
-def _held(options: Namespace, cpus: Sequence[int]) -> list[int]:
-    each = options.exit_processes
-    steps = user.steps(options, cpus)
-    held = [len(step) * each * share_bytes(options, len(step)) for step in steps]
-    return held * len(user.orders(options))
-
-
-WORKLOAD = Workload(
-    name=NAME,
-    title=NAME,
+WORKLOAD = user.workload(
+    NAME,
     isolates="the exit of large processes: freeing in bulk, merging, the zone's lock",
     options=(
         Option(
@@ -83,15 +58,8 @@ WORKLOAD = Workload(
             kind="invalidating",
         ),
     ),
-    patterns=(),
-    plan=_plan,
     run=_run,
-    seconds={},
-    checks=user.CHECKS,
-    asked=_seconds,
-    shared=(rate.STEPS, user.PAGES),
-    cases=_cases,
-    held=_held,
-    fits=rate.fits,
-    needs="a quarter of the available memory at most, Linux 5.14 or newer; fills nothing",
+    case_s=lambda options: _EACH_S * options.exits,
+    process_bytes=share_bytes,
+    processes=lambda options: options.exit_processes,
 )

@@ -63,13 +63,7 @@ class Exits:
 
     def run(self) -> None:
         """Measure each size. Raises RunnerError, or a Stop with what is whole in the document."""
-        for order in user.orders(self._options):
-            with self._bench.phase(NAME, order):
-                for plan in self._plans(order):
-                    if not self._told.left_out(plan.case, plan.held_bytes):
-                        self._measure(plan)
-            self._bench.case_ended()
-        self._told.ended()
+        self._told.each(self._plans, self._measure)
 
     def _plans(self, order: int) -> list[_Plan]:
         cpus, each = self._bench.cpus, self._options.exit_processes
@@ -81,25 +75,14 @@ class Exits:
         return found
 
     def _measure(self, plan: _Plan) -> None:
-        """Measure a case; what is whole of it is recorded, however it ends."""
         sums = _Sums()
-        self._told.cases.append(
-            {
-                "case": plan.case.suffix(),
-                "order": plan.case.order,
-                "parameters": {"processes": plan.processes, "process_bytes": plan.size},
-                "cpus": list(plan.cpus),
-                "held_bytes": plan.held_bytes,
-            }
+        self._told.measure(
+            plan,
+            {"processes": plan.processes, "process_bytes": plan.size},
+            self._options.exits,
+            lambda where: self._repetition(plan, sums, where),
+            lambda: self._record(plan, sums),
         )
-        try:
-            for number in range(1, self._options.exits + 1):
-                where = f", {plan.case}, {number} of {self._options.exits}"
-                self._repetition(plan, sums, where)
-        finally:
-            with self._bench.signals.deferred():
-                if sums.durations_ns:
-                    self._record(plan, sums)
 
     def _repetition(self, plan: _Plan, sums: _Sums, where: str) -> None:
         """Let processes die that have nothing of their own, then those that have memory."""
@@ -149,6 +132,8 @@ class Exits:
         return time.monotonic_ns()
 
     def _record(self, plan: _Plan, sums: _Sums) -> None:
+        if not sums.durations_ns:
+            return
         pages = plan.held_bytes // procfs.page_size()
         for name, values in (
             ("pages_per_second", [round(pages * 1e9 / took) for took in sums.durations_ns]),

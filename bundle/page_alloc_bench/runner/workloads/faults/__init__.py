@@ -6,15 +6,12 @@ from __future__ import annotations
 from page_alloc_bench.runner.command_line.lists import Words
 from page_alloc_bench.runner.command_line.option import Option
 from page_alloc_bench.runner.measuring import rate, user
-from page_alloc_bench.runner.workload import Workload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
 
     from page_alloc_bench.runner.measuring.bench import Bench
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
 
 NAME = "faults"
 PROCESSES, THREADS = "processes", "threads"
@@ -27,35 +24,19 @@ def share_bytes(cpus: int) -> int:
     return user.share_bytes(MOST_BYTES, cpus)
 
 
-def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
-
-    return [PlannedPhase(NAME, order) for order in user.orders(options)]
-
-
 def _run(bench: Bench) -> None:
     from .measured import Faults
 
     Faults(bench).run()
 
 
-def _cases(options: Namespace) -> int:
-    return len(options.fault_by) * len(options.cpus_steps)
+def _case_s(options: Namespace) -> float:
+    each_s: float = rate.warm_up_s(options) + options.duration_s + _AROUND_S
+    return each_s * options.repeat  # type: ignore[no-any-return]
 
 
-def _seconds(options: Namespace, _order: int) -> dict[str, float]:
-    each_s = rate.warm_up_s(options) + options.duration_s + _AROUND_S
-    return {NAME: each_s * options.repeat * _cases(options)}
-
-
-def _held(options: Namespace, cpus: Sequence[int]) -> list[int]:
-    each = [len(step) * share_bytes(len(step)) for step in user.steps(options, cpus)]
-    return each * len(options.fault_by) * len(user.orders(options))
-
-
-WORKLOAD = Workload(
-    name=NAME,
-    title=NAME,
+WORKLOAD = user.workload(
+    NAME,
     isolates="all that user space sees of an allocation: page fault, clearing, unmapping",
     options=(
         Option(
@@ -67,15 +48,9 @@ WORKLOAD = Workload(
             kind="invalidating",
         ),
     ),
-    patterns=(),
-    plan=_plan,
     run=_run,
-    seconds={},
-    checks=user.CHECKS,
-    asked=_seconds,
-    shared=(rate.SHARED, rate.STEPS, user.PAGES),
-    cases=_cases,
-    held=_held,
-    fits=rate.fits,
-    needs="a quarter of the available memory at most, Linux 5.14 or newer; fills nothing",
+    case_s=_case_s,
+    process_bytes=lambda _options, cpus: share_bytes(cpus),
+    variants=lambda options: len(options.fault_by),
+    shared=(rate.SHARED,),
 )

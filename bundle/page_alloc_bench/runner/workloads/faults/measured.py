@@ -66,38 +66,22 @@ class Faults:
 
     def run(self) -> None:
         """Measure each size. Raises RunnerError, or a Stop with what is whole in the document."""
-        for order in user.orders(self._options):
-            with self._bench.phase(NAME, order):
-                for plan in _plans(self._options, self._bench.cpus, order):
-                    if not self._told.left_out(plan.case, plan.held_bytes):
-                        self._measure(plan)
-            self._bench.case_ended()
-        self._told.ended()
+        options, cpus = self._options, self._bench.cpus
+        self._told.each(lambda order: _plans(options, cpus, order), self._measure)
 
     def _measure(self, plan: _Plan) -> None:
-        """Measure a case; what is whole of it is recorded, however it ends."""
         size, seed = self._options.sample_size, self._options.seed
         capacity = 0
         if self._options.latencies != "none":
             capacity = sampling.capacity_per_cpu(size, len(plan.cpus))
         sums = _Sums({kind: Latencies(capacity, size, seed) for kind in _KINDS if capacity})
-        self._told.cases.append(
-            {
-                "case": plan.case.suffix(),
-                "order": plan.case.order,
-                "parameters": {"mapped_bytes": plan.size, "piece_bytes": plan.piece},
-                "cpus": list(plan.cpus),
-                "held_bytes": plan.held_bytes,
-            }
+        self._told.measure(
+            plan,
+            {"mapped_bytes": plan.size, "piece_bytes": plan.piece},
+            self._options.repeat,
+            lambda where: self._repetition(plan, sums, capacity, where),
+            lambda: self._record(plan, sums),
         )
-        try:
-            for number in range(1, self._options.repeat + 1):
-                where = f", {plan.case}, {number} of {self._options.repeat}"
-                self._repetition(plan, sums, capacity, where)
-        finally:
-            with self._bench.signals.deferred():
-                if sums.rates:
-                    self._record(plan, sums)
 
     def _repetition(self, plan: _Plan, sums: _Sums, capacity: int, where: str) -> None:
         board = slate.Slate(len(plan.cpus), len(_KINDS), capacity)
@@ -133,6 +117,8 @@ class Faults:
         board.close()
 
     def _record(self, plan: _Plan, sums: _Sums) -> None:
+        if not sums.rates:
+            return
         put = self._bench.document.put
         for name, values in (
             ("pages_per_second", sums.rates),
