@@ -69,6 +69,21 @@ def test_wrong_revisions_are_refused(tree: Path, words: tuple[str, ...], said: s
     assert state(tree) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("v1", "v2"), "--aa compares one revision with itself: give one"),
+        ((), "give one revision of --tree with --aa, or --base"),
+        (("v1", "--cmdline-new", "x=1"), "leave out --new and --cmdline-new"),
+        (("v1", "--base", "6.1"), "give one revision of --tree with --aa, or --base, not both"),
+    ],
+)
+def test_aa_takes_one_kernel(tree: Path, words: tuple[str, ...], said: str) -> None:
+    done = pab("ab", *words, "--aa", "--tree", str(tree))
+    assert done.exit_code == REFUSED, done.output
+    assert said in " ".join(done.stderr.split())
+
+
 def test_each_commit_is_judged_by_instructions_only(tree: Path) -> None:
     done = pab("ab", "v1..v2", "--each", "--tree", str(tree))
     assert done.exit_code == REFUSED

@@ -21,9 +21,10 @@ from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.kernel_build import Builder
 from page_alloc_bench.campaign.revisions import Commit
 from page_alloc_bench.cli import main
+from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import exact, timed
 from page_alloc_bench.targets.outcome import Outcome
-from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.targets.process import TargetError, UsageError
 
 COMMITS = 8
 ALLOCS = 10_000
@@ -50,11 +51,18 @@ class Kernels:
         self.pause_s = 0.0
         self.ends: dict[int, Outcome] = {}
         self.broken: set[int] = set()
+        self.unfit: Callable[[int, int], Exception | None] = lambda _number, _build: None
+        self.built: Counter[int] = Counter()
+        self.unsteady: set[int] = set()
         self.booted: Counter[int] = Counter()
         self.cmdlines: set[str] = set()
         self._boots: dict[int, Iterator[float]] = {}
 
     def build(self, of: Commit) -> Built | NotBuilt:
+        self.built[int(of.subject)] += 1
+        error = self.unfit(int(of.subject), self.built[int(of.subject)])
+        if error is not None:
+            raise error
         if int(of.subject) in self.broken:
             return NotBuilt(of, "mm/page_alloc.c:1: error: expected ';'", Path("log"))
         return Built(of, "amd64", "6.1", self.directory / of.subject, Path("bundle.run"))
@@ -77,6 +85,7 @@ class Kernels:
         if number in self.ends:
             raise TargetError(self.ends[number].reason)
         total = round(500 / self.memory(number)) * ALLOCS
+        total += (number in self.unsteady) * self.booted[number] * 10 * ALLOCS
         case = {"pattern": "pairs", "order": 0}
         counts = {"instructions": total, "atomics": 0, "loads": None, "stores": None}
         function = {"name": "get_page_from_freelist", **counts}
@@ -302,6 +311,66 @@ def test_by_instructions_an_end_that_does_not_survive_is_told(
     done = kernels.bisect("--exact")
     assert done.exit_code == code, done.output
     assert "Kernel panic" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PackagerError("the module does not compile"), UsageError("no"), TargetError("disk full")],
+)
+def test_the_found_commit_is_told_though_what_it_changed_cannot_be(
+    kernels: Kernels, error: Exception
+) -> None:
+    """Its parent was built, and cannot be again."""
+    kernels.memory = less_from(5)
+    kernels.unfit = lambda number, build: error if number == 4 and build > 1 else None
+    done = kernels.bisect("--exact")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{kernels.sha(5)} is the first bad commit, after 3 steps\n")
+    kept = kernels.directory / "kept"
+    assert (kept / "verdict.txt").read_text() == done.stdout
+    assert json.loads((kept / "verdict.json").read_text())["suspects"] == [kernels.sha(5)]
+    assert f"what it changed cannot be measured: {error}" in " ".join(done.stderr.split())
+
+
+def test_the_found_commit_is_kept_before_what_it_changed_is_measured(kernels: Kernels) -> None:
+    kernels.memory = less_from(5)
+    seen = []
+
+    def unfit(number: int, build: int) -> None:
+        if number == 4 and build > 1:
+            seen.append((kernels.directory / "kept/verdict.txt").read_text())
+
+    kernels.unfit = unfit
+    done = kernels.bisect("--exact")
+    assert len(seen) == 1
+    assert seen[0].startswith(f"{kernels.sha(5)} is the first bad commit")
+    assert done.stdout.startswith(seen[0])
+    assert len(done.stdout) > len(seen[0])
+
+
+def test_by_instructions_what_cannot_be_told_is_not_called_nothing(kernels: Kernels) -> None:
+    """Boots of BAD that differ by more than the threshold, around it."""
+    kernels.unsteady = {COMMITS}
+    done = kernels.bisect("--exact")
+    assert done.exit_code == 2, done.output
+    assert "Nothing to find" not in done.stdout
+
+
+def test_a_confidence_is_never_rounded_up(kernels: Kernels) -> None:
+    kernels.memory = less_from(4, 0.2)
+    done = kernels.bisect("--confidence 99.96% --metric idle_available_bytes --max-boots 40")
+    assert done.exit_code == 0, done.output
+    assert "comparisons together: at least 99.9%" in done.stdout
+
+
+def test_without_a_directory_nothing_is_said_to_go_on(kernels: Kernels) -> None:
+    kernels.memory, kernels.pause_s = less_from(4), 0.2
+    first, last = kernels.sha(0), kernels.sha(COMMITS)
+    words = ["--tree", str(kernels.linux), "--accel", "tcg", "--budget", "1s"]
+    done = CliRunner().invoke(main, ["bisect", first, last, *words])
+    assert done.exit_code == 2, done.output
+    assert "nothing is kept: with --dir the same command would go on" in done.stderr
+    assert "the same command goes on" not in done.stderr
 
 
 def test_by_instructions_the_same_length_is_nothing_to_find(kernels: Kernels) -> None:

@@ -14,6 +14,8 @@ from page_alloc_bench.campaign import bisection
 from page_alloc_bench.campaign.bisection import BAD, GOOD, SKIP, Found, Outcome, Steps
 from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.revisions import Commit, Repository
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets.process import TargetError, UsageError
 
 COMMITS = 16
 
@@ -52,9 +54,12 @@ class Bisection:
         self.directory = directory
         self.broken: set[str] = set()
         self.dead: set[str] = set()
+        self.unfit: dict[str, Exception] = {}
         self.judged: list[str] = []
 
     def prepare(self, commit: Commit) -> Built | NotBuilt:
+        if commit.subject in self.unfit:
+            raise self.unfit[commit.subject]
         if commit.subject in self.broken:
             return NotBuilt(commit, "mm/page_alloc.c:1: error: expected ';'\nmore", Path("log"))
         return Built(commit, "amd64", "6.1", Path("kernel"), Path("bundle.run"))
@@ -99,6 +104,36 @@ def test_commits_that_do_not_build_or_boot_are_skipped(linux: Path, tmp_path: Pa
     assert subjects(case.run(told.append)) == {"12"}
     assert not case.broken & set(case.judged)
     assert any("skip: it does not build: mm/page_alloc.c:1: error: expected ';'" in t for t in told)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PackagerError("the module does not compile\nmore", "try another"),
+        UsageError("it could not be booted: it lacks CONFIG_MODULES\nmore"),
+    ],
+)
+def test_a_commit_that_our_module_or_a_guest_does_not_fit_is_skipped(
+    linux: Path, tmp_path: Path, error: Exception
+) -> None:
+    case = Bisection(linux, tmp_path, "line", "12")
+    case.unfit = {"8": error, "10": error}
+    told: list[str] = []
+    assert subjects(case.run(told.append)) == {"12"}
+    first = str(error).splitlines()[0]
+    assert any(f"skip: it cannot be measured: {first}" in line for line in told)
+    kept = Steps(tmp_path).read().values()
+    assert [each.why.splitlines() for each in kept if each.verdict == SKIP] == [
+        [f"it cannot be measured: {first}"]
+    ]
+
+
+def test_a_host_that_cannot_build_is_no_step(linux: Path, tmp_path: Path) -> None:
+    case = Bisection(linux, tmp_path, "line", "12")
+    case.unfit = {"8": TargetError("the disk is full")}
+    with pytest.raises(TargetError, match="disk is full"):
+        case.run()
+    assert Steps(tmp_path).read() == {}
 
 
 def test_where_skipped_commits_hide_it_all_that_are_left_are_named(

@@ -111,6 +111,12 @@ class Row:
         return self.verdict == "worse"
 
     @property
+    def harm(self) -> float:
+        """Return by how much it is worse, 1 being what matters; below 0 where it is better."""
+        change = self.change_percent or 0.0
+        return (-change if self.better == "higher" else change) / self.threshold_percent
+
+    @property
     def least_change(self) -> float:
         """Return by how much it changed at least, in percent; 0 if it may not have at all."""
         low = -100.0 if self.change_low is None else self.change_low

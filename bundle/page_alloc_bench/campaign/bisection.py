@@ -18,6 +18,8 @@ from typing import Protocol
 from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.journal import CampaignError
 from page_alloc_bench.campaign.revisions import Commit
+from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.targets.process import UsageError
 
 GOOD, BAD, SKIP = "good", "bad", "skip"
 _STEPS = "steps.jsonl"
@@ -99,7 +101,8 @@ def search(
 ) -> Found:
     """Halve what lies between GOOD and BAD until one commit is left, or none that can be told.
 
-    PREPARE builds a commit; one that does not build is skipped, as is one that STEP cannot judge.
+    PREPARE builds a commit. One that does not build, could not be booted, or that our module does
+    not build for is skipped, as is one that STEP cannot judge.
     """
     goods, worst, skipped = [good.commit.sha], bad.sha, set[str]()
     taken = 0
@@ -113,7 +116,7 @@ def search(
         taken += 1
         outcome = steps.read().get(commit.sha)
         if outcome is None:
-            outcome = _outcome(good, prepare(commit), step)
+            outcome = _outcome(good, commit, prepare, step)
             steps.add(commit, outcome)
         note(f"{commit.short}: {outcome.verdict}: {outcome.why}")
         if outcome.verdict == GOOD:
@@ -124,7 +127,11 @@ def search(
             skipped.add(commit.sha)
 
 
-def _outcome(good: Built, built: Built | NotBuilt, step: Step) -> Outcome:
+def _outcome(good: Built, commit: Commit, prepare: Prepare, step: Step) -> Outcome:
+    try:
+        built = prepare(commit)
+    except (PackagerError, UsageError) as error:
+        return Outcome(SKIP, f"it cannot be measured: {str(error).partition(chr(10))[0]}")
     if isinstance(built, NotBuilt):
         return Outcome(SKIP, f"it does not build: {built.reason.splitlines()[0]}")
     return step(good, built)

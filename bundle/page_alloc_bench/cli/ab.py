@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from page_alloc_bench.campaign import exact as campaign
-from page_alloc_bench.campaign.journal import CampaignError, Journal
+from page_alloc_bench.campaign.journal import Journal
 from page_alloc_bench.cli import (
     ab_kernels,
     ab_revisions,
@@ -22,22 +20,15 @@ from page_alloc_bench.cli import (
     exact_sides,
     revision_options,
 )
-from page_alloc_bench.cli.common import CONTEXT, BenchCommand, Codes, complain
-from page_alloc_bench.cli.ends import Interrupted
+from page_alloc_bench.cli.common import CONTEXT, complain
 from page_alloc_bench.cli.sides import percent
-from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.cli.verdict_command import VerdictCommand, in_directory
 from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.process import TargetError, UsageError
+from page_alloc_bench.targets.process import UsageError
 
 
-class _Command(BenchCommand):
-    """1 and 2 are verdicts, 4 is about the new kernel: all else that goes wrong is 3 or 5."""
-
-    codes = Codes(failed=ab_verdict.TROUBLE, usage=ab_verdict.REFUSED)
-
-
-@click.command(cls=_Command, context_settings=CONTEXT)
+@click.command(cls=VerdictCommand, context_settings=CONTEXT)
 @click.option("--exact", "by_instructions", is_flag=True, help="Compare by counted instructions.")
 @click.option(
     "--base",
@@ -75,42 +66,17 @@ def ab(
     Options of the benchmark follow a `--`, such as --alloc-orders 0,9.
     """
     revisions, options["bench_options"] = exact_sides.split(words)
+    options["directory"] = directory
     work = _exact if by_instructions else _timed
     sys.exit(in_directory(directory, lambda place: work(place, revisions, options)))
-
-
-def in_directory(directory: Path | None, work: Callable[[Path], int]) -> int:
-    """Do WORK in the DIRECTORY, or in one that goes; return its exit code, or that of an error.
-
-    Raises click.UsageError.
-    """
-    kept = None if directory else tempfile.TemporaryDirectory("", "pab-ab.")
-    try:
-        return work(directory or Path(kept.name if kept else ""))
-    except UsageError as error:
-        raise click.UsageError(str(error)) from error
-    except PackagerError as error:
-        complain(error.message, error.advice)
-        return ab_verdict.REFUSED
-    except (CampaignError, TargetError) as error:
-        complain(str(error))
-        return ab_verdict.TROUBLE
-    except Interrupted as interrupted:
-        note("interrupted; with --dir the same command goes on from here")
-        if kept:
-            kept.cleanup()
-        # Not by the end of main: that waits for threads, and they for their guests, which end with
-        # this process.
-        os._exit(128 + interrupted.signum)
-    finally:
-        if kept:
-            kept.cleanup()
 
 
 def _timed(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
     """Compare by time. Raises UsageError."""
     if options["each"]:
         raise UsageError("--each compares with --exact: give that too")
+    if options["aa"]:
+        revisions = _twice(revisions, options)
     if not revisions:
         if not options["base"]:
             raise UsageError("give two revisions of --tree, or --base and --new")
@@ -146,6 +112,21 @@ def _exact(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
     reasons = {failure.side: failure.reason for failure in failures}
     whole = [side for side in measured if side.name not in reasons]
     return ab_verdict.tell(place, made, whole, {**made.failed, **reasons}, threshold)
+
+
+def _twice(revisions: list[str], options: dict[str, Any]) -> list[str]:
+    """Return the one revision that --aa compares with itself as both; none where --base is it.
+
+    Raises UsageError.
+    """
+    if options["news"] or options["cmdline_new"]:
+        raise UsageError("--aa compares the base with itself: leave out --new and --cmdline-new")
+    if len(revisions) > 1:
+        raise UsageError("--aa compares one revision with itself: give one")
+    if bool(revisions) == bool(options["base"]):
+        both = ", not both" if revisions else ""
+        raise UsageError(f"give one revision of --tree with --aa, or --base{both}")
+    return revisions * 2
 
 
 def _require_one_way(revisions: list[str], options: dict[str, Any]) -> None:

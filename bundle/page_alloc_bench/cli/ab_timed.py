@@ -16,7 +16,10 @@ from click.core import ParameterSource
 
 from page_alloc_bench import installation
 from page_alloc_bench.campaign.journal import Journal
+from page_alloc_bench.campaign.verdict_codes import NEW_FAILS
 from page_alloc_bench.cli.accel import ACCEL
+from page_alloc_bench.cli.common import complain
+from page_alloc_bench.cli.verdict_command import cut_off
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import accel, bootable, timed
 from page_alloc_bench.targets.bootable import Bootable
@@ -49,7 +52,8 @@ _EACH = (
     click.option("--max-boots", "most", type=click.IntRange(min=4, max=100), metavar="N",
                  default=20, show_default=True, help="Boots a side, at most."),
     click.option("--budget", callback=_seconds, metavar="TIME",
-                 help="Stop after this time, such as 30m or 2h; the same command goes on."),
+                 help="Stop after this time, such as 30m or 2h; with --dir the same command goes "
+                 "on."),
     click.option("--timeout", callback=_seconds, metavar="TIME", default="1h", show_default=True,
                  help="Of one boot and its run."),
     click.option("--allow-difference", "allow", multiple=True, metavar="NAME",
@@ -164,7 +168,7 @@ def run(
     journal = Journal(directory)
     if plan.begin(journal, asked, most=options["most"], seed=options["seed"]):
         note(f"going on with {directory}")
-    failed = _build(journal, kernels)
+    failed = _build(kernels)
     if failed is not None:
         return failed
     sides = {
@@ -182,6 +186,8 @@ def run(
         ending = campaign.run()
         text, code = verdict.tell(directory, ending, ["page-alloc-bench", *sys.argv[1:]])
     click.echo(text, nl=False)
+    if ending.why == "budget":
+        note(cut_off(ending.text, options["directory"]))
     return code
 
 
@@ -236,8 +242,6 @@ def named(
     """
     if len(options["news"]) > 1:
         raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
-    if options["aa"] and (options["news"] or options["cmdline_new"]):
-        raise UsageError("--aa compares the base with itself: leave out --new and --cmdline-new")
     if not options["aa"] and not options["news"]:
         raise UsageError("give --new, the kernel to compare with the base")
     base = bootable.find(options["base"])
@@ -295,16 +299,15 @@ def _asked(options: Mapping[str, Any], kernels: Mapping[str, Kernel]) -> dict[st
     }
 
 
-def _build(journal: Journal, kernels: Mapping[str, Kernel]) -> int | None:
-    """Build what is missing; return the exit code where the new kernel's cannot be, else None."""
-    from page_alloc_bench.campaign.timed.verdict import NEW_FAILS
-    from page_alloc_bench.cli.common import complain
+def _build(kernels: Mapping[str, Kernel]) -> int | None:
+    """Build what is missing; return the exit code where the new kernel's cannot be, else None.
 
+    It is no boot, so that the journal has nothing of it: what is mended goes on.
+    """
     kernels["base"].bundle()
     try:
         kernels["new"].bundle()
     except PackagerError as error:
-        journal.record("new", 1, end="build-failed", reason=error.message)
         complain(f"new: {error.message}", error.advice)
         return NEW_FAILS
     return None

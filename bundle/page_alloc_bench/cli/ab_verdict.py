@@ -15,10 +15,10 @@ import click
 from page_alloc_bench import installation
 from page_alloc_bench.analysis.instructions import path_length, releases, words
 from page_alloc_bench.campaign.kernel_config import Difference
+from page_alloc_bench.campaign.verdict_codes import NEW_FAILS, NONE, REGRESSION, TROUBLE, UNKNOWN
 from page_alloc_bench.cli.exact_sides import Side
 from page_alloc_bench.targets.cache import note
 
-NONE, REGRESSION, UNKNOWN, REFUSED, NEW_FAILS, TROUBLE = range(6)
 _CODES = {"no regression": NONE, "regression": REGRESSION, "cannot tell": UNKNOWN}
 _ORDER = (TROUBLE, NEW_FAILS, REGRESSION, UNKNOWN, NONE)  # the worst first
 _COLUMNS = 72

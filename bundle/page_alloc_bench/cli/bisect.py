@@ -11,23 +11,16 @@ import click
 
 from page_alloc_bench.cli import (
     ab_timed,
-    ab_verdict,
     bisect_exact,
     bisect_timed,
     exact_sides,
     revision_options,
 )
-from page_alloc_bench.cli.ab import in_directory
-from page_alloc_bench.cli.common import CONTEXT, BenchCommand, Codes
+from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.verdict_command import VerdictCommand, in_directory
 
 
-class _Command(BenchCommand):
-    """0 is a commit, 1 that there is none, 2 that it cannot be told, 4 is about the bad one."""
-
-    codes = Codes(failed=ab_verdict.TROUBLE, usage=ab_verdict.REFUSED)
-
-
-@click.command(cls=_Command, context_settings=CONTEXT)
+@click.command(cls=VerdictCommand, context_settings=CONTEXT)
 @click.option("--exact", "by_instructions", is_flag=True, help="Judge by counted instructions.")
 @click.option(
     "--metric",
@@ -58,6 +51,7 @@ def bisect(
     Options of the benchmark follow a `--`.
     """
     revisions, options["bench_options"] = exact_sides.split(words)
+    options["directory"] = directory
     if len(revisions) != len(("good", "bad")):
         raise click.UsageError("give two revisions of --tree, GOOD and BAD")
     work = bisect_exact.run if by_instructions else bisect_timed.run

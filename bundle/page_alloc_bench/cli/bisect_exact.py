@@ -15,15 +15,18 @@ from page_alloc_bench.analysis.instructions.path_length import Case
 from page_alloc_bench.campaign import exact_step
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.exact_step import ExactStep, FailedError, Meter
+from page_alloc_bench.campaign.journal import CampaignError
 from page_alloc_bench.campaign.revisions import Commit
-from page_alloc_bench.cli import ab_verdict, bisect_common
-from page_alloc_bench.cli.bisect_common import NOTHING, UNKNOWN, Bisection
+from page_alloc_bench.campaign.verdict_codes import NEW_FAILS, TROUBLE, UNKNOWN
+from page_alloc_bench.cli import bisect_common
+from page_alloc_bench.cli.bisect_common import NOTHING, Bisection
 from page_alloc_bench.cli.common import complain
 from page_alloc_bench.cli.exact_sides import Side
 from page_alloc_bench.cli.sides import percent
+from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.process import UsageError
+from page_alloc_bench.targets.process import TargetError, UsageError
 
 _PLANNED = ("cmdline", "by_function", "bench_options")
 
@@ -56,7 +59,7 @@ def run(directory: Path, revisions: Sequence[str], options: dict[str, Any]) -> i
     except FailedError as error:
         complain(str(error))
         bad_fails = error.name == between.bad.short
-        return ab_verdict.NEW_FAILS if bad_fails else ab_verdict.TROUBLE
+        return NEW_FAILS if bad_fails else TROUBLE
     step = _step(meter, measured, case, threshold)
     if isinstance(step, int):
         return step
@@ -76,9 +79,11 @@ def _step(
     verdict = path_length.verdict(differences, threshold)
     worst = max(differences, key=lambda each: each.part, default=None)
     if worst is None or verdict != "regression":
-        text = words.text(good, bad, differences, threshold)
-        click.echo(f"{text}\nNothing to find: {bad.label} is not longer than {good.label}")
-        return NOTHING if verdict == "no regression" else UNKNOWN
+        click.echo(words.text(good, bad, differences, threshold), nl=False)
+        if verdict != "no regression":
+            return UNKNOWN
+        click.echo(f"\nNothing to find: {bad.label} is not longer than {good.label}")
+        return NOTHING
     note(
         f"{worst.case}: {worst.base.instructions:.2f} -> {worst.new.instructions:.2f} "
         f"instructions, {worst.part:+.2%}"
@@ -89,16 +94,19 @@ def _step(
 def _about(
     between: Bisection, meter: Meter, commit: Commit, threshold: float
 ) -> tuple[Sequence[str], Mapping[str, Any]]:
-    """Return what a commit changed against its parent; nothing where that cannot be measured."""
-    parent = between.repository.parent(commit.sha)
-    pair = [between.kernels.build(each) for each in (parent, commit)]
-    whole = [each for each in pair if isinstance(each, Built)]
-    if len(whole) < len(pair):
-        return (), {}
+    """Return what a commit changed against its parent; nothing where that cannot be measured.
+
+    The commit is known by then, whatever goes wrong here.
+    """
     try:
+        parent = between.repository.parent(commit.sha)
+        pair = [between.kernels.build(each) for each in (parent, commit)]
+        whole = [each for each in pair if isinstance(each, Built)]
+        if len(whole) < len(pair):
+            return (), {}
         base, new = meter.measure(*whole)
-    except FailedError as error:
-        note(str(error).splitlines()[0])
+    except (FailedError, PackagerError, TargetError, CampaignError) as error:
+        note(f"what it changed cannot be measured: {error}")
         return (), {}
     differences = list(path_length.compare(base, new))
     text = words.text(base, new, differences, threshold).rstrip()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 import time
@@ -16,10 +17,12 @@ import click
 from page_alloc_bench.campaign.bisection import BAD, SKIP, Steps
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.revisions import Commit
-from page_alloc_bench.cli import ab_revisions, ab_timed, ab_verdict, bisect_common
+from page_alloc_bench.campaign.verdict_codes import NEW_FAILS, NONE, REFUSED, UNKNOWN
+from page_alloc_bench.cli import ab_revisions, ab_timed, bisect_common
 from page_alloc_bench.cli.ab_timed import Side
-from page_alloc_bench.cli.bisect_common import NOTHING, UNKNOWN, Bisection
+from page_alloc_bench.cli.bisect_common import NOTHING, Bisection
 from page_alloc_bench.cli.common import complain
+from page_alloc_bench.cli.verdict_command import cut_off
 from page_alloc_bench.targets.cache import note
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ def run(directory: Path, revisions: Sequence[str], options: dict[str, Any]) -> i
             followed = steps.follow(asked, steps.worst(made))
             found = between.search(ends[0], replace(first, asked=followed))
     except steps.OverError as error:
-        note(str(error))
+        note(cut_off(str(error), options["directory"]))
         return UNKNOWN
     return between.tell(found, lambda commit: _about(between, first, followed, told, commit))
 
@@ -80,13 +83,18 @@ def _nothing(directory: Path, told: Told) -> int:
 
     text, code = verdict.tell(directory, told.ending, ["page-alloc-bench", *sys.argv[1:]])
     click.echo(text, nl=False)
-    if code == verdict.NONE:
+    if code == NONE:
         click.echo("\nNothing to find: BAD is not worse than GOOD")
         return NOTHING
-    if code in (ab_verdict.REFUSED, ab_verdict.NEW_FAILS):
+    if code in (REFUSED, NEW_FAILS):
         complain(told.why)
         return code
     return UNKNOWN
+
+
+def _floor(part: float) -> str:
+    """Return a part in percent, rounded down: more must not be promised."""
+    return f"{math.floor(round(part * 1000, 6)) / 10:.1f}%"
 
 
 def _about(
@@ -101,7 +109,7 @@ def _about(
     lines = [
         f"followed: {figure}",
         f"against {between.good.name}: {change}",
-        f"confidence of all {judged} comparisons together: at least {confidence:.1%}",
+        f"confidence of all {judged} comparisons together: at least {_floor(confidence)}",
     ]
     wrapped = [row for line in lines for row in textwrap.wrap(line, _WIDTH, subsequent_indent="  ")]
     document = {"followed": figure, "change": change, "confidence": round(confidence, 6)}

@@ -12,7 +12,6 @@ from page_alloc_bench.targets.process import TargetError
 
 End = Literal[
     "ok",
-    "build-failed",
     "boot-timeout",
     "panic",
     "oops-at-boot",

@@ -44,7 +44,7 @@ class Judgement:
         rows = [row for row in self._deciding() if row.change_percent is not None]
         if not rows:
             return ""
-        worst = max(rows, key=_harm)
+        worst = max(rows, key=lambda row: row.harm)
         return f"{describe(worst)} {worst.change_percent:+.1f} % leads"
 
     def _deciding(self) -> list[Row]:
@@ -84,12 +84,6 @@ def _compare(kept: Kept, sides: Sequence[Sequence[Any]], **more: Any) -> Compari
     return compare.compare(
         sides[0], sides[1], accept_order=True, **of_campaign.planned(kept), **more
     )
-
-
-def _harm(row: Row) -> float:
-    """Return by how much a row is worse, as a part of what matters."""
-    change = row.change_percent or 0.0
-    return (-change if row.better == "higher" else change) / row.threshold_percent
 
 
 def _figure(row: Row) -> futility.Figure | None:

@@ -20,6 +20,7 @@ from page_alloc_bench.campaign.timed.plan import BLOCK
 from page_alloc_bench.campaign.timed.words import duration
 from page_alloc_bench.targets.outcome import Outcome
 
+BUDGET_OVER = "the time of --budget is over"
 IN_A_ROW = 3  # boots that say nothing of a kernel
 # Ends that are about how it was asked, not about the kernel.
 ASKED_WRONGLY = ("refused", "wrong-kernel")
@@ -200,7 +201,7 @@ class Campaign:
 
 _FINAL = {
     "all boots": "all boots of the plan were made",
-    "budget": "the time of --budget is over; the same command goes on",
+    "budget": BUDGET_OVER,
 }
 
 

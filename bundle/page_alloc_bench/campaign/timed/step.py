@@ -22,12 +22,12 @@ from page_alloc_bench.campaign.bisection import BAD, GOOD, SKIP, Outcome
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.campaign.timed import plan
-from page_alloc_bench.campaign.timed.loop import Boots, Campaign, Ending
-from page_alloc_bench.campaign.timed.verdict import NONE, REGRESSION, TROUBLE, exit_code
+from page_alloc_bench.campaign.timed.loop import BUDGET_OVER, Boots, Campaign, Ending
+from page_alloc_bench.campaign.timed.verdict import exit_code
+from page_alloc_bench.campaign.verdict_codes import NONE, REGRESSION, TROUBLE
 from page_alloc_bench.runner.result.case import key
 
 _WORDS = {NONE: GOOD, REGRESSION: BAD}
-_OVER = "the time of --budget is over; the same command goes on"
 
 
 class OverError(Exception):
@@ -86,7 +86,7 @@ class TimedStep:
         """
         left = self.left()
         if left is not None and left <= 0:
-            raise OverError(_OVER)
+            raise OverError(BUDGET_OVER)
         place = self.place(new.commit.sha)
         sides = {"base": self.side("base", good), "new": self.side("new", new)}
         asked = {
@@ -119,7 +119,7 @@ class TimedStep:
 def worst(made: Comparison) -> Row:
     """Return what became worse the most, measured by what matters, of a comparison with that."""
     found = [row for row in made.deciding if row.regression]
-    return max(found, key=lambda row: abs(row.change_percent or 0.0) / row.threshold_percent)
+    return max(found, key=lambda row: row.harm)
 
 
 def follow(asked: Mapping[str, Any], row: Row) -> dict[str, Any]:

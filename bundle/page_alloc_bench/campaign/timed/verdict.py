@@ -11,8 +11,8 @@ from page_alloc_bench.analysis.campaign_directory import Kept, read
 from page_alloc_bench.campaign.journal import CampaignError
 from page_alloc_bench.campaign.timed import judging, words
 from page_alloc_bench.campaign.timed.loop import ASKED_WRONGLY, Ending, failures
+from page_alloc_bench.campaign.verdict_codes import NEW_FAILS, REFUSED, REGRESSION, TROUBLE
 
-NONE, REGRESSION, UNKNOWN, REFUSED, NEW_FAILS, TROUBLE = range(6)
 _MEANING = {REFUSED: "refused", NEW_FAILS: "new does not survive", TROUBLE: "trouble here"}
 
 

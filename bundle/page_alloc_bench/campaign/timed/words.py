@@ -71,10 +71,10 @@ def noise(halves: Comparison | None) -> str:
     rows = [] if halves is None else [r for r in halves.deciding if r.change_percent is not None]
     if not rows:
         return "base against itself: too few boots"
-    worst = max(rows, key=lambda row: abs(row.change_percent or 0.0) / row.threshold_percent)
+    worst = max(rows, key=lambda row: abs(row.harm))
     return (
-        f"base against itself, every second boot: by at most {worst.change_percent:+.1f} % "
-        f"({describe(worst)})"
+        "base against itself, every second boot: the largest against its threshold is "
+        f"{worst.change_percent:+.1f} % ({describe(worst)})"
     )
 
 
