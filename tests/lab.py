@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.targets import build_root
+from page_alloc_bench.targets import build_root, modules
 from page_alloc_bench.targets.guest import Guest
 from page_alloc_bench.targets.kernels import FetchedKernel
 
@@ -43,9 +43,8 @@ def kernel_module(kernel: FetchedKernel, source: str, patterns: str = "") -> Pat
         command = build_root.command(command, writable=[scratch], readonly=kernel.trees)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    modules = list((scratch / source).glob("*.ko"))
-    assert len(modules) == 1
-    return modules[0]
+    (made,) = (scratch / source).glob("*.ko")
+    return made
 
 
 def install(guest: Guest) -> None:
@@ -55,6 +54,18 @@ def install(guest: Guest) -> None:
         guest.copy_to(PACKAGE / part, f"{IN_GUEST}/page_alloc_bench/")
     for source in ("kmod", "tests/kmod/floor"):
         guest.copy_to(kernel_module(guest.kernel, source), f"{IN_GUEST}/")
+
+
+def give_drivers(guest: Guest, *names: str) -> None:
+    """Have modprobe find drivers of the guest's own kernel there, with what they need.
+
+    The roots hold no modules: they are made for any kernel.
+    """
+    directory = f"/lib/modules/{guest.kernel.release}/kernel"
+    guest.run(["mkdir", "-p", directory])
+    for module in modules.installed(guest.kernel.modules_dir).needed(names).values():
+        guest.copy_to(module, f"{directory}/")
+    guest.run(["depmod"])
 
 
 def python(guest: Guest, code: str, *, user: str = "root", timeout: float = 300) -> Any:

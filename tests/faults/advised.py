@@ -155,23 +155,23 @@ STATES = {
     ),
     "watchdog that systemd feeds": State(
         "watchdog",
-        "insmod /opt/softdog.ko soft_margin=50; busctl set-property org.freedesktop.systemd1 "
+        "modprobe softdog soft_margin=50; busctl set-property org.freedesktop.systemd1 "
         "/org/freedesktop/systemd1 org.freedesktop.systemd1.Manager RuntimeWatchdogUSec t 50000000",
         "busctl set-property org.freedesktop.systemd1 /org/freedesktop/systemd1 "
-        "org.freedesktop.systemd1.Manager RuntimeWatchdogUSec t 0; rmmod softdog",
+        "org.freedesktop.systemd1.Manager RuntimeWatchdogUSec t 0; modprobe -r softdog",
     ),
     "watchdog that a service feeds": State(
         "watchdog",
-        "insmod /opt/softdog.ko soft_margin=50; "
+        "modprobe softdog soft_margin=50; "
         f"systemd-run --quiet --unit=feeder sh -c {shlex.quote(FEED)}; "
         "until grep -qx active /sys/class/watchdog/watchdog0/state; do sleep 0.1; done",
-        "systemctl stop feeder 2>/dev/null; rmmod softdog",
+        "systemctl stop feeder 2>/dev/null; modprobe -r softdog",
     ),
     "zram": State(
         "zram",
-        "insmod /opt/zsmalloc.ko; insmod /opt/zram.ko; echo 64M > /sys/block/zram0/disksize; "
+        "modprobe zram; echo 64M > /sys/block/zram0/disksize; "
         "mkswap -q /dev/zram0 && swapon /dev/zram0",
-        "swapoff /dev/zram0; rmmod zram; rmmod zsmalloc",
+        "swapoff /dev/zram0; modprobe -r zram",
         severity="warn",
     ),
     "module left behind": State(
