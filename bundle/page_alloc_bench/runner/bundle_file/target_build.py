@@ -90,7 +90,9 @@ def build(sources: Mapping[str, bytes], place: str, guard: Guard) -> tuple[bytes
     words = require()
     os.mkdir(place, mode=0o700)
     for name, data in sources.items():
-        with open(os.path.join(place, name), "wb") as file:
+        path = os.path.join(place, name)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path, "wb") as file:
             file.write(data)
     command = [
         "make", "-C", kdir(), f"-j{len(os.sched_getaffinity(0))}", f"M={place}", *words,
