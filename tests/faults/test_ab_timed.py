@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.analysis.campaign_directory import lines
+from page_alloc_bench import jsonl
 
 GUEST = ("--cpus", "2", "--nodes", "1", "--mem", "512M", "--accel", "tcg", "--seed", "1")
 RUN = ("--workload", "pairs", "--duration-s", "1", "--repeat", "1", "--alloc-orders", "0")
@@ -26,7 +26,7 @@ def command(directory: Path, *more: str) -> list[str]:
 
 
 def attempts(directory: Path) -> list[dict[str, Any]]:
-    return lines(directory / "attempts.jsonl")
+    return jsonl.read(directory / "attempts.jsonl")
 
 
 def await_boots(directory: Path, number: int, process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import campaigns
-from page_alloc_bench.analysis.campaign_directory import lines
+from page_alloc_bench import jsonl
 from page_alloc_bench.cli import main
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import bootable, timed
@@ -71,7 +71,7 @@ def test_what_did_not_build_goes_on_once_it_does(kernels: Kernels) -> None:
     done = kernels.ab()
     assert done.exit_code == 0, done.output
     assert "4 build-failed" not in done.stdout
-    ends = {each["end"] for each in lines(kernels.directory / "kept/attempts.jsonl")}
+    ends = {each["end"] for each in jsonl.read(kernels.directory / "kept/attempts.jsonl")}
     assert ends == {"ok"}
 
 

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.targets import accel, hardware
+from page_alloc_bench.targets import accel, hardware, qmp
 from page_alloc_bench.targets.machine import kernel_arguments, machine
 from page_alloc_bench.targets.process import TargetError, UsageError
+from page_alloc_bench.targets.qemu import Qemu
 
 
 def test_the_choice_is_made_within_a_second_and_told_in_a_line(
@@ -44,11 +46,56 @@ def test_a_kvm_that_opens_and_is_slow_is_not_taken(
     """As if this host had vmx: what is tried then decides."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(accel, "at_once", lambda _arch: None)
-    monkeypatch.setattr(accel, "loop_s", lambda: 0.226)
+    monkeypatch.setattr(accel, "loop_s", lambda: (0.226, ""))
     assert "100,000 rounds of a loop in it takes 226 ms" in str(accel.fault("amd64"))
-    monkeypatch.setattr(accel, "loop_s", lambda: 0.0001)
-    kept = accel.fault("amd64")
-    assert "226 ms" in str(kept)  # of this boot and this QEMU, it is known
+    monkeypatch.setattr(accel, "loop_s", lambda: (None, "KVM gave up with exit reason 9"))
+    assert "does not end: KVM gave up with exit reason 9" in str(accel.fault("amd64"))
+
+
+def test_a_busy_moment_decides_nothing_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slow try is no fault, and a fault is tried again by the next command."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(accel, "at_once", lambda _arch: None)
+    slow, quick = (0.226, ""), (0.0001, "")
+    tries = [slow, slow, slow, quick]
+    monkeypatch.setattr(accel, "loop_s", lambda: tries.pop(0))
+    guests = [(None, ""), (0.1, "")]
+    monkeypatch.setattr(accel, "boot_s", lambda _qemu, board, _limit: (
+        guests.pop(0) if "kvm" in board else (0.1, "")))  # fmt: skip
+    assert "226 ms" in str(accel.fault("amd64"))
+    assert accel.fault("amd64") is None
+    assert (tries, guests) == ([], [])
+    assert accel.fault("amd64") is None  # of this boot and this QEMU, it is known
+
+
+def test_why_the_loop_cannot_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "loop.py"
+    monkeypatch.setattr(accel.kvm_loop, "__file__", str(program))
+    program.write_text("raise OSError(12, 'Cannot allocate memory')")
+    assert accel.loop_s() == (None, "OSError: [Errno 12] Cannot allocate memory")
+    program.write_text("print(0.5)")
+    assert accel.loop_s() == (0.5, "")
+
+
+def test_a_guest_that_cannot_be_pinned_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hardware, "host_nodes", lambda: [0])
+    monkeypatch.setattr(hardware, "host_cpus", lambda _node: [0])
+    qemu = Qemu()
+    try:
+        (qemu.scratch / "pid").write_text(str(os.getpid()))
+        (qemu.scratch / qmp.SOCKET).touch()
+        monkeypatch.setattr(
+            qmp, "ask", lambda *_: [{"cpu-index": n, "thread-id": 1} for n in range(4)]
+        )
+        for _ in range(3):
+            assert not qmp.pin(qemu, machine(4, 2, "2G", accel="kvm"))
+    finally:
+        qemu.remove()
+    assert capfd.readouterr().err.count("are not pinned") == 1
 
 
 def test_a_tiny_guest_ends_under_emulation() -> None:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 import campaigns
 from git_tree import commit, git, repository
-from page_alloc_bench.analysis.campaign_directory import lines
+from page_alloc_bench import jsonl
 from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.kernel_build import Builder
 from page_alloc_bench.campaign.revisions import Commit
@@ -178,7 +178,7 @@ def test_the_same_command_boots_nothing_twice(kernels: Kernels) -> None:
     done = kernels.bisect()
     assert done.exit_code == 0, done.output
     for attempts in (kernels.directory / "kept").glob("steps/*/attempts.jsonl"):
-        boots = [(a["side"], a["number"]) for a in lines(attempts)]
+        boots = [(a["side"], a["number"]) for a in jsonl.read(attempts)]
         assert len(set(boots)) == len(boots)
     booted = kernels.booted.copy()
     again = kernels.bisect()

@@ -92,7 +92,7 @@ def test_a_boot_that_hangs_is_given_up(qemu: Qemu) -> None:
     (qemu.scratch / "console").write_text("calling acpi_init\n")
     said = loop(Boot(qemu, 0.2))
     assert "did not get to the guest's first programs within 0.2 s" in said
-    assert "--boot-timeout gives it longer" in said
+    assert "--boot-timeout" not in said  # ab and bisect have no such option
     assert said.endswith("calling acpi_init")
 
 

@@ -115,6 +115,25 @@ def test_missing_tools_are_told_before_the_build(
 
 
 @pytest.mark.parametrize(
+    ("word", "package"),
+    [
+        ("CROSS_COMPILE=aarch64-linux-gnu-", "gcc-aarch64-linux-gnu"),
+        ("CC=aarch64-linux-gnu-gcc-12", "gcc-12-aarch64-linux-gnu"),
+        ("CROSS_COMPILE=x86_64-linux-gnu-", "gcc-x86-64-linux-gnu"),
+        ("CC=gcc-12", "gcc-12"),
+        ("LLVM=/opt/llvm/bin/", "clang"),
+    ],
+)
+def test_a_missing_compiler_is_told_by_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, package: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError) as told:
+        kernel_make.compiler_version((word,))
+    assert f" {package} libelf-dev" in str(told.value)
+
+
+@pytest.mark.parametrize(
     ("words", "command"),
     [
         ((), ["gcc"]),

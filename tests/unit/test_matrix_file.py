@@ -41,7 +41,13 @@ def test_each_tree_has_its_own_compiler(tmp_path: Path) -> None:
     read = matrix.read(write(tmp_path, GOOD), defaults)
     assert read.kernels == {
         "a": TreeRequest(tmp_path / "trees/a", llvm="1", kcflags="-g"),
-        "b-arm64": TreeRequest(Path("/trees/b"), "1", "arm64", "aarch64-linux-gnu-", None, "-g"),
+        "b-arm64": TreeRequest(
+            Path("/trees/b"),
+            llvm="1",
+            arch="arm64",
+            cross_compile="aarch64-linux-gnu-",
+            kcflags="-g",
+        ),
     }
     assert (read.fat, read.sbom) == (False, True)
     assert matrix.read(write(tmp_path, 'bundle = "fat"\n' + GOOD), defaults).fat

@@ -262,11 +262,11 @@ def test_settings_come_from_the_environment_too(
     assert seen == [
         build.BuildRequest(
             tmp_path,
-            "1",
-            "arm64",
-            "a-",
-            "gcc",
-            "-g",
+            llvm="1",
+            arch="arm64",
+            cross_compile="a-",
+            cc="gcc",
+            kcflags="-g",
             from_environment=("llvm", "arch", "cross_compile", "kcflags"),
             output=Path("bench.run"),
             jobs=4,

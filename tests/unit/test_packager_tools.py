@@ -217,7 +217,9 @@ def test_llvm_is_understood_as_kbuild_does(llvm: str, strip: str) -> None:
 
 
 def test_kbuild_gets_what_was_asked_for(kdir: Path) -> None:
-    tools = Toolchain("1", "arm64", "aarch64-", "clang-14", "-Og")
+    tools = Toolchain(
+        llvm="1", arch="arm64", cross_compile="aarch64-", cc="clang-14", kcflags="-Og"
+    )
     command = kbuild.make_command(tree.probe(kdir), tools, Path("/s"), 3)
     assert {"LLVM=1", "ARCH=arm64", "CROSS_COMPILE=aarch64-", "CC=clang-14", "-j3"} <= set(command)
     assert "CONFIG_DEBUG_INFO_BTF_MODULES=" in command

@@ -76,6 +76,12 @@ def test_what_is_no_series_is_told(linux: Path, wrong: str) -> None:
         Repository(linux).series(wrong)
 
 
+def test_a_series_without_commits_is_told_with_one_that_may_be_meant(linux: Path) -> None:
+    git(linux, "checkout", "-q", "v1")
+    with pytest.raises(UsageError, match=r"main\.\. has no commits; is it HEAD\.\.main that you"):
+        Repository(linux).series("main..")
+
+
 def test_a_merge_is_not_of_a_series_but_what_it_merged_is(linux: Path) -> None:
     git(linux, "checkout", "-q", "-b", "topic", "v1")
     commit(linux, "topic: a", topic_c="a\n")

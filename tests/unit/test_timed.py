@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import campaigns
 from campaigns import Kernel, around
-from page_alloc_bench.analysis.campaign_directory import lines
+from page_alloc_bench import jsonl
 from page_alloc_bench.analysis.compare import RefusedError
 from page_alloc_bench.campaign.journal import CampaignError, Journal
 from page_alloc_bench.campaign.timed import plan
@@ -32,7 +32,7 @@ def alike() -> tuple[Kernel, Kernel]:
 
 
 def attempts(directory: Path) -> list[dict[str, Any]]:
-    return lines(directory / "attempts.jsonl")
+    return jsonl.read(directory / "attempts.jsonl")
 
 
 def failing(*numbers: int, end: Outcome = PANIC) -> Callable[[int], Outcome | None]:

@@ -22,6 +22,9 @@ from click.testing import CliRunner, Result
 import page_alloc_bench
 from page_alloc_bench import cli
 from page_alloc_bench.targets import kernels, vm
+from page_alloc_bench.targets.boot_failure import TooSlowError
+from page_alloc_bench.targets.outcome import GuestEndedError
+from page_alloc_bench.targets.process import TargetError
 
 RELEASES = {"6.1": "6.1.0-1-cloud-amd64", "6.12": "6.12.1-cloud-amd64"}
 
@@ -132,6 +135,8 @@ BENCH = ("bench.run", "--")
         (["--mem", "100M", "bench.run"], "100 MiB is too little"),
         (["--mem", "500T", "bench.run"], "MiB are available here"),
         (["--mem", "1G", "--nodes", "64", "bench.run"], "64 MiB per node"),
+        (["--exact", "--boot-timeout", "9"], "--exact has no --boot-timeout: leave it out"),
+        (["--exact", "--root", "bookworm"], "--exact has no --root: leave it out"),
         (["--cpus", "256", "bench.run"], "at most 255 CPUs"),
         (["--cpus", "0", "bench.run"], "x>=1"),
         (["-o", "no/result.json", "bench.run"], "cannot write no/result.json: No such file"),
@@ -255,6 +260,29 @@ def test_what_is_no_result_is_shown_on_a_terminal(option: str) -> None:
     _, shown = on_terminal(*BENCH, option)
     assert "complete" in shown
     assert sorted(os.listdir()) == before
+
+
+def too_slow(*, chained: bool) -> TargetError:
+    error = TooSlowError("the kernel did not get there within 9 s")
+    if not chained:
+        return error
+    made = GuestEndedError(str(error), "boot-timeout", "")
+    made.__cause__ = error
+    return made
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_boot_that_took_too_long_can_be_given_longer(
+    monkeypatch: pytest.MonkeyPatch, *, chained: bool
+) -> None:
+    def enter(_guest: Guest) -> Guest:
+        raise too_slow(chained=chained)
+
+    monkeypatch.setattr(Guest, "__enter__", enter)
+    done = run_vm("-o", "none", *BENCH)
+    assert done.exit_code == 1, done.output
+    assert "within 9 s" in done.stderr
+    assert "--boot-timeout SECONDS" in done.stderr
 
 
 def test_a_run_that_wrote_nothing_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from page_alloc_bench import jsonl
+
 if TYPE_CHECKING:
     from .verdict.sequential import Look
 
@@ -77,17 +79,4 @@ def read(directory: Path) -> Kept:
     plan = json.loads((directory / PLAN).read_text())
     if not isinstance(plan, dict):
         raise ValueError(f"{directory / PLAN} is not a plan")
-    return Kept(directory, plan, lines(directory / ATTEMPTS), lines(directory / LOOKS))
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a journal; those that were cut off are left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            each = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(each, dict):
-            found.append(each)
-    return found
+    return Kept(directory, plan, jsonl.read(directory / ATTEMPTS), jsonl.read(directory / LOOKS))

@@ -8,13 +8,12 @@ below it.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from page_alloc_bench import jsonl
 from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.journal import CampaignError
 from page_alloc_bench.campaign.revisions import Commit
@@ -23,6 +22,7 @@ from page_alloc_bench.targets.process import UsageError
 
 GOOD, BAD, SKIP = "good", "bad", "skip"
 _STEPS = "steps.jsonl"
+_OF_STEP = ("commit", "verdict", "why")
 
 
 @dataclass(frozen=True)
@@ -63,30 +63,16 @@ class Steps:
 
     def read(self) -> dict[str, Outcome]:
         """Return the outcomes by the hash of their commit; a line that was cut off is left out."""
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        steps = filter(None, map(_parsed, lines))
+        steps = [step for step in jsonl.read(self._path) if step.keys() >= {*_OF_STEP}]
         return {step["commit"]: Outcome(step["verdict"], step["why"]) for step in steps}
 
     def add(self, commit: Commit, outcome: Outcome) -> None:
         """Keep the outcome of a step. Raises CampaignError."""
         row = {"commit": commit.sha, "subject": commit.subject, **asdict(outcome)}
         try:
-            cut = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
-            with self._path.open("a") as file:
-                file.write(f"{chr(10) if cut else ''}{json.dumps(row)}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            jsonl.append(self._path, row)
         except OSError as error:
             raise CampaignError(f"{self._path} cannot be written: {error}") from error
-
-
-def _parsed(line: str) -> dict[str, str] | None:
-    try:
-        step = json.loads(line)
-    except ValueError:
-        return None
-    whole = isinstance(step, dict) and {"commit", "verdict", "why"} <= step.keys()
-    return step if whole else None
 
 
 def search(

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.analysis.campaign_directory import ATTEMPTS, LOOKS, OK, PLAN, lines
+from page_alloc_bench import jsonl
+from page_alloc_bench.analysis.campaign_directory import ATTEMPTS, LOOKS, OK, PLAN
 
 _LOG, _ASIDE, _LOCK = "log", "aside", ".lock"
 
@@ -44,11 +45,10 @@ class Journal:
         text = json.dumps(plan, indent=1, sort_keys=True) + "\n"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._require_alone()
             if path.exists():
-                self._require_alone()
                 self._require_same(json.loads(path.read_text()), plan)
                 return True
-            self._require_alone()
             _write_whole(path, text.encode())
         except (OSError, ValueError) as error:
             raise CampaignError(
@@ -86,7 +86,7 @@ class Journal:
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return the attempts so far; a last line that was cut off is left out."""
-        return lines(self.directory / ATTEMPTS)
+        return jsonl.read(self.directory / ATTEMPTS)
 
     def results(self, side: str) -> list[dict[str, Any]]:
         """Return the results of a side, in the order of their numbers."""
@@ -139,13 +139,8 @@ class Journal:
 
     def _append(self, name: str, line: Mapping[str, Any]) -> None:
         """Add a line to a journal, so that it outlives this machine."""
-        path = self.directory / name
-        with self._lock, path.open("a") as file:
-            # A line of its own, also after one that was cut off.
-            whole = not file.tell() or path.read_bytes()[-1:] == b"\n"
-            file.write(f"{'' if whole else chr(10)}{json.dumps(line)}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._lock:
+            jsonl.append(self.directory / name, line)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from page_alloc_bench.campaign import with_owner
+from page_alloc_bench.packager.compiler import package_of
 from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.targets.process import CommandError, TargetError, describe, tail
 
@@ -21,7 +22,7 @@ _SAME_EACH_TIME = (
     "KBUILD_BUILD_USER=page-alloc-bench",
     "KBUILD_BUILD_HOST=localhost",
 )
-_TOOLS = {"make": "make", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl"}
+_TOOLS = ("make", "flex", "bison", "bc", "perl")  # each in a package of its name
 # Of the lines of a compiler, a linker, modpost, kconfig and make: those that say why.
 _REASON = re.compile(r"\berror\b|undefined reference|undefined!|No rule to make target", re.I)
 _MAKES_OWN = re.compile(r"^make(\[\d+\])?: \*\*\*.* Error \d+$")
@@ -53,7 +54,7 @@ def compiler_version(make: Sequence[str]) -> str:
     command = compiler(make)
     missing = [name for name in (*_TOOLS, command[0]) if not shutil.which(name)]
     if missing:
-        packages = " ".join(_TOOLS.get(name, name) for name in missing)
+        packages = " ".join(map(package_of, missing))
         raise TargetError(
             f"a kernel cannot be built here: {', '.join(missing)} not installed: apt-get install "
             f"{packages} libelf-dev libssl-dev"

@@ -81,7 +81,9 @@ class Repository:
             end.sha, f"^{start.sha}",
         ).splitlines()  # fmt: skip
         if not lines:
-            raise UsageError(f"{text} has no commits; is it {last}..{first} that you mean?")
+            raise UsageError(
+                f"{text} has no commits; is it {last or 'HEAD'}..{first} that you mean?"
+            )
         pairs = []
         for line in lines:
             sha, *parents = line.split()

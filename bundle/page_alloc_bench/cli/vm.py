@@ -18,7 +18,15 @@ from page_alloc_bench.cli.accel import ACCEL
 from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import accel, before_boot, bootable, fitted, kernels
+from page_alloc_bench.targets import (
+    accel,
+    before_boot,
+    boot_failure,
+    bootable,
+    by_reach,
+    fitted,
+    kernels,
+)
 from page_alloc_bench.targets import machine as machines
 from page_alloc_bench.targets import root as roots
 from page_alloc_bench.targets import vm as target
@@ -69,7 +77,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     "--boot-timeout",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
-    help="Give up a boot after that.  [default: 60, for a kernel of the list 180]",
+    help=f"Give up a boot after that.  [default: {BOOT_S:g} by ssh, else {by_reach.BOOT_S:g}]",
 )
 @click.option(
     "--root",
@@ -168,6 +176,9 @@ def vm(words: tuple[str, ...], *, output: str | None, **options: Any) -> None:
         complain(error.message, error.advice)
         status = error.exit_code
     except TargetError as error:
+        if boot_failure.TooSlowError in (type(error), type(error.__cause__)):
+            complain(str(error), "give it longer, with --boot-timeout SECONDS")
+            sys.exit(1)
         raise click.ClickException(str(error)) from error
     sys.exit(status)
 
@@ -190,6 +201,9 @@ def _refuse(options: Mapping[str, Any], given: Set[str]) -> None:
         raise UsageError("--modules is about --image, which is not given")
     if options["counted"] and not given.isdisjoint({"cpus", "nodes"}):
         raise UsageError("--exact counts on one CPU and node: leave out --cpus and --nodes")
+    for name in ("boot_timeout", "root") if options["counted"] else ():
+        if name in given:
+            raise UsageError(f"--exact has no --{name.replace('_', '-')}: leave it out")
     if options["counted"] and options["accel"] == "kvm":
         raise UsageError("--exact counts by emulation: leave out --accel kvm")
     if options["counted"] and options["reach"] not in (fitted.AUTO, fitted.SERIAL):

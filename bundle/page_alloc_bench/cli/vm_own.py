@@ -30,7 +30,7 @@ class Options:
     root: str
     reach: str
     cmdline: str
-    boot_timeout: float
+    boot_timeout: float | None
     console: Path | None
     counted: bool
     by_function: bool
@@ -40,7 +40,6 @@ class Options:
     def of(cls, options: Mapping[str, Any], given: Collection[str]) -> Options:
         """Return OPTIONS, of which those GIVEN are not defaults."""
         chosen = {name: options[name] for name in cls.__dataclass_fields__}
-        chosen["boot_timeout"] = chosen["boot_timeout"] or by_reach.BOOT_S
         if chosen["counted"]:
             memory = chosen["memory"] if "memory" in given else exact.MEMORY
             chosen |= {"cpus": 1, "nodes": 1, "memory": memory}

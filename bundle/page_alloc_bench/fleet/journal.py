@@ -9,13 +9,14 @@ DIR/log/HOST.log         what the run said
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from page_alloc_bench import jsonl
 
 from .outcome import FleetError
 
@@ -32,19 +33,16 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         """Read what is there. Raises FleetError."""
         self.directory = directory
+        self._read()
+
+    def _read(self) -> None:
         self.hosts: dict[str, dict[str, Any]] = {}
         self.plan: dict[str, Any] = {}
         try:
-            text = (directory / NAME).read_text()
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise FleetError(f"{directory / NAME} cannot be read: {error}") from error
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # cut off when its writer was killed
+            entries = jsonl.read(self.directory / NAME)
+        except OSError as error:
+            raise FleetError(f"{self.directory / NAME} cannot be read: {error}") from error
+        for entry in entries:
             if "plan" in entry:
                 self.plan = entry["plan"]
             else:
@@ -66,6 +64,7 @@ class Journal:
             ) from error
         except OSError as error:
             raise FleetError(f"{self.directory} cannot be written: {error}") from error
+        self._read()  # who had the lock until now may have written
         if not self.plan:
             self.plan = {**plan, "id": os.urandom(8).hex()}
             self._append({"plan": self.plan})
@@ -111,11 +110,6 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> None:
         path = self.directory / NAME
         try:
-            with path.open("a") as file:
-                # A line of its own, also after one that was cut off.
-                whole = not file.tell() or path.read_bytes()[-1:] == b"\n"
-                file.write(f"{'' if whole else chr(10)}{json.dumps(entry)}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            jsonl.append(path, entry)
         except OSError as error:
             raise FleetError(f"{path} cannot be written: {error}") from error

@@ -9,7 +9,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from page_alloc_bench import outputs, resources, space
@@ -42,33 +42,17 @@ def _no_progress(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class TreeRequest:
-    """A kernel tree and how to compile for it: None is kbuild's own default.
-
-    ``from_environment``: which of these the environment has set, by their names here. ``within``:
-    where to compile; it must know the tree.
-    """
+class TreeRequest(Toolchain):
+    """A kernel tree and how to compile for it. ``within``: where; it must know the tree."""
 
     kdir: Path
-    llvm: str | None = None
-    arch: str | None = None
-    cross_compile: str | None = None
-    cc: str | None = None
-    kcflags: str | None = None
-    from_environment: tuple[str, ...] = ()
     within: Place = HERE
 
     @property
     def toolchain(self) -> Toolchain:
-        """The part of the request that kbuild is told."""
-        return Toolchain(
-            self.llvm or None,
-            self.arch or None,
-            self.cross_compile or None,
-            self.cc or None,
-            self.kcflags or None,
-            self.from_environment,
-        )
+        """The part of the request that kbuild is told; what is empty is its own default."""
+        names = [each.name for each in fields(Toolchain)]
+        return Toolchain(**{name: value for name in names if (value := getattr(self, name))})
 
 
 @dataclass(frozen=True, kw_only=True)

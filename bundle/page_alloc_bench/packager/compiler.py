@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ Which = Callable[[str], Optional[str]]
 _WRAPPERS = ("ccache", "sccache", "distcc", "icecc", "colorgcc")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Toolchain:
     """How the caller wants to compile, in kbuild's own terms; None is kbuild's default.
 
@@ -58,7 +59,15 @@ class Toolchain:
         """Debian's package of these tools."""
         if self.llvm:
             return "llvm" + (self.llvm if self.llvm.startswith("-") else "")
-        return "-".join(filter(None, ("binutils", (self.cross_compile or "").rstrip("-"))))
+        target = (self.cross_compile or "").rstrip("-").replace("_", "-")
+        return "-".join(filter(None, ("binutils", target)))
+
+
+def package_of(program: str) -> str:
+    """Return Debian's package of a compiler: gcc-12-aarch64-linux-gnu for its cross compiler."""
+    name = program.rpartition("/")[2]
+    cross = re.fullmatch(r"(.+-linux-\w+)-gcc(-\d+)?", name)
+    return f"gcc{cross[2] or ''}-{cross[1].replace('_', '-')}" if cross else name
 
 
 def require(command: str, built_with: str, said: str, which: Which) -> None:
@@ -72,7 +81,7 @@ def require(command: str, built_with: str, said: str, which: Which) -> None:
             raise PackagerError(
                 f"the compiler {program} is not installed (the tree was built with "
                 f"{built_with or 'an unknown one'}){said}",
-                f"install {program}, or name another compiler with --cc",
+                f"install {package_of(program)}, or name another compiler with --cc",
                 NOT_FIT,
             )
 

@@ -58,11 +58,15 @@ _CAUSES = (
 )
 
 
-def why_no_boot(qemu: Qemu, what: str) -> TargetError:
+class TooSlowError(TargetError):
+    """A kernel did not boot within the time that it was given; more time may help."""
+
+
+def why_no_boot(qemu: Qemu, what: str, error: type[TargetError] = TargetError) -> TargetError:
     """Return the error that says WHAT happened, the likely cause, and the end of the console."""
     console = qemu.console()
     if not console.strip():
-        return TargetError(
+        return error(
             f"{what}: it wrote nothing to its console. Is the image for this machine, and does "
             "the kernel have CONFIG_SERIAL_8250_CONSOLE=y (on arm64 CONFIG_SERIAL_AMBA_PL011_"
             "CONSOLE=y)? `page-alloc-bench kconfig` prints what it needs"
@@ -75,8 +79,8 @@ def why_no_boot(qemu: Qemu, what: str) -> TargetError:
         said = _line(pattern, console)
         if said:
             quoted = "" if panic else f" ({said})"
-            return TargetError(f"{what}: {cause}{quoted}{qemu.quote_console()}")
-    return TargetError(f"{what}{qemu.quote_console()}")
+            return error(f"{what}: {cause}{quoted}{qemu.quote_console()}")
+    return error(f"{what}{qemu.quote_console()}")
 
 
 def _line(pattern: str, text: str) -> str:
@@ -111,10 +115,8 @@ class Boot:
         if elapsed > self._silent and not console.strip():
             raise why_no_boot(self._qemu, f"the kernel did not boot within {self._silent:g} s")
         if elapsed > self._timeout:
-            what = (
-                f"the kernel did not get to the guest's first programs within {self._timeout:g} s"
-            )
-            raise why_no_boot(self._qemu, f"{what} (--boot-timeout gives it longer)")
+            what = "the kernel did not get to the guest's first programs within"
+            raise why_no_boot(self._qemu, f"{what} {self._timeout:g} s", TooSlowError)
         if "Kernel panic - not syncing" in console:
             self._panic = self._panic or now
             if now - self._panic > _AFTER_PANIC_S:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from page_alloc_bench import outputs
+from page_alloc_bench.targets import guest, vm
 from page_alloc_bench.targets import root as roots
-from page_alloc_bench.targets import vm
 from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.boot_failure import VERBOSE
 from page_alloc_bench.targets.cache import note
@@ -28,7 +28,7 @@ from page_alloc_bench.targets.fitted import AUTO, DISK, REACHES, SSH, Fitted
 from page_alloc_bench.targets.machine import machine
 from page_alloc_bench.targets.serial import SerialGuest
 
-BOOT_S = 60.0  # an emulated CPU boots a usual kernel in 5 to 20
+BOOT_S = 60.0  # without a Debian; an emulated CPU boots a usual kernel in 5 to 20
 _HANGS_S = 600.0  # as for a guest with ssh
 _BUNDLE = "/root/bench.run"
 
@@ -79,19 +79,21 @@ def run_bundle(
     output: Path | None = None,
     console: Path | None = None,
     cmdline_extra: str = "",
-    boot_timeout: float = BOOT_S,
+    boot_timeout: float | None = None,
     accel: str = "tcg",
 ) -> int:
     """Boot KERNEL once, run BUNDLE with BENCH_ARGS in it, and return the exit status of that.
 
     REACH: how the guest is reached, one of fitted.REACHES, or AUTO for the first that KERNEL can.
-    BOOT_TIMEOUT is in seconds, without those in which QEMU has no CPU. The other parameters, the
+    BOOT_TIMEOUT is in seconds, without those in which QEMU has no CPU; None is guest.BOOT_S by ssh,
+    and BOOT_S else. The other parameters, the
     exit status and what is raised are those of vm.run_bundle(). A kernel that does not boot, or
     stops to give signs of life, is a TargetError with the cause and the end of its console.
     """
     way = kernel.choose(reach)
     for other in REACHES[: REACHES.index(way)] if reach == AUTO else ():
         note(f"not by {other}: the kernel lacks {', '.join(kernel.lacks(other))}")
+    boot_timeout = boot_timeout or (guest.BOOT_S if way == SSH else BOOT_S)
     if way == SSH:
         return vm.run_bundle(
             bundle,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import time
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.targets import hardware
+from page_alloc_bench.targets import cache, hardware
 from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.process import TargetError
 from page_alloc_bench.targets.qemu import Qemu
@@ -50,10 +51,23 @@ def _answer(stream: Any, command: str, given: Mapping[str, str]) -> Any:
 
 
 def pin(qemu: Qemu, machine: Machine) -> bool:
-    """Give each CPU of a guest a CPU of this host; return whether that was possible.
+    """Give each CPU of a guest a CPU of this host; return whether it was possible; say if not."""
+    done = _pin(qemu, machine)
+    if not done:
+        _say_unpinned()
+    return done
 
-    Where it is not, for this host has too few, its figures vary more.
-    """
+
+@functools.cache
+def _say_unpinned() -> None:
+    """Once, for a comparison boots many guests."""
+    cache.note(
+        "warning: the guest's CPUs are not pinned to CPUs of this host, so that its figures vary "
+        "more: there must be more CPUs here than in the guest, on each node (--cpus)"
+    )
+
+
+def _pin(qemu: Qemu, machine: Machine) -> bool:
     deadline = time.monotonic() + _UP_S
     while not (qemu.scratch / SOCKET).exists() and qemu.alive():
         if time.monotonic() > deadline:

@@ -54,7 +54,8 @@ class Returned:
     ``status``: its exit status. ``files``: path below OUTPUT → content; "stdout" is what the script
     wrote there, "dmesg" the kernel's log. ``console``: what the kernel wrote until its end.
     ``seconds``: from the start of QEMU to its end. ``starved``: those in which a vCPU waited for
-    a CPU of this host, at most.
+    a CPU of this host, at most. ``pinned``: whether each vCPU had a CPU of this host for itself;
+    None under emulation.
     """
 
     status: int
@@ -62,6 +63,7 @@ class Returned:
     console: str
     seconds: float
     starved: float = 0.0
+    pinned: bool | None = None
 
 
 class SerialGuest:
@@ -117,15 +119,14 @@ class SerialGuest:
             initrd = qemu.scratch / "initrd"
             initrd.write_bytes(content)
             qemu.start(self._command_line(qemu.scratch, initrd))
-            if self.machine.accel == "kvm":
-                qmp.pin(qemu, self.machine)
+            pinned = qmp.pin(qemu, self.machine) if self.machine.accel == "kvm" else None
             boot = Boot(qemu, boot_timeout, verbose=signs_of_life)
             _await_end(qemu, port, boot, timeout, from_last=signs_of_life)
             status, came = port.result(qemu)
             kept = {name: (qemu.scratch / name) for name in self._kept}
             came |= {name: path.read_bytes() for name, path in kept.items() if path.exists()}
             seconds, starved = time.monotonic() - started, qemu.starved_s()
-            return Returned(status, came, qemu.console(), seconds, starved)
+            return Returned(status, came, qemu.console(), seconds, starved, pinned)
         except TargetError as error:
             end = how_it_ended(qemu.console(), ready=port.ready, status=qemu.status())
             end = "infra" if port.whole else end

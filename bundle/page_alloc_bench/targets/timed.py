@@ -50,6 +50,8 @@ def measure(
         return Outcome("infra", reason=str(error))
     made = _judged(returned, release)
     facts = {"seconds": round(returned.seconds, 1), "steal": round(_steal(returned), 4)}
+    if returned.pinned is not None:
+        facts["pinned"] = returned.pinned
     made = replace(
         made, console=returned.console, log=_text(returned, "dmesg"), facts={**facts, **made.facts}
     )
