@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import recorded
 from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.results import Result
 
@@ -43,5 +44,21 @@ def changed(result: Result, path: Path, change: Change, *, orders: int = 1) -> R
             del document[name]
         for part in ("phases", "iterations"):
             document["run"][part] = [i for i in document["run"][part] if i["order"] == 0]
+    path.write_text(json.dumps(document))
+    return results.load(path)
+
+
+RATES = {1: 1000, 2: 1900, 4: 3400, 8: 4000}  # of so many CPUs; each of four does 85 %, of eight 50
+
+
+def stepped(tmp_path: Path, number: int, slower: float = 1.0) -> Result:
+    """A recorded run to which --cpus-steps 1,2,4,all on eight CPUs adds rates of pairs."""
+    document = recorded.documents(recorded.BASE)[number]
+    document["run"]["cpus"] = list(range(8))
+    for cpus, rate in RATES.items():
+        suffix = "_order0" if cpus == 8 else f"_order0_cpus_{cpus}"
+        per_cpu = slower if cpus == 8 else 1.0
+        document[f"pairs_allocs_per_second{suffix}"] = [round(rate * per_cpu) + number]
+    path = tmp_path / f"{number}-{slower}.json"
     path.write_text(json.dumps(document))
     return results.load(path)

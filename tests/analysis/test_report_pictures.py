@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
-from reporting import Page, changed
+from reporting import RATES, Page, changed, stepped
 
 
 def test_bands_do_not_grow_with_the_number_of_runs(base: list[Result]) -> None:
@@ -113,22 +112,6 @@ def test_events_are_told_by_the_allocations_that_were_made(base: list[Result]) -
         delta = counters.vmstat(run, "antagonized", Case(0))
         made = int(run.values("kernel_page_allocs", 0)[0])
         assert rates["oom_kill"][number] == pytest.approx(delta["oom_kill"] / made * 1e6)
-
-
-RATES = {1: 1000, 2: 1900, 4: 3400, 8: 4000}  # of so many CPUs; each of four does 85 %, of eight 50
-
-
-def stepped(tmp_path: Path, number: int, slower: float = 1.0) -> Result:
-    """A recorded run to which --cpus-steps 1,2,4,all on eight CPUs adds rates of pairs."""
-    document = recorded.documents(recorded.BASE)[number]
-    document["run"]["cpus"] = list(range(8))
-    for cpus, rate in RATES.items():
-        suffix = "_order0" if cpus == 8 else f"_order0_cpus_{cpus}"
-        per_cpu = slower if cpus == 8 else 1.0
-        document[f"pairs_allocs_per_second{suffix}"] = [round(rate * per_cpu) + number]
-    path = tmp_path / f"{number}-{slower}.json"
-    path.write_text(json.dumps(document))
-    return results.load(path)
 
 
 def test_a_rate_by_cpus_is_a_curve_with_a_knee(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from page_alloc_bench.analysis import cautions, compare, facts_difference
 from page_alloc_bench.analysis.facts_difference import Difference
 from page_alloc_bench.analysis.instructions import counted
+from page_alloc_bench.analysis.judged import Judged, judged
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import Kind, Rank
@@ -23,12 +24,18 @@ from .sides import Side
 
 @dataclass(frozen=True)
 class Outcome:
-    """sentences: the verdict first. comparison: None for one side, or if it was refused."""
+    """sentences: the verdict first. comparison: None for one side, or if it was refused.
+
+    judged: what a patch may harm, and how that came out. of_cases: a sentence about each case,
+    where sentences do not have them.
+    """
 
     sentences: Sequence[str]
     differences: Sequence[Difference]
     warnings: Sequence[str] = ()
     comparison: compare.Comparison | None = None
+    judged: Sequence[Judged] = ()
+    of_cases: Mapping[Case, str] = field(default_factory=dict)
 
 
 def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Outcome:
@@ -39,7 +46,8 @@ def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Out
     """
     if wrong := counted.mixed([*sides.runs(shown)]):
         raise compare.CompareError(wrong)
-    told = [sentence for case in sides.cases(shown) for sentence in _describe(shown, case)]
+    of_cases = {case: _describe(shown, case) for case in sides.cases(shown)}
+    told = [sentence for sentence in of_cases.values() if sentence]
     base = shown[0].results
     if len(shown) == 1:
         return Outcome(told, facts_difference.differences(base, base), cautions.emulation(base))
@@ -50,13 +58,13 @@ def conclude(shown: Sequence[Side], allow: Iterable[str], **options: Any) -> Out
     except compare.RefusedError as error:
         names = ", ".join(difference.name for difference in error.differences)
         sentence = f"Not compared, because something else than the kernel differs: {names}."
-        found = facts_difference.differences(base, new, allowed)
-        return Outcome([sentence, *told], found)
-    return Outcome([made.sentence, *told], made.differences, made.warnings, made)
+        return Outcome([sentence, *told], facts_difference.differences(base, new, allowed))
+    found = judged(made, base, new)
+    return Outcome([made.sentence], made.differences, made.warnings, made, found, of_cases)
 
 
-def _describe(shown: Sequence[Side], case: Case) -> list[str]:
-    """Return what a case's figures are, in a sentence."""
+def _describe(shown: Sequence[Side], case: Case) -> str:
+    """Return what a case's figures are, in a sentence; empty if there is nothing to be said."""
     if counted.is_counted(shown[0].results[0]):
         return _paths(shown, case)
     words = [
@@ -70,10 +78,10 @@ def _describe(shown: Sequence[Side], case: Case) -> list[str]:
         if all(lost):
             less = " → ".join(ax.size(float(np.median(values))) for values in lost)
             words.append(loss.sentence.format(total=less))
-    return [f"{sides.name_of(case)}: {'; '.join(words)}."] if words else []
+    return f"{sides.name_of(case)}: {'; '.join(words)}." if words else ""
 
 
-def _paths(shown: Sequence[Side], case: Case) -> list[str]:
+def _paths(shown: Sequence[Side], case: Case) -> str:
     """Return the instructions of an operation, of each pattern, in a sentence."""
     boots = [counted.side(side.key, side.results) for side in shown]
     words = []
@@ -82,8 +90,8 @@ def _paths(shown: Sequence[Side], case: Case) -> list[str]:
             costs = " → ".join(f"{side.cost(path).instructions:,.2f}" for side in boots)
             words.append(f"{path.pattern} {costs}")
     if not words:
-        return []
-    return [f"{sides.name_of(case)}, instructions of an allocation and free: {'; '.join(words)}."]
+        return ""
+    return f"{sides.name_of(case)}, instructions of an allocation and free: {'; '.join(words)}."
 
 
 def _first_latency(shown: Sequence[Side], case: Case) -> list[str]:

@@ -15,6 +15,7 @@ import page_alloc_bench
 from page_alloc_bench import resources
 from page_alloc_bench.analysis import format_words
 from page_alloc_bench.analysis.compare import Comparison
+from page_alloc_bench.analysis.judged import Judged
 from page_alloc_bench.runner.result.case import Case
 
 from . import axes as ax
@@ -81,19 +82,28 @@ def render(shown: Sequence[Side], outcome: Outcome) -> str:
     sections = [
         _warnings(shown, outcome),
         _figures(shown, outcome),
-        *(_case(shown, case) for case in sides.cases(shown)),
+        *(_case(shown, case, outcome.of_cases.get(case, "")) for case in sides.cases(shown)),
         _facts(shown),
         _runs(shown),
     ]
-    return document(_title(shown), outcome.sentences, sections)
+    return document(_title(shown), outcome.sentences, sections, outcome.judged)
 
 
-def document(title: str, verdict: Sequence[str], sections: Sequence[Section]) -> str:
-    """Return a whole page. verdict: sentences, of which the first is set off."""
+def document(
+    title: str,
+    verdict: Sequence[str],
+    sections: Sequence[Section],
+    judged: Sequence[Judged] = (),
+) -> str:
+    """Return a whole page.
+
+    verdict: sentences, of which the first is set off. judged: stands below that.
+    """
     return _template(
         "report.html.j2",
         title=title,
         verdict=verdict,
+        judged=judged,
         sections=sections,
         version=page_alloc_bench.__version__,
         css=_css(),
@@ -210,8 +220,8 @@ def _how_compared(comparison: Comparison) -> list[str]:
     return [format_words.legend(comparison)]
 
 
-def _case(shown: Sequence[Side], case: Case) -> Section:
-    """Return all pictures of one case."""
+def _case(shown: Sequence[Side], case: Case, sentence: str) -> Section:
+    """Return all pictures of one case. sentence: what its figures are, if it is to be said here."""
     groups: dict[str, list[pictures.Picture]] = {}
     for picture in pictures.every(shown, [case]):
         groups.setdefault(picture.section, []).append(picture)
@@ -228,6 +238,7 @@ def _case(shown: Sequence[Side], case: Case) -> Section:
     return Section(
         sides.id_of(case),
         f"{sides.name_of(case)} ({ax.size(page << case.order)} per block)",
+        [sentence] if sentence else [],
         parts=parts,
     )
 
