@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from page_alloc_bench import outputs
 from page_alloc_bench.packager import bundle, interpreter, zipapp
 from page_alloc_bench.packager.interpreter import Interpreter
@@ -131,7 +133,8 @@ def _psutil_wheel(directory: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         for name in ("__init__.py", "_common.py", "_pslinux.py", "_pswindows.py"):
             wheel.writestr(f"psutil/{name}", "# psutil\n")
-        wheel.writestr("psutil/_psutil_linux.abi3.so", b"\x7fELF")
+        (extension,) = Path(psutil.__file__).parent.glob("_psutil_linux*.so")
+        wheel.write(extension, "psutil/_psutil_linux.abi3.so")
         wheel.writestr("psutil-0.dist-info/LICENSE", "BSD\n")
         wheel.writestr("psutil-0.dist-info/METADATA", "Name: psutil\n")
     return path

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from page_alloc_bench.packager import zipapp
-from page_alloc_bench.packager.slim import DOCUMENTED, slim, slim_schema, stand_in
+from page_alloc_bench.packager import libraries, zipapp
+from page_alloc_bench.packager.slim import DOCUMENTED, slim, slim_library, slim_schema, stand_in
 from page_alloc_bench.runner.result import document, metrics
 
 SOURCES = {n: d.decode() for n, d in zipapp.runner_sources().items() if n.endswith(".py")}
@@ -65,3 +69,22 @@ def test_the_schema_that_travels_takes_the_same_results() -> None:
             assert not check({f"no_{name}": [7]})
             assert not check({f"{name}_": [7]})
     assert len(json.dumps(short)) < len(json.dumps(whole)) / 2
+
+
+def test_a_shared_object_without_what_no_loader_reads_is_small_and_does_the_same(
+    tmp_path: Path,
+) -> None:
+    source, whole, short = (tmp_path / name for name in ("a.c", "whole.so", "short.so"))
+    source.write_text(
+        "int table[1000] = {[999] = -7}, abs(int);\nint seven(void) { return abs(table[999]); }\n"
+    )
+    gcc = shutil.which("gcc") or ""
+    subprocess.run(
+        [gcc, "-g3", "-fno-builtin", "-shared", "-fPIC", "-o", whole, source], check=True
+    )
+    short.write_bytes(slim_library(whole.read_bytes()))
+    assert ctypes.CDLL(str(short)).seven() == ctypes.CDLL(str(whole)).seven() == 7
+    assert short.stat().st_size < whole.stat().st_size
+    assert b"a.c" in whole.read_bytes()
+    assert b"a.c" not in short.read_bytes()
+    assert libraries.read(short).needed == libraries.read(whole).needed == ("libc.so.6",)

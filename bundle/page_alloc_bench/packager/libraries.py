@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from page_alloc_bench.packager.errors import PackagerError
@@ -56,14 +55,13 @@ def _read(path: Path, elf: ELFFile) -> Elf:
     search: list[str] = []
     for segment in elf.iter_segments("PT_INTERP"):
         loader = segment.get_interp_name()  # type: ignore[attr-defined] # by the segment's type
-    for section in elf.iter_sections():
-        if isinstance(section, DynamicSection):
-            for tag in section.iter_tags():
-                if tag.entry.d_tag == "DT_NEEDED":
-                    needed.append(tag.needed)  # type: ignore[attr-defined] # by the tag's type
-                elif tag.entry.d_tag in ("DT_RUNPATH", "DT_RPATH"):
-                    text = getattr(tag, tag.entry.d_tag[3:].lower())
-                    search += text.split(":")
+    for segment in elf.iter_segments("PT_DYNAMIC"):
+        for tag in segment.iter_tags():  # type: ignore[attr-defined] # by the segment's type
+            if tag.entry.d_tag == "DT_NEEDED":
+                needed.append(tag.needed)
+            elif tag.entry.d_tag in ("DT_RUNPATH", "DT_RPATH"):
+                text = getattr(tag, tag.entry.d_tag[3:].lower())
+                search += text.split(":")
     machine = elf["e_machine"]
     return Elf(
         path=path,

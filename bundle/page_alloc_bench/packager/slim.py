@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Leave out of a file what only its readers need: of a Python source comments and docstrings; of
-the JSON Schema descriptions, and what each metric is.
+the JSON Schema descriptions, and what each metric is; of a shared object what no loader reads.
 
 A bundle is copied to many hosts, and each start of it parses all of this. Lines keep their numbers,
 so that a traceback points into the whole source, whose digest the manifest has.
@@ -13,6 +13,8 @@ import io
 import json
 import tokenize
 from typing import Any
+
+from elftools.elf.elffile import ELFFile
 
 from page_alloc_bench.runner.result.case import SUFFIX
 
@@ -45,6 +47,20 @@ def slim_schema(text: str) -> str:
     types = {json.dumps({k: each[k] for k in ("type", "items")}) for each in metrics.values()}
     whole["patternProperties"] = {f"^({names}){SUFFIX}$": json.loads(one) for one in types}
     return json.dumps(_without_descriptions(whole), separators=(",", ":"))
+
+
+def slim_library(data: bytes) -> bytes:
+    """Return a shared object up to the end of its segments: no debug information, no sections.
+
+    The loader goes by the segments (elf(5)). Not by strip, which knows the machines that it was
+    built for, and whose output depends on its version.
+    """
+    elf = ELFFile(io.BytesIO(data))
+    end = max(each["p_offset"] + each["p_filesz"] for each in elf.iter_segments())
+    header = elf.header
+    header.e_shoff = header.e_shnum = header.e_shstrndx = 0
+    built: bytes = elf.structs.Elf_Ehdr.build(header)
+    return built + data[len(built) : end]
 
 
 def _without_descriptions(part: Any) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 import page_alloc_bench
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.packager.slim import slim, slim_schema
+from page_alloc_bench.packager.slim import slim, slim_library, slim_schema
 from page_alloc_bench.runner.result.document import SCHEMA
 
 ENTRY_POINT = "page_alloc_bench.runner.unpacked:main"
@@ -129,6 +129,8 @@ def _travelling(name: str, data: bytes) -> bytes:
     """Return a file as a bundle has it."""
     if name.endswith(f"/{SCHEMA}"):
         return slim_schema(data.decode()).encode()
+    if name.endswith(".so"):
+        return slim_library(data)
     return slim(data.decode()).encode() if name.endswith(".py") else data
 
 
