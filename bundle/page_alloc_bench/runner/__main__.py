@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import options as command_line
+from .command_line import help_text
 from .errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, RunnerError, Stop, describe
 from .telling import streams
 
@@ -14,12 +14,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .lifetime.scratch import Scratch
     from .lifetime.signals import Signals
+    from .options import Options
 
 
 def main() -> int:
-    """Do what the command line asks for and return the exit code."""
+    """Do what the command line asks for and return the exit code.
+
+    What the help need not have is imported further on: argparse takes longer than Python's start.
+    """
     _occupy_standard_descriptors()
     try:
+        if help_text.is_all_asked(sys.argv[1:]):
+            streams.tell(help_text.text())
+            return EXIT_COMPLETE
+        from . import options as command_line
+
         options = command_line.parse(sys.argv[1:])
     except RunnerError as error:
         streams.say(f"error: {error}")
@@ -27,10 +36,10 @@ def main() -> int:
     return _do(options)
 
 
-def _do(options: command_line.Options) -> int:
+def _do(options: Options) -> int:
     """Do it with the signals taken over; until here launch.py has them, and the scratch directory.
 
-    What help and wrong usage need not have is imported here.
+    What wrong usage need not have is imported here.
     """
     from .lifetime.scratch import Scratch
     from .lifetime.signals import Signals
@@ -61,7 +70,9 @@ def _occupy_standard_descriptors() -> None:
     os.close(fd)
 
 
-def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch) -> int:
+def _dispatch(options: Options, signals: Signals, scratch: Scratch) -> int:
+    from . import options as command_line
+
     if options.keep and scratch.path:
         scratch.keep_it()
         streams.say(f"keeping {scratch.path}")
@@ -80,7 +91,7 @@ def _dispatch(options: command_line.Options, signals: Signals, scratch: Scratch)
     return session.run(options, signals, scratch)
 
 
-def _run_verb(options: command_line.Options) -> int:
+def _run_verb(options: Options) -> int:
     from .bundle_file import archive, verbs
 
     assert options.verb is not None
@@ -94,8 +105,9 @@ def _run_verb(options: command_line.Options) -> int:
     return verbs.run_verb(options.verb, archive.open_archive(), options.extract)
 
 
-def _run_preflight(options: command_line.Options) -> int:
+def _run_preflight(options: Options) -> int:
     """Print what stands in the way of a run with these options; nothing is changed."""
+    from . import options as command_line
     from .inherited import table
     from .kernel import mounts
     from .preflight import verdict

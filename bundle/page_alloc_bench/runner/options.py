@@ -9,16 +9,17 @@ import sys
 from page_alloc_bench import __version__
 
 from . import workload
-from .command_line import common, texts
-from .command_line.option import Group, Option, Part
+from .command_line import common, groups, help_text, texts
 from .errors import EXIT_USAGE, UsageError
 from .kernel import procfs
-from .result import columns, names
+from .result import names
 from .telling import streams
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from .command_line.option import Option, Part
 
 PROGRAM = "page-alloc-bench"
 
@@ -90,18 +91,6 @@ class Options(argparse.Namespace):
         return None
 
 
-class _Formatter(argparse.HelpFormatter):
-    """Fits the help into the terminal's columns."""
-
-    def __init__(self, prog: str) -> None:
-        width = columns.of(1)
-        super().__init__(prog, max_help_position=24 if width > 60 else 8, width=width)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        del indent
-        return columns.fill(text, width)
-
-
 class _Parser(argparse.ArgumentParser):
     """An ArgumentParser that complains in one line."""
 
@@ -110,7 +99,7 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(EXIT_USAGE)
 
     def print_help(self, _file: object = None) -> None:
-        streams.tell(self.format_help().rstrip("\n"))
+        streams.tell(help_text.text())
 
 
 class _Version(argparse.Action):
@@ -147,7 +136,7 @@ def _complete_parts(parser: _Parser, options: Options) -> None:
     """Let what is chosen complete its options; complain of one that is given for what is not."""
     options.workload = _workloads(parser, options.workload)
     used = {part.name for each in workload.chosen(options) for part in each.parts()}
-    for part in _parts().values():
+    for part in groups.parts().values():
         for option in part.options:
             _complete(parser, options, option, _workloads_of(part))
         wrong = part.check(options) if part.name in used else None
@@ -212,30 +201,6 @@ def _is_of_go(word: str) -> bool:
     return word.startswith("-") and word[1:].partition("=")[0] in _GO_OPTIONS
 
 
-def _groups() -> dict[str, list[Option]]:
-    """Return the options of each group by its title, in the order of the help."""
-    own = [Group(part.title, part.options) for part in _parts().values()]
-    groups: dict[str, list[Option]] = {}
-    for group in (
-        common.what(),
-        common.RUN,
-        common.SAFETY,
-        *own,
-        common.WORKERS,
-        common.OUTPUT,
-        common.DETACHED,
-        common.BUNDLE,
-    ):
-        if group.options:
-            groups.setdefault(group.title, []).extend(group.options)
-    return groups
-
-
-def _parts() -> dict[str, Part]:
-    """Return what has options of its own, by its name."""
-    return {part.name: part for each in workload.every().values() for part in each.parts()}
-
-
 def argument_parser() -> argparse.ArgumentParser:
     """Return the parser of all options, which knows each one's default and help."""
     return _parser()
@@ -244,15 +209,14 @@ def argument_parser() -> argparse.ArgumentParser:
 def _parser() -> _Parser:
     parser = _Parser(
         prog=PROGRAM,
-        usage="bench.run [OPTION]...",
+        usage=texts.USAGE,
         description=texts.DESCRIPTION,
         epilog=texts.EPILOG,
-        formatter_class=_Formatter,
         allow_abbrev=False,
         add_help=False,
     )
-    own = [*_apart(), *(option for part in _parts().values() for option in part.options)]
-    for title, options in _groups().items():
+    own = [*_apart(), *(option for part in groups.parts().values() for option in part.options)]
+    for title, options in groups.every().items():
         group = parser.add_argument_group(title)
         one_of = group.add_mutually_exclusive_group()
         for option in options:
@@ -260,9 +224,9 @@ def _parser() -> _Parser:
         if title == common.OUTPUT.title:
             group.add_argument(
                 "--version", action=_Version, nargs=0, default=argparse.SUPPRESS,
-                help="print it and exit",
+                help=texts.VERSION,
             )  # fmt: skip
-            group.add_argument("--help", "-h", action="help", help="print this and exit")
+            group.add_argument("--help", "-h", action="help", help=texts.HELP)
     return parser
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 
@@ -14,12 +13,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@functools.cache
+_FOUND: dict[tuple[str, str], dict[str, Any]] = {}
+
+
 def declared(package: str, name: str) -> dict[str, Any]:
     """Return what each module of a package has under a name, by the module's name in order.
 
     Raises AttributeError for a module that has nothing of that name.
     """
+    if (package, name) not in _FOUND:
+        _FOUND[package, name] = _listed(package, name)
+    return _FOUND[package, name]
+
+
+def _listed(package: str, name: str) -> dict[str, Any]:
     names = sorted(_names(_imported(package)))
     modules = {each: _imported(f"{package}.{each}") for each in names}
     return {each: getattr(module, name) for each, module in modules.items()}
@@ -33,7 +40,7 @@ def _imported(name: str) -> ModuleType:
 
 def forget() -> None:
     """List the directories again when they are asked for next."""
-    declared.cache_clear()
+    _FOUND.clear()
 
 
 def _names(package: ModuleType) -> set[str]:

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-
-from .option import Type
+from .option import Type, matches, wrong
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ class Words(Type):
 
     def _known(self, word: str) -> str:
         if word not in self._words:
-            raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(self._words)}")
+            raise wrong(f"{word!r} is none of {', '.join(self._words)}")
         return word
 
 
@@ -56,7 +53,7 @@ class Modified(Type):
         word, *added = text.split("+")
         for name, known in ((word, self._words), *((each, self._modifiers) for each in added)):
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise wrong(f"{name!r} is none of {', '.join(known)}")
         return "+".join((word, *(each for each in self._modifiers if each in added)))
 
 
@@ -75,9 +72,9 @@ class Sizes(Type):
         return _each_once(text, self._size)
 
     def _size(self, word: str) -> str:
-        kib = int(word[:-1]) if re.fullmatch("[1-9][0-9]{0,7}k", word) else 0
+        kib = int(word[:-1]) if matches("[1-9][0-9]{0,7}k", word) else 0
         if word not in self._words and (not kib or kib & (kib - 1)):
-            raise argparse.ArgumentTypeError(
+            raise wrong(
                 f"{word!r} is none of {', '.join(self._words)}, nor a size like 64k, a power of two"
             )
         return word
@@ -98,10 +95,8 @@ class Steps(Type):
         return _each_once(text, self._step)
 
     def _step(self, word: str) -> str:
-        if word != self._word and not re.fullmatch("[1-9][0-9]{0,4}", word):
-            raise argparse.ArgumentTypeError(
-                f"{word!r} is neither a number of CPUs nor {self._word}"
-            )
+        if word != self._word and not matches("[1-9][0-9]{0,4}", word):
+            raise wrong(f"{word!r} is neither a number of CPUs nor {self._word}")
         return word
 
 
@@ -120,9 +115,9 @@ class Numbers(Type):
         return [int(word) for word in _each_once(text, self._number)]
 
     def _number(self, word: str) -> str:
-        if re.fullmatch("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
+        if matches("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
             return word
-        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 to {self._most}")
+        raise wrong(f"{word!r} is no number from 1 to {self._most}")
 
 
 class Depths(Type):
@@ -143,13 +138,11 @@ class Depths(Type):
         return _each_once(text, self._depth)
 
     def _depth(self, word: str) -> str:
-        if re.fullmatch("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
+        if matches("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
             return word
-        if re.fullmatch("([1-9][0-9]{0,3})?h|h/[1-9][0-9]{0,3}", word):
+        if matches("([1-9][0-9]{0,3})?h|h/[1-9][0-9]{0,3}", word):
             return word
-        raise argparse.ArgumentTypeError(
-            f"{word!r} is no depth; depths are given like 16,h/2,2h, up to {self._most}"
-        )
+        raise wrong(f"{word!r} is no depth; depths are given like 16,h/2,2h, up to {self._most}")
 
 
 def _each_once(text: str, read: Any) -> list[str]:
@@ -157,5 +150,5 @@ def _each_once(text: str, read: Any) -> list[str]:
     found = [read(word.strip()) for word in text.split(",")]
     for word in found:
         if found.count(word) > 1:
-            raise argparse.ArgumentTypeError(f"{word!r} is given more than once")
+            raise wrong(f"{word!r} is given more than once")
     return found

@@ -7,13 +7,11 @@ Schema, how the values weigh when runs are compared, and the manual's tables.
 
 from __future__ import annotations
 
-import argparse
-import re
-
 from page_alloc_bench.runner.kernel import procfs
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import, and dataclasses more
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
     from typing import Any, Literal, Optional
 
@@ -25,6 +23,23 @@ _MAX_ORDER = 63
 # Go's strconv.ParseBool.
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+def wrong(message: str) -> Exception:
+    """Return what a type raises for a text that it does not take.
+
+    --help needs neither argparse nor re, which take longer to import than all of ours.
+    """
+    import argparse
+
+    return argparse.ArgumentTypeError(message)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Return whether the whole text is as a regular expression has it."""
+    import re
+
+    return re.fullmatch(pattern, text) is not None
 
 
 class Type:
@@ -45,6 +60,10 @@ class Type:
         """Return what argparse is to know of it."""
         return {"type": self}
 
+    def shown(self, metavar: str) -> str:
+        """Return what follows the option in the help. metavar: what stands for the value."""
+        return f" {metavar}"
+
 
 class Flag(Type):
     """Given or not."""
@@ -56,6 +75,10 @@ class Flag(Type):
     def arguments(self) -> dict[str, Any]:
         """Return what argparse is to know of it."""
         return {"action": "store_true"}
+
+    def shown(self, _metavar: str) -> str:
+        """Return that nothing follows."""
+        return ""
 
 
 class Text(Type):
@@ -79,23 +102,16 @@ class Labels(Type):
 
     def arguments(self) -> dict[str, Any]:
         """Return what argparse is to know of it."""
-        return {"action": _Collect, "type": self}
+        from .actions import Collect
+
+        return {"action": Collect, "type": self}
 
     def __call__(self, text: str) -> tuple[str, str]:
         """Return key and value."""
         key, equals, value = text.partition("=")
-        if not equals or not re.fullmatch("[a-z][a-z0-9_-]*", key) or not value.isprintable():
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not KEY=VALUE, with a KEY of small letters, digits, - and _"
-            )
+        if not equals or not matches("[a-z][a-z0-9_-]*", key) or not value.isprintable():
+            raise wrong(f"{text!r} is not KEY=VALUE, with a KEY of small letters, digits, - and _")
         return key, value
-
-
-class _Collect(argparse.Action):
-    """Put each pair that is given into a dictionary of this command line's own."""
-
-    def __call__(self, _parser: Any, options: Any, pair: Any, _flag: object = None) -> None:
-        setattr(options, self.dest, {**getattr(options, self.dest), pair[0]: pair[1]})
 
 
 class Integer(Type):
@@ -110,10 +126,8 @@ class Integer(Type):
 
     def __call__(self, text: str) -> int:
         """Return the number."""
-        if not re.fullmatch(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {self._low} to {self._high}"
-            )
+        if not matches(r"[0-9]+", text) or not self._low <= int(text) <= self._high:
+            raise wrong(f"{text!r} is not a whole number from {self._low} to {self._high}")
         return int(text)
 
 
@@ -126,8 +140,8 @@ class Seconds(Type):
 
     def __call__(self, text: str) -> float:
         """Return the number of seconds."""
-        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+        if not matches(r"[0-9]+(\.[0-9]+)?", text) or float(text) > 1e9:
+            raise wrong(f"{text!r} is not a number of seconds, 0 or more")
         return float(text)
 
 
@@ -145,6 +159,10 @@ class Word(Type):
         """Return what argparse is to know of it."""
         return {"choices": self._words}
 
+    def shown(self, _metavar: str) -> str:
+        """Return the words."""
+        return f" {{{','.join(self._words)}}}"
+
 
 class Names(Type):
     """A list of names."""
@@ -156,8 +174,8 @@ class Names(Type):
     def __call__(self, text: str) -> list[str]:
         """Return the names."""
         names = text.split(",")
-        if not all(re.fullmatch(r"[a-z0-9-]+", name) for name in names):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of names like swap,load")
+        if not all(matches(r"[a-z0-9-]+", name) for name in names):
+            raise wrong(f"{text!r} is not a list of names like swap,load")
         return names
 
 
@@ -171,13 +189,13 @@ class Orders(Type):
     def __call__(self, text: str) -> list[int]:
         """Return the orders."""
         orders = text.split(",")
-        if not all(re.fullmatch(r"[0-9]{1,2}", order) for order in orders):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of orders like 0,4")
+        if not all(matches(r"[0-9]{1,2}", order) for order in orders):
+            raise wrong(f"{text!r} is not a list of orders like 0,4")
         numbers = [int(order) for order in orders]
         if len(set(numbers)) != len(numbers):
-            raise argparse.ArgumentTypeError(f"{text!r} names an order twice")
+            raise wrong(f"{text!r} names an order twice")
         if max(numbers) > _MAX_ORDER:
-            raise argparse.ArgumentTypeError(f"order {max(numbers)} is larger than any kernel has")
+            raise wrong(f"order {max(numbers)} is larger than any kernel has")
         return numbers
 
 
@@ -190,14 +208,14 @@ class Cpus(Type):
 
     def __call__(self, text: str) -> list[int]:
         """Return the numbers of the CPUs."""
-        if re.search(r"[0-9]{6}", text):  # no machine has as many
-            raise argparse.ArgumentTypeError(f"{text!r} names CPUs that no kernel supports")
+        if matches(r".*[0-9]{6}.*", text):  # no machine has as many
+            raise wrong(f"{text!r} names CPUs that no kernel supports")
         try:
             cpus = procfs.parse_list(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}; CPUs are given like 0-3,8") from error
+            raise wrong(f"{error}; CPUs are given like 0-3,8") from error
         if not cpus:
-            raise argparse.ArgumentTypeError("names no CPU; CPUs are given like 0-3,8")
+            raise wrong("names no CPU; CPUs are given like 0-3,8")
         return cpus
 
 
@@ -218,11 +236,15 @@ class Latencies(Type):
             return "none"
         if text in self.words:
             return text
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of sampled, all, none, true, false")
+        raise wrong(f"{text!r} is not one of sampled, all, none, true, false")
 
     def arguments(self) -> dict[str, Any]:
         """Return what argparse is to know of it: without a value it is sampled."""
         return {"type": self, "nargs": "?", "const": "sampled"}
+
+    def shown(self, metavar: str) -> str:
+        """Return that the value may be left out."""
+        return f" [{metavar}]"
 
 
 class Option:
@@ -275,6 +297,11 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
     @property
+    def shown(self) -> str:
+        """Return it as the help has it, with what stands for its value."""
+        return self.flag + self.type.shown(self.metavar or self.name.upper())
+
+    @property
     def help_text(self) -> str:
         """Return what the help says, with the default."""
         text = self.default_text
@@ -284,6 +311,8 @@ class Option:
 
     def add_to(self, parser: argparse._ActionsContainer, *, own: bool = False) -> None:
         """Let a parser, or a group of one, take it; own: without a value where it is not given."""
+        import argparse
+
         default = argparse.SUPPRESS if own else self.default
         arguments = {**self.type.arguments(), "help": self.help_text, "default": default}
         if self.metavar:

@@ -3,6 +3,10 @@
 
 from page_alloc_bench.runner.errors import EXIT_CODES
 
+USAGE = "bench.run [OPTION]..."
+VERSION = "print it and exit"
+HELP = "print this and exit"
+
 DESCRIPTION = """\
 Measure the page allocator of the running kernel: how much memory a process can get, how fast \
 pages are allocated and freed, and how much memory is lost while an antagonist does so.

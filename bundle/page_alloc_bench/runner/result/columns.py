@@ -4,13 +4,8 @@
 from __future__ import annotations
 
 import os
-import re
 
 LEAST, USUAL = 40, 80
-
-# What stands before the text of a line, and is indented in the lines that it goes on in: spaces,
-# and the first column of a table, which two spaces or more end.
-_HEAD = re.compile(r" *(?:\S+(?: \S+)* {2,})?")
 
 
 def of(fd: int, most: int = USUAL) -> int:
@@ -26,13 +21,23 @@ def of(fd: int, most: int = USUAL) -> int:
 
 
 def wrap(text: str, width: int, indent: str = "", *, first: str = "") -> list[str]:
-    """Return the lines of a text, no word of it cut. first: begins the first, indent the others."""
-    import textwrap
+    """Return the lines of a text, no word of it cut. first: begins the first, indent the others.
 
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=indent,
-        break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
-    )  # fmt: skip
+    textwrap does it in the same way, and takes long to import.
+    """
+    lines: list[str] = []
+    line, gap, words = first, "", 0
+    for number, word in enumerate(text.expandtabs().replace("\n", " ").split(" ")):
+        gap += " " if number else ""
+        if not word:
+            continue
+        if words and len(line) + len(gap) + len(word) > width:
+            lines.append(line)
+            line = indent + word
+        else:
+            line += gap + word
+        gap, words = "", words + 1
+    return [*lines, line] if words else []
 
 
 def fill(text: str, width: int) -> str:
@@ -45,8 +50,17 @@ def fill(text: str, width: int) -> str:
         if len(line) <= width:
             rows.append(line.rstrip())
             continue
-        found = _HEAD.match(line)
-        head = found[0] if found else ""
+        head = _head(line)
         indent = " " * len(head)
         rows += wrap(line[len(head) :], width, indent, first=head) or [""]
     return "\n".join(rows)
+
+
+def _head(line: str) -> str:
+    """Return what stands before the text of a line, and is indented in those that it goes on in.
+
+    It is spaces, and the first column of a table, which two spaces or more end.
+    """
+    text = line.lstrip(" ")
+    _, gap, second = text.partition("  ")
+    return line[: len(line) - len(second.lstrip(" ") if gap else text)]
