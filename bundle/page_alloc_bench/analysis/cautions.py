@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .by_host import ByHost
 from .comparison import Row
 from .instructions import counted
 from .observed import Observed
@@ -33,6 +34,14 @@ def cautions(
     """
     if counted.is_counted(base[0]):
         return [*counted.cautions(base, new), *_lists(base, new), *_warnings((*base, *new))]
+    if isinstance(observed, ByHost):
+        return [
+            *_alone(observed.alone),
+            *_order(observed, accepted=accepted),
+            *_lists(base, new),
+            *emulation((*base, *new)),
+            *_warnings((*base, *new)),
+        ]
     return [
         *_boots(observed, (len(base), len(new))),
         *_order(observed, accepted=accepted),
@@ -59,11 +68,18 @@ def _boots(observed: Observed, runs: tuple[int, int]) -> Iterator[str]:
         )
 
 
+def _alone(names: Sequence[str]) -> Iterator[str]:
+    """Say which hosts measured one side only."""
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"left out, for one side only is there of them: hosts {', '.join(names[:3])}{more}"
+
+
 def _order(observed: Observed, *, accepted: bool) -> Iterator[str]:
-    sequence = order.order(*observed.times())
-    if sequence.together is None and min(boots.number for boots in observed.boots) > 1:
+    together = observed.together()
+    if together is None and min(boots.number for boots in observed.boots) > 1:
         yield "not all results say when they were made: a drift of the host cannot be seen"
-    elif sequence.confounded and accepted:
+    elif order.confounded(together) and accepted:
         yield "one side was measured before the other: what drifts in a host looks like a change"
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from . import by_host as hosts_of
 from . import facts_difference, rows
+from .by_host import ByHost, Hosts
 from .cautions import cautions
 from .comparison import (
     CANNOT_TELL,
@@ -22,6 +25,7 @@ from .comparison import (
     Geomean,
     Row,
     Side,
+    Stratum,
     describe,
     label,
 )
@@ -29,10 +33,11 @@ from .conclusion import Reasons, conclude
 from .facts_difference import Difference
 from .instructions import counted
 from .observed import NothingError, Observed
+from .per_run import Statistic
 from .results import Result
 from .rows import Settings
 from .thresholds import Thresholds
-from .verdict import interval, order, sequential
+from .verdict import interval, order, sequential, signed_rank
 from .verdict.sequential import Look
 
 __all__ = [
@@ -80,6 +85,7 @@ def compare(
     accept_order: bool = False,
     sides: int = 1,
     look: Look | None = None,
+    by_host: bool = False,
 ) -> Comparison:
     """Compare the runs of new with those of base.
 
@@ -89,45 +95,44 @@ def compare(
     direction. not_shown_worse: say no regression if nothing is shown to be worse, not only if each
     is shown to be no worse than its threshold. accept_order: decide though one side was measured
     before the other. sides: how many are compared with base. look: the last of several, where boots
-    were added until it could be told. Raises RefusedError for sides that
-    must not be compared, CompareError where nothing can be.
+    were added until it could be told. by_host: each host measured both sides, and is compared with
+    itself. Raises RefusedError for sides that must not be compared, CompareError where nothing
+    can be.
     """
-    differences = _alike(base, new, tuple(allow))
     try:
-        observed = Observed(base, new)
+        hosts = hosts_of.hosts(base, new) if by_host else None
+        base, new = hosts.sides() if hosts else (base, new)
+        differences = _alike(base, new, tuple(allow), hosts)
+        observed = ByHost(hosts) if hosts else Observed(base, new)
         wanted = observed.select(only, everything=everything)
     except NothingError as error:
         raise CompareError(str(error)) from error
     deciding = [s for s in wanted if only or observed.decides(s)]
     apart = [s for s in wanted if s not in deciding and (everything or observed.weighs(s))]
-    together, confounded = _order(observed)
+    tests = [max(1, len(group) * sides) for group in (deciding, apart)]
     settings = Settings(
         thresholds=thresholds or Thresholds(),
         alpha=1 - confidence,
-        tests=max(1, len(deciding) * sides),
-        tests_apart=max(1, len(apart) * sides),
-        confounded=confounded and not accept_order,
+        tests=tests[0],
+        tests_apart=tests[1],
+        confounded=order.confounded(observed.together()) and not accept_order,
         counted=counted.is_counted(base[0]),
         look=look,
+        paired=by_host,
     )
     made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
     reasons = Reasons(
         constraints=_constraints(differences, made),
-        confounded=settings.confounded,
         missing=tuple(describe(s) for s in observed.missing(only)),
-        least_boots=_least_boots(settings),
-        boots=(observed.boots[0].number, observed.boots[1].number),
         runs=(len(base), len(new)),
-        counted=settings.counted,
+        **_known(settings, observed),
     )
     sentence, code = conclude(made, reasons, not_shown_worse=not_shown_worse)
     return Comparison(
         base=tuple(result.path for result in base),
         new=tuple(result.path for result in new),
-        base_boots=reasons.boots[0],
-        new_boots=reasons.boots[1],
-        boots_guessed=any(boots.guessed for boots in observed.boots),
-        together=together,
+        **_boots(observed),
+        together=observed.together(),
         thresholds=str(settings.thresholds),
         confidence=confidence,
         differences=differences,
@@ -138,10 +143,46 @@ def compare(
         least_boots=reasons.least_boots,
         sentence=sentence,
         exit_code=code,
-        counted=settings.counted,
+        counted=reasons.counted,
         paths=counted.differences(base, new),
         look=look,
+        observation=reasons.observation,
+        strata=_strata(hosts, deciding, settings) if hosts else (),
     )
+
+
+def _boots(observed: Observed) -> dict[str, Any]:
+    """Return what is told of the boots of a comparison."""
+    base, new = observed.boots
+    return {
+        "base_boots": base.number,
+        "new_boots": new.number,
+        "boots_guessed": base.guessed or new.guessed,
+    }
+
+
+def _known(settings: Settings, observed: Observed) -> dict[str, Any]:
+    """Return what settings and observations tell of the reasons for a verdict."""
+    return {
+        "confounded": settings.confounded,
+        "least_boots": _least_boots(settings),
+        "boots": (observed.boots[0].number, observed.boots[1].number),
+        "counted": settings.counted,
+        "observation": "host" if settings.paired else "boot",
+    }
+
+
+def _strata(hosts: Hosts, deciding: Sequence[Statistic], settings: Settings) -> tuple[Stratum, ...]:
+    """Return what the hosts of each kind of machine show, if there are several kinds."""
+    kinds = hosts.machines
+    found = []
+    for kind in sorted(set(kinds)) if len(set(kinds)) > 1 else ():
+        members = [host for host, of in enumerate(kinds) if of == kind]
+        observed = ByHost(hosts.only(members))
+        there = [statistic for statistic in deciding if statistic in observed.common]
+        made = rows.rows(observed, there, set(), set(), settings)
+        found.append(Stratum(kind, len(members), tuple(made)))
+    return tuple(found)
 
 
 def _warnings(
@@ -159,12 +200,6 @@ def _warnings(
     )
 
 
-def _order(observed: Observed) -> tuple[float | None, bool]:
-    """Return how the sides follow each other in time, and whether a drift looks like a change."""
-    sequence = order.order(*observed.times())
-    return sequence.together, sequence.confounded
-
-
 def _least_boots(settings: Settings) -> int:
     """Return how many boots a side one of the figures that decide needs to have an interval."""
     if settings.counted:
@@ -172,19 +207,24 @@ def _least_boots(settings: Settings) -> int:
     alpha = settings.alpha / settings.tests
     if settings.look:
         return sequential.least_boots(alpha, settings.look.most)
-    return interval.least_boots(alpha)
+    return (signed_rank.least_hosts if settings.paired else interval.least_boots)(alpha)
 
 
 def _alike(
-    base: Sequence[Result], new: Sequence[Result], allow: Iterable[str]
+    base: Sequence[Result], new: Sequence[Result], allow: Iterable[str], hosts: Hosts | None
 ) -> tuple[Difference, ...]:
-    """Return what differs. Raises CompareError for sides that must not be compared."""
+    """Return what differs, hosts with themselves. Raises CompareError for sides that must not."""
     _check(base, new)
     if wrong := counted.mixed((*base, *new)):
         raise CompareError(wrong)
     if unknown := facts_difference.unknown(base, new, allow):
         raise CompareError(f"--allow-difference: {unknown}")
-    differences = facts_difference.differences(base, new, allow)
+    if hosts and counted.is_counted(base[0]):
+        raise CompareError("counted instructions do not depend on the host: leave out --by-host")
+    if hosts:
+        differences = hosts_of.differences(hosts, allow)
+    else:
+        differences = facts_difference.differences(base, new, allow)
     if refused := [d for d in differences if d.refused]:
         raise RefusedError(refused)
     return tuple(differences)

@@ -25,8 +25,10 @@ __all__ = [
     "REGRESSION",
     "Comparison",
     "Geomean",
+    "Observation",
     "Row",
     "Side",
+    "Stratum",
     "Verdict",
     "boots",
     "describe",
@@ -36,6 +38,7 @@ __all__ = [
 
 # A state of verdict/states.py; or nothing is said, for a reason that is not the figures'.
 Verdict = State | Literal["too few boots", "not tested"]
+Observation = Literal["boot", "host"]
 
 REFUSED = 3
 
@@ -136,6 +139,15 @@ class Geomean:
 
 
 @dataclass(frozen=True)
+class Stratum:
+    """The hosts of one kind of machine. rows: what decides, each with the interval of one test."""
+
+    machine: str
+    hosts: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All that is said of two sides.
 
@@ -147,7 +159,7 @@ class Comparison:
     NO_REGRESSION and so on. counted: the figures are instructions, without noise: their intervals
     are the differences between boots. paths: of each case what it differs by, by function. look:
     the last of several, where boots were added until it could be told; what is said then holds
-    at all looks.
+    at all looks. observation: what a value is of. strata: by_host's kinds of machines, if several.
     """
 
     base: tuple[Path, ...]
@@ -169,6 +181,8 @@ class Comparison:
     counted: bool = False
     paths: tuple[PathDifference, ...] = ()
     look: Look | None = None
+    observation: Observation = "boot"
+    strata: tuple[Stratum, ...] = ()
 
     @property
     def groups(self) -> dict[str, list[Row]]:

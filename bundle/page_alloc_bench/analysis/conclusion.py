@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from typing import cast
 
 from . import notation
-from .comparison import CANNOT_TELL, NO_REGRESSION, REGRESSION, Row, boots, describe
+from .comparison import (
+    CANNOT_TELL,
+    NO_REGRESSION,
+    REGRESSION,
+    Observation,
+    Row,
+    boots,
+    describe,
+)
 from .verdict import states
+
+_BY_TURNS = {
+    "boot": "Boot the sides by turns",
+    "host": "Let half of the hosts begin with the other side",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,12 @@ class Reasons:
     boots: tuple[int, int]
     runs: tuple[int, int]
     counted: bool = False
+    observation: Observation = "boot"
+
+    @property
+    def several(self) -> str:
+        """Return what they are called whose number is told: they are counted a side."""
+        return "hosts" if self.observation == "host" else "boots a side"
 
     @property
     def sound(self) -> bool:
@@ -95,7 +114,7 @@ def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str
     if reasons.confounded:
         return (
             "one side was measured before the other, so what drifts in a host looks like a change."
-            " Boot the sides by turns; --accept-order decides all the same."
+            f" {_BY_TURNS[reasons.observation]}; --accept-order decides all the same."
         )
     return None
 
@@ -123,6 +142,8 @@ def _too_few(few: Sequence[Row], deciding: int, reasons: Reasons) -> str:
         )
     names = "" if len(few) == deciding else f" of {_some([describe(row) for row in few])}"
     of_runs = ""
+    if reasons.observation == "host":
+        return f"{have[0]} hosts{names} are too few for an interval ({need} {reasons.least_boots})."
     if reasons.boots != reasons.runs:
         of_runs = f", of {reasons.runs[0]} and {reasons.runs[1]} runs"
     return (
@@ -140,14 +161,14 @@ def _needed(rows: Sequence[Row], reasons: Reasons) -> str:
         )
     known = [(row.needed, row) for row in rows if row.needed is not None]
     if not known:
-        return " The boots show no spread to tell by how many it would take."
+        return f" The {reasons.observation}s show no spread to tell by how many it would take."
     few, easy = min(known, key=lambda pair: pair[0].boots)
     many, hard = max(known, key=lambda pair: pair[0].boots)
     text = " By the spread seen, a decision takes about"
     if few.boots == many.boots:
-        return f"{text} {boots(few)} boots a side."
+        return f"{text} {boots(few)} {reasons.several}."
     return (
-        f"{text} {boots(few)} boots a side for {describe(easy)} and {boots(many)} for"
+        f"{text} {boots(few)} {reasons.several} for {describe(easy)} and {boots(many)} for"
         f" {describe(hard)}."
     )
 

@@ -14,7 +14,8 @@ def render(comparison: Comparison) -> str:
         f"**{_plain(comparison.sentence)}** ({words.boots(comparison)})",
         "\n".join(f"- {_plain(text)}" for text in words.differences(comparison)),
         "\n".join([
-            "| | order | base | new | change | interval | verdict | decides | boots needed |",
+            "| | order | base | new | change | interval | verdict | decides | "
+            f"{comparison.observation}s needed |",
             "| --- | ---: | ---: | ---: | ---: | --- | --- | --- | ---: |",
             *(_row(row) for row in comparison.rows),
         ]),
@@ -24,6 +25,7 @@ def render(comparison: Comparison) -> str:
             f"{words.change(mean)} ({words.interval(mean) or 'no interval'})"
             for mean in comparison.geomeans
         ),
+        "\n".join(f"- {_plain(text.removeprefix('- '))}" for text in words.strata(comparison)),
         "\n".join(f"- warning: {_plain(text)}" for text in comparison.warnings),
         _plain(words.legend(comparison)),
     ]  # fmt: skip

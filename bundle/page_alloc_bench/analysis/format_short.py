@@ -38,7 +38,7 @@ def render(comparison: Comparison) -> str:
     lines += [line for each in path_words.shortly(comparison.paths) for line in _cut(each, _PART)]
     how = "counted instructions, no noise"
     if not comparison.counted:
-        how = f"{100 * comparison.confidence:g} % intervals of boots"
+        how = f"{100 * comparison.confidence:g} % intervals of {comparison.observation}s"
     lines.append(f"({how}; thresholds: {words.thresholds(comparison)})")
     lines = [line for text in lines for line in textwrap.wrap(text, WIDTH) or [""]]
     return "\n".join([*lines[: LINES - 1], *lines[-1:]] if len(lines) > LINES else lines) + "\n"

@@ -69,7 +69,7 @@ def show(comparison: Comparison, console: Console) -> None:
     for mean in comparison.geomeans:
         line = f"geomean of {mean.family}, {mean.rows} rows: {words.change(mean)}"
         console.print(Text(f"{line} {words.interval(mean)}".rstrip()))
-    for text in path_words.by_function(comparison.paths):
+    for text in (*path_words.by_function(comparison.paths), *words.strata(comparison)):
         console.print(Text(text))
     console.print(Text(words.legend(comparison), style="dim"))
     style = {NO_REGRESSION: "bold green", REGRESSION: "bold red"}
@@ -95,7 +95,8 @@ def _table(comparison: Comparison, *, narrow: bool, without: Collection[str]) ->
     kept = [column for column in _COLUMNS if column not in without]
     for column in kept:
         text = column in ("", "verdict")
-        table.add_column(column, justify="left" if text else "right", no_wrap=True)
+        name = column.replace("boots", f"{comparison.observation}s")
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
     for head, rows in comparison.groups.items():
         table.add_section()
         table.add_row(Text(head, style="bold"))

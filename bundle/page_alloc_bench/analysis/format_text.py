@@ -17,6 +17,7 @@ _OPEN = ("unknown", "worse, size unclear")
 _APART = "shown, and tested apart; decides nothing:"
 _SHOWN = "shown; decides nothing:"
 _GLUE = "\0"  # where no line is to be broken
+_NUMBER_OF = {"boot": "Boots a side", "host": "Hosts"}
 # Columns: name, base, its interval, new, its interval, change, its interval, verdict.
 _LINE = "{:<12} {:>8} {:<5} {:>8} {:<5} {:>6} {:<13} {}"
 
@@ -30,6 +31,7 @@ def render(comparison: Comparison) -> str:
         [*path_words.by_function(comparison.paths)][1:],
         _geomeans(comparison),
         _needed(comparison),
+        [line for text in words.strata(comparison) for line in _wrap(text)],
         [line for text in comparison.warnings for line in _wrap(f"warning: {text}")],
         _wrap(words.legend(comparison)),
     ]
@@ -82,8 +84,8 @@ def _needed(comparison: Comparison) -> list[str]:
     if not open_rows:
         return []
     lines = _wrap(
-        "Boots a side until a figure decides, with 80 % power, by the spread seen (and by the 95 % "
-        "interval of that spread):"
+        f"{_NUMBER_OF[comparison.observation]} until a figure decides, with 80 % power, by the "
+        "spread seen (and by the 95 % interval of that spread):"
     )
     for case, rows in groupby(open_rows, key=lambda row: row.case):
         each = (f"{short_label(row)} {boots(row.needed)}" for row in rows if row.needed)

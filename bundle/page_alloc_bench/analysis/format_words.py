@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from page_alloc_bench.runner.result import units
 
 from . import notation
-from .comparison import Comparison, Geomean, Row, Side
+from .comparison import Comparison, Geomean, Row, Side, describe
 from .facts_difference import Difference
 
+_CHANGE_OF = {"boot": "", "host": "of a host "}
 _ABOVE_ANY = 99.5  # percent: an interval so wide needs no number
 
 
@@ -137,12 +138,14 @@ def legend(comparison: Comparison) -> str:
     confidence = f"{100 * comparison.confidence:g} %"
     decide = "figure decides" if comparison.tests == 1 else "figures decide"
     return (
-        f"Median of boots ± its exact {confidence} interval; change by Hodges and Lehmann with its "
-        f"exact interval. {comparison.tests} {decide}: {_hold(comparison, confidence)}. Verdicts "
+        f"Median of {comparison.observation}s ± its exact {confidence} interval; change "
+        f"{_CHANGE_OF[comparison.observation]}by Hodges and Lehmann with its exact interval. "
+        f"{comparison.tests} {decide}: {_hold(comparison, confidence)}. Verdicts "
         "say what the interval shows: worse, better: by the threshold "
         f"({thresholds(comparison)}) or more; worse?, better?: that it is, but by less or more; "
         "same: a change below the threshold, if any; no worse: no regression of the threshold; "
-        '~: too wide to tell, which is not "same"; ?: too few boots; -: not tested.'
+        f'~: too wide to tell, which is not "same"; ?: too few {comparison.observation}s; -: not '
+        "tested."
     )
 
 
@@ -156,6 +159,19 @@ def _hold(comparison: Comparison, confidence: str) -> str:
     )
 
 
+def strata(comparison: Comparison) -> list[str]:
+    """Return the changes of each kind of machine, each with the interval of one test."""
+    lines = []
+    for stratum in comparison.strata:
+        lines.append(f"{stratum.hosts} host(s) of: {stratum.machine}")
+        for row in stratum.rows:
+            inside = interval(row)
+            lines.append(
+                f"- {describe(row)}: {change(row)} ({inside or 'too few for an interval'})"
+            )
+    return lines
+
+
 def boots(comparison: Comparison) -> str:
     """Return how many boots each side has, and of how many runs if these are more."""
     sides = (
@@ -163,7 +179,8 @@ def boots(comparison: Comparison) -> str:
         ("new", comparison.new_boots, len(comparison.new)),
     )
     return ", ".join(
-        f"{name} {_many(number, 'boot')}" + (f" ({_many(runs, 'run')})" if runs != number else "")
+        f"{name} {_many(number, comparison.observation)}"
+        + (f" ({_many(runs, 'run')})" if runs != number else "")
         for name, number, runs in sides
     )
 

@@ -19,7 +19,7 @@ from . import per_run
 from .per_run import Below, Rank, Statistic
 from .results import Result
 from .thresholds import DECIDING, kind_of
-from .verdict import observations
+from .verdict import observations, order
 from .verdict.interval import Array
 from .verdict.observations import Boots, Start
 
@@ -39,17 +39,22 @@ def start(result: Result) -> Start:
 
 
 class Observed:
-    """The figures of all boots of both sides, by statistic."""
+    """The figures of all boots of both sides, by statistic. runs: of each side, a run each.
+
+    paired: each value of a side is of the same host as that of the other.
+    """
+
+    paired = False
 
     def __init__(self, base: Sequence[Result], new: Sequence[Result]) -> None:
         """Take the figures from the runs. Raises NothingError if the sides have none in common."""
         sides = (base, new)
-        self._runs = [[per_run.statistics(result) for result in side] for side in sides]
+        self.runs = [[per_run.statistics(result) for result in side] for side in sides]
         self.boots: tuple[Boots, Boots] = (
             observations.boots([start(result) for result in base]),
             observations.boots([start(result) for result in new]),
         )
-        found = [{s for run in side for s in run} for side in self._runs]
+        found = [{s for run in side for s in run} for side in self.runs]
         self.common = sorted(found[0] & found[1], key=_place)
         self.lone = sorted(found[0] ^ found[1], key=_place)
         if not self.common:
@@ -59,6 +64,10 @@ class Observed:
     def times(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
         """Return when each boot of each side was first measured, in seconds; None: not known."""
         return self.boots[0].started, self.boots[1].started
+
+    def together(self) -> float | None:
+        """Return how the sides follow each other in time, as Order has it."""
+        return order.order(*self.times()).together
 
     def decides(self, statistic: Statistic) -> bool:
         """Return whether the verdict rests on this unless something else is asked for.
@@ -106,7 +115,7 @@ class Observed:
 
     def incomplete(self) -> list[Statistic]:
         """Return the statistics that some runs lack."""
-        runs = [run for side in self._runs for run in side]
+        runs = [run for side in self.runs for run in side]
         return [s for s in self.common if any(s not in run for run in runs)]
 
     def values(self, statistic: Statistic, side: int) -> tuple[Array, Array, list[int]]:
@@ -114,7 +123,7 @@ class Observed:
         of_run = self.boots[side].of_run
         having = [
             (run[statistic], boot)
-            for run, boot in zip(self._runs[side], of_run, strict=True)
+            for run, boot in zip(self.runs[side], of_run, strict=True)
             if statistic in run
         ]
         boots = sorted({boot for _, boot in having})

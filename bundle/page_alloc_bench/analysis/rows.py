@@ -19,7 +19,16 @@ from .instructions import counted
 from .observed import Observed
 from .per_run import Statistic
 from .thresholds import Thresholds, kind_of
-from .verdict import failures, interval, observations, order, power, sequential, states
+from .verdict import (
+    failures,
+    interval,
+    observations,
+    order,
+    power,
+    sequential,
+    signed_rank,
+    states,
+)
 from .verdict.interval import Array, Sample, Shift
 from .verdict.sequential import Look
 
@@ -34,6 +43,7 @@ class Settings:
     rows share it; tests_apart: how many of the others share as much. confounded: nothing can be
     told, because of the order of the boots. counted: the figures have no noise: nothing is tested.
     look: the last one, where boots are added until it can be told; None if there is one only.
+    paired: each value is of a host that measured both sides.
     """
 
     thresholds: Thresholds
@@ -43,6 +53,7 @@ class Settings:
     confounded: bool
     counted: bool = False
     look: Look | None = None
+    paired: bool = False
 
     def together(self, tests: int = 1) -> float:
         """Return the alpha of each of so many intervals that hold together, at all looks."""
@@ -52,6 +63,10 @@ class Settings:
     def alone(self) -> float:
         """Return the alpha of an interval, each of whose ends holds alone, at all looks."""
         return 2 * (self.look.level(self.alpha) if self.look else self.alpha)
+
+    def test(self, base: Sample, new: Sample) -> float:
+        """Return the two-sided p that nothing has changed."""
+        return (signed_rank.test if self.paired else interval.u_test)(base, new)
 
     def overall(self, p: float) -> float:
         """Return the p of all looks for that of the last."""
@@ -96,7 +111,7 @@ def rows(
     for group in () if settings.counted else (deciding, apart):
         members = [s for s in wanted if s in group]
         found = [
-            settings.overall(interval.u_test(*_Figures.of(observed, s).samples())) for s in members
+            settings.overall(settings.test(*_Figures.of(observed, s).samples())) for s in members
         ]
         p.update(zip(members, found, strict=True))
         corrected.update(zip(members, interval.holm(found), strict=True))
@@ -128,7 +143,8 @@ def _row(
     threshold = settings.thresholds.of(statistic) / 100
     if kind == "failures":
         parts = [high / _PPM for high in figures.highs]
-        change = interval.shift(Sample(parts[0], parts[0]), Sample(parts[1], parts[1]), alpha)
+        shift = signed_rank.shift if settings.paired else interval.shift
+        change = shift(Sample(parts[0], parts[0]), Sample(parts[1], parts[1]), alpha)
         percents = [_finite(100 * float(v)) for v in (change.estimate, change.low, change.high)]
         found = failures.judge(parts[0], parts[1], alpha, threshold)
         if settings.look and found == "unknown":
@@ -157,9 +173,7 @@ def _row(
         p_corrected=p[1],
         verdict=_verdict(found, change, settings, tested=tested),
         decides=decides,
-        needed=_needed(
-            base, new, statistic, threshold, 2 * settings.alpha if settings.look else alpha
-        )
+        needed=_needed((base, new), statistic, threshold, settings, alpha)
         if decides and not any(figures.below) and not settings.counted
         else None,
     )
@@ -174,6 +188,8 @@ def _shift(
     """Return the change; what was counted is not estimated."""
     if settings.counted:
         return counted.shift(*samples)
+    if settings.paired:
+        return signed_rank.shift(*samples, alpha)
     return order.shift_in_time(*samples, alpha, times)
 
 
@@ -214,7 +230,11 @@ def _verdict(found: states.State, change: Shift, settings: Settings, *, tested: 
 
 
 def _needed(
-    base: Sample, new: Sample, statistic: Statistic, threshold: float, alpha: float
+    sides: tuple[Sample, Sample],
+    statistic: Statistic,
+    threshold: float,
+    settings: Settings,
+    alpha: float,
 ) -> power.Needed | None:
     """Return the boots for a decision on the threshold, or None where no spread tells them."""
     if kind_of(statistic) == "failures":
@@ -222,7 +242,10 @@ def _needed(
     worse = math.log1p(threshold)
     if statistic.better == "higher" and threshold < 1:
         worse = -math.log1p(-threshold)
-    return power.needed(base.high, new.high, worse, alpha)
+    if settings.look:
+        alpha = 2 * settings.alpha
+    needed = signed_rank.needed if settings.paired else power.needed
+    return needed(sides[0].high, sides[1].high, worse, alpha)
 
 
 def _percent(log: Array) -> float | None:
@@ -261,7 +284,9 @@ def geomeans(
         members = [_Figures.of(observed, statistic) for statistic in group]
         sizes = {tuple(high.size for high in each.highs) for each in members}
         logs = [each.samples() for each in members]
-        if len(members) < 2 or len(sizes) > 1 or any(any(each.below) for each in members):
+        whole = {(observed.boots[0].number, observed.boots[1].number)}
+        uneven = sizes != whole if settings.paired else len(sizes) > 1
+        if len(members) < 2 or uneven or any(any(each.below) for each in members):
             continue
         base, new = (np.mean([pair[side].high for pair in logs], axis=0) for side in (0, 1))
         if not np.all(np.isfinite(np.concatenate([base, new]))):

@@ -42,6 +42,11 @@ class _Command(SidesCommand):
 )
 @verdict_options
 @click.option(
+    "--by-host",
+    is_flag=True,
+    help="Each host measured both sides: compare it with itself, and decide over the hosts.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(_FORMATS),
@@ -65,6 +70,9 @@ def compare(
     With --store, a side is what the runs of a store are to have: 'release=6.1.*', or
     'release=6.12* AND labels.rack=a'. Any fact may be named, as for --filter; release and host are
     short for kernel.release and host_id.
+
+    With --by-host, a host is one observation, however many runs it made: hosts need not be alike,
+    and those with one side only are left out. Half of the hosts should measure NEW first.
     """
     base, *news = split_all(files)
     if not news and campaign(files):

@@ -79,18 +79,30 @@ def shift(base: Sample, new: Sample, alpha: float) -> Shift:
     interval too: U asks for one distribution, and is too sure if the smaller side spreads more.
     """
     k = critical(base.boots, new.boots, alpha)
-    places = _places(base.boots * new.boots, k)
-    least = np.partition(_differences(new.low, base.high), places, axis=-1)
+    least = _differences(new.low, base.high)
     most = least
     if base.low is not base.high or new.low is not new.high:
-        most = np.partition(_differences(new.high, base.low), places, axis=-1)
-    middle = _median(least), _median(most)
+        most = _differences(new.high, base.low)
+    change = bounded(least, most, k)
+    if k == 0:
+        return change
+    return Shift(change.estimate, *_widened(base, new, alpha, change.low, change.high))
+
+
+def bounded(least: Array, most: Array, k: int) -> Shift:
+    """Return the median of differences and the k-th from either end as the interval; 0: no bounds.
+
+    least, most: what each is at least and at most; where this hides the median, it is nan.
+    """
+    places = _places(least.shape[-1], k)
+    ordered = np.partition(least, places, axis=-1)
+    upper = ordered if most is least else np.partition(most, places, axis=-1)
+    middle = _median(ordered), _median(upper)
     estimate = np.where(middle[0] == middle[1], middle[0], np.nan)
     if k == 0:
         endless = np.full(estimate.shape, np.inf)
         return Shift(estimate, -endless, endless)
-    low, high = least[..., k - 1], most[..., -k]
-    return Shift(estimate, *_widened(base, new, alpha, low, high))
+    return Shift(estimate, ordered[..., k - 1], upper[..., -k])
 
 
 def _places(size: int, k: int) -> list[int]:

@@ -34,7 +34,12 @@ class Order:
     @property
     def confounded(self) -> bool:
         """Return whether a drift could not be told from a change."""
-        return self.together is not None and abs(self.together) >= CONFOUNDED
+        return confounded(self.together)
+
+
+def confounded(together: float | None) -> bool:
+    """Return whether sides that follow each other so leave a drift and a change alike."""
+    return together is not None and abs(together) >= CONFOUNDED
 
 
 def order(base: Sequence[float | None], new: Sequence[float | None]) -> Order:

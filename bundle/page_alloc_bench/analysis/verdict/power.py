@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from .interval import Array, critical, least_boots
 
 POWER = 0.8
 _SIMULATED = 20  # boots a side; with more, the distance needed shrinks as one over their root
-_REPETITIONS = 4000
+REPETITIONS = 4000
 MANY = 1000  # boots a side: more are not told apart
 
 
@@ -49,9 +50,9 @@ def detectable(boots: int, alpha: float, power: float = POWER) -> float:
     if k == 0:
         return math.inf
     rng = np.random.default_rng(boots)
-    values = rng.normal(size=(2, _REPETITIONS, boots))
+    values = rng.normal(size=(2, REPETITIONS, boots))
     pairs = values[0][:, :, None] - values[1][:, None, :]
-    bounds = np.partition(pairs.reshape(_REPETITIONS, -1), k - 1, axis=-1)[:, k - 1]
+    bounds = np.partition(pairs.reshape(REPETITIONS, -1), k - 1, axis=-1)[:, k - 1]
     return -float(np.quantile(bounds, 1 - power))
 
 
@@ -60,15 +61,25 @@ def boots_needed(spread: float, distance: float, alpha: float, power: float = PO
 
     spread: the standard deviation of the logarithms within a side.
     """
-    least = least_boots(alpha)
+    return fewest(
+        least_boots(alpha), spread, distance, lambda boots: detectable(boots, alpha, power)
+    )
+
+
+def fewest(least: int, spread: float, distance: float, shown_by: Callable[[int], float]) -> int:
+    """Return the least number that shows a distance, and MANY if it is more.
+
+    shown_by: gives the distance, in standard deviations, that so many show; with more than are
+    simulated it shrinks as one over their root.
+    """
     if not spread:
         return least
     wanted = distance / spread
     tried = range(least, max(least, _SIMULATED) + 1)
-    place = bisect.bisect_left(tried, True, key=lambda n: detectable(n, alpha, power) <= wanted)
+    place = bisect.bisect_left(tried, True, key=lambda n: shown_by(n) <= wanted)
     if place < len(tried):
         return tried[place]
-    return min(MANY, math.ceil(tried[-1] * (detectable(tried[-1], alpha, power) / wanted) ** 2))
+    return min(MANY, math.ceil(tried[-1] * (shown_by(tried[-1]) / wanted) ** 2))
 
 
 def needed(base: Array, new: Array, distance: float, alpha: float) -> Needed | None:
@@ -81,7 +92,11 @@ def needed(base: Array, new: Array, distance: float, alpha: float) -> Needed | N
     if min(base.size, new.size) < 2 or not np.all(np.isfinite(np.concatenate([base, new]))):
         return None
     squares = sum(float(np.sum((side - np.mean(side)) ** 2)) for side in (base, new))
+    return by_spread(squares, freedom, lambda spread: boots_needed(spread, distance, alpha))
+
+
+def by_spread(squares: float, freedom: int, number: Callable[[float], int]) -> Needed:
+    """Return what number() gives for a spread, and for the ends of its 95 % interval."""
     bounds = [squares / special.chdtri(freedom, tail) for tail in (0.025, 0.975)]
-    spreads = [math.sqrt(variance) for variance in (squares / freedom, *bounds)]
-    middle, low, high = (boots_needed(spread, distance, alpha) for spread in spreads)
+    middle, low, high = (number(math.sqrt(v)) for v in (squares / freedom, *bounds))
     return Needed(middle, low, high)
