@@ -48,7 +48,7 @@ class Host:
     def run(self, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run it to its end, which comes when nobody holds its pipes any more."""
         process = self.start(*options, **more)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(options, process.returncode, out, err)
 
     def detach(self, *options: str, **more: Any) -> int:

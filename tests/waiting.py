@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def eventually(
-    condition: Callable[[], bool], seconds: float = 20, *, every_s: float = 0.02
+    condition: Callable[[], bool], seconds: float = 60, *, every_s: float = 0.02
 ) -> bool:
     """Return whether a condition, looked at every so often, comes true in that time."""
     deadline = time.monotonic() + seconds

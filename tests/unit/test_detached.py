@@ -63,7 +63,7 @@ def test_attach_tells_all_hands_over_the_result_and_leaves_nothing(host: Host) -
     attached = host.start("--attach")
     time.sleep(0.5)
     host.go()
-    out, err = attached.communicate(timeout=20)
+    out, err = attached.communicate(timeout=120)
     assert attached.returncode == 0
     assert json.loads(out)["code"] == 0
     assert "warning: found by the preflight" in err
@@ -176,7 +176,7 @@ def test_two_attaches_both_get_everything(host: Host) -> None:
         while "iteration 1" not in process.stderr.readline():
             continue
     host.go()
-    outcomes = [process.communicate(timeout=20) for process in attached]
+    outcomes = [process.communicate(timeout=120) for process in attached]
     assert [process.returncode for process in attached] == [0, 0]
     assert outcomes[0][0] == outcomes[1][0]
     assert json.loads(outcomes[0][0])["code"] == 0
