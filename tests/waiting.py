@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+PATIENCE_S = 1800.0  # for a command in a guest that ends by itself, however busy the machine is
+
 
 def eventually(
     condition: Callable[[], bool], seconds: float = 60, *, every_s: float = 0.02

@@ -68,9 +68,7 @@ def service(properties: str = "") -> str:
     return SERVICE.format(properties=properties, in_unit="{in_unit}")
 
 
-FEED = (
-    'exec 3>/dev/watchdog; trap "printf V >&3; exit" TERM; while :; do echo x >&3; sleep 0.2; done'
-)
+FEED = 'exec 3>/dev/watchdog; trap "printf V >&3; exit" TERM; while :; do echo x >&3; sleep 2; done'
 STATES = {
     "panic on OOM": sysctl("vm.panic_on_oom", "panic-on-oom"),
     "whoever allocates is killed": sysctl(

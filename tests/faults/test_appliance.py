@@ -24,6 +24,7 @@ from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.appliance import Appliance, Finished
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.process import TargetError
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(12)
 LOOK = """
@@ -143,7 +144,7 @@ def run_whole(kernel: FetchedKernel, bundle: Path, nodes: int) -> tuple[Finished
     """Run a bundle in short; return what came of it and its result, which is a valid one."""
     guest = Appliance(kernel, cpus=4, nodes=nodes)
     collect = [f"/appliance/{name}" for name in WRITTEN]
-    done = guest.run(RUN, {"/root/bench.run": bundle}, collect, timeout=600)
+    done = guest.run(RUN, {"/root/bench.run": bundle}, collect, timeout=PATIENCE_S)
     assert done.status == 0, done.stderr
     document = json.loads(done.files["/appliance/result.json"])
     jsonschema.Draft202012Validator(result.schema()).validate(document)

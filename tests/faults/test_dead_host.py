@@ -17,6 +17,7 @@ import pytest
 from page_alloc_bench.analysis import results
 from page_alloc_bench.runner.result import document as schema
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(90)
 
@@ -51,7 +52,9 @@ def plug_in(guest: Guest, image: Path) -> None:
                 stream.flush()
                 while "return" not in (answer := json.loads(stream.readline())):
                     assert "error" not in answer, answer
-    guest.run("while ! [ -b /dev/vdb ]; do sleep 0.1; done; mount /dev/vdb /mnt", timeout=60)
+    guest.run(
+        "while ! [ -b /dev/vdb ]; do sleep 0.1; done; mount /dev/vdb /mnt", timeout=PATIENCE_S
+    )
 
 
 def read_back(image: Path, tmp_path: Path) -> Path:

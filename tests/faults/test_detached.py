@@ -20,7 +20,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
-from waiting import in_a_guest
+from waiting import PATIENCE_S, in_a_guest
 
 pytestmark = pytest.mark.seconds(25)
 BUNDLE = "/home/bench/bench.run"
@@ -106,13 +106,17 @@ def status(host: Guest) -> dict[str, Any]:
 
 def reach(host: Guest, phase: str) -> int:
     """Wait until the run is in that phase; return its PID."""
-    text = host.run(f"until grep {phase} {KEPT}/state; do sleep 0.2; done", timeout=300).stdout
+    text = host.run(
+        f"until grep {phase} {KEPT}/state; do sleep 0.2; done", timeout=PATIENCE_S
+    ).stdout
     return int(json.loads(text.splitlines()[0])["pid"])
 
 
 def detach(host: Guest, *options: str, before: str = "") -> None:
     """Start a run; it must begin."""
-    done = host.run(f"{before} {BUNDLE} --detach {' '.join(options)}", check=False, timeout=300)
+    done = host.run(
+        f"{before} {BUNDLE} --detach {' '.join(options)}", check=False, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "--status looks at it" in done.stderr
 
@@ -133,7 +137,7 @@ def document(text: str) -> dict[str, Any]:
 def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     """Started by an ordinary user through sudo; --attach is cut off, and comes back."""
     starter = connect(clean, "sudo", BUNDLE, "--detach", *LONG, user="bench", tty=tty)
-    out, err = starter.communicate(timeout=300)
+    out, err = starter.communicate(timeout=PATIENCE_S)
     assert starter.returncode == 0, err
     said = re.search(r"the run goes on as PID (\d+): --status looks at it", out + err)
     assert said, out + err
@@ -147,7 +151,7 @@ def test_a_run_outlives_its_connections(clean: Guest, tty: bool) -> None:
     attached.communicate()
     attaching = "ps -eo args | grep -q '[b]ench.run --attach'"
     told = clean.run(
-        f"while {attaching}; do sleep 0.2; done; {BUNDLE} --status", timeout=300
+        f"while {attaching}; do sleep 0.2; done; {BUNDLE} --status", timeout=PATIENCE_S
     ).stdout
     assert (json.loads(told)["state"], json.loads(told)["pid"]) == ("running", int(said[1]))
 
@@ -165,7 +169,7 @@ def test_what_is_measured_is_what_an_ordinary_run_measures(clean: Guest) -> None
     """It takes no more memory, nor does what it was started by."""
     ordinary = json.loads(clean.run([BUNDLE, "--quiet", *OPTIONS]).stdout)
     detach(clean, *OPTIONS)
-    clean.run(f"until [ -s {KEPT}/result ]; do sleep 0.5; done", timeout=300)
+    clean.run(f"until [ -s {KEPT}/result ]; do sleep 0.5; done", timeout=PATIENCE_S)
     detached = json.loads(clean.run([BUNDLE, "--attach", "--quiet"]).stdout)
     name = "idle_available_bytes_order4"
     assert detached[name][0] == pytest.approx(ordinary[name][0], rel=0.03)
@@ -222,7 +226,9 @@ def test_stop_leaves_a_clean_host_and_a_truthful_partial_result(clean: Guest, ph
 )
 def test_stop_ends_an_ordinary_run_whose_connection_hangs(clean: Guest) -> None:
     ordinary = connect(clean, BUNDLE, "--output-path", "/run/result.json", *ENDLESS)
-    clean.run("until grep -q page_alloc_bench /proc/modules; do sleep 0.2; done", timeout=300)
+    clean.run(
+        "until grep -q page_alloc_bench /proc/modules; do sleep 0.2; done", timeout=PATIENCE_S
+    )
     assert (status(clean)["state"], status(clean)["detached"]) == ("running", False)
     ordinary.send_signal(signal.SIGSTOP)
     assert clean.run([BUNDLE, "--stop"], check=False).returncode == 0

@@ -24,6 +24,7 @@ from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S, in_a_guest
 
 pytestmark = pytest.mark.seconds(300)
 BUNDLE = "/home/bench/bench.run"
@@ -32,7 +33,7 @@ CELLS = [(iterations, order) for iterations in (1, 5) for order in (0, 4)]
 
 
 def measure(guest: Guest, options: str) -> dict[str, Any]:
-    done = guest.run(f"{BUNDLE} {options}", timeout=900)
+    done = guest.run(f"{BUNDLE} {options}", timeout=PATIENCE_S)
     read: dict[str, Any] = json.loads(done.stdout)
     jsonschema.Draft202012Validator(result.schema()).validate(read)
     told: dict[str, Any] = read["run"]["estimate"]
@@ -130,9 +131,12 @@ def test_a_run_on_a_terminal_keeps_its_result_and_shows_what_is_left(small: Gues
 def test_status_tells_how_far_an_ordinary_run_is(small: Guest) -> None:
     small.run(f"cd /; {BUNDLE} --iterations 9 --alloc-orders 0 >/dev/null 2>&1 </dev/null &")
     told: dict[str, Any] = {}
-    deadline = time.monotonic() + 120
-    while not told.get("filled") and time.monotonic() < deadline:
-        told = json.loads(small.run([BUNDLE, "--status"], check=False).stdout)
+
+    def has_begun() -> bool:
+        told.update(json.loads(small.run([BUNDLE, "--status"], check=False).stdout))
+        return bool(told.get("filled"))
+
+    assert in_a_guest(has_begun)
     assert (told["state"], told["detached"], told["phase"]) == ("running", False, "order 0, idle")
     assert (told["phase_number"], told["phases"]) == (2, 6)
     assert 0 < told["filled"] <= 1

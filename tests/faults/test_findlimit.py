@@ -13,6 +13,7 @@ import pytest
 
 import page_alloc_bench
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(12)
 HUGE = 2 << 20
@@ -71,7 +72,7 @@ def driver(guest: Guest) -> Drive:
 
     def drive(script: str) -> Any:
         body = PROLOGUE + textwrap.dedent(script)
-        done = guest.run(["python3", "-B", "-c", body], timeout=400)
+        done = guest.run(["python3", "-B", "-c", body], timeout=PATIENCE_S)
         return json.loads(done.stdout)
 
     return drive

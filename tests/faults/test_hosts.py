@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(15)
 NOEXEC = ("/dev/shm", "/tmp", "/var/tmp", "/home/bench/noexec")
@@ -49,7 +50,7 @@ def host(guest: Guest, bundle: Path) -> Iterator[Guest]:
 def test_a_whole_run_and_nothing_left(host: Guest, python: str, embedded: bool) -> None:
     before = host.run(TRACES).stdout
     command = f"env -u HOME PAGE_ALLOC_BENCH_PYTHON={python} sh noexec/bench.run {OPTIONS}"
-    done = host.run(f"cd /home/bench && {command}", timeout=600, check=False)
+    done = host.run(f"cd /home/bench && {command}", timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["run"]["complete"]
@@ -73,6 +74,6 @@ def test_a_killed_run_leaves_nothing(host: Guest) -> None:
         "kill -9 $!; wait; "
         "for _ in $(seq 100); do grep -q page_alloc_bench /proc/modules || break; sleep 0.2; done; "
         "sleep 1; rm /run/out",
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert host.run(TRACES).stdout == before

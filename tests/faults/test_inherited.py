@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(10)
 BENCH = "/root/bench.run"
@@ -36,7 +37,7 @@ def host(bundle: Path) -> Iterator[Guest]:
 def run(host: Guest, starter: str = "") -> dict[str, Any]:
     """Return the result of a complete run started in this way."""
     host.run("rm -f /root/result.json")
-    done = host.run(f"cd /root && {starter} {RUN}", check=False, timeout=600)
+    done = host.run(f"cd /root && {starter} {RUN}", check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
     assert document["run"]["complete"] is True
@@ -133,7 +134,7 @@ def test_another_thing_in_the_place_of_the_log(host: Guest, what: str) -> None:
     make, said = KMSG[what]
     host.run(f"mv /dev/kmsg /dev/kmsg.kept && {make}")
     try:
-        done = host.run(RUN, check=False, timeout=120)
+        done = host.run(RUN, check=False, timeout=PATIENCE_S)
     finally:
         host.run("rm -f /dev/kmsg; mv /dev/kmsg.kept /dev/kmsg")
     assert done.returncode == 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 BENCH = "/root/bench.run"
 OPTIONS = "--iterations 50 --alloc-orders 0 --quiet --output-path none"
@@ -60,7 +61,7 @@ def left(host: Guest, start: str, typed: str) -> str:
     """Type it while a run measures; return what is there of the run 10 s later."""
     script = KILLED.format(start=start, options=OPTIONS, typed=typed)
     host.run("cat >/root/typed.sh", input=script)
-    return host.run("sh /root/typed.sh", timeout=200).stdout.strip()
+    return host.run("sh /root/typed.sh", timeout=PATIENCE_S).stdout.strip()
 
 
 @pytest.mark.attempt("pkill -9 -f bench.run", "nothing is left after 10 s", "idle, each way")

@@ -17,6 +17,7 @@ from page_alloc_bench.packager import build as building
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 BUNDLE = "/root/bench.run"
 ORDER_0 = ["--iterations=1", "--alloc-orders=0", "--held=200", "--spread=100", "--quiet"]
@@ -35,7 +36,7 @@ def host(bundle: Path) -> Iterator[Guest]:
 def fails(host: Guest, command: list[str], code: int, *words: str) -> None:
     """Run what cannot be loaded, and hold what is left behind to nothing."""
     before = lab.free_bytes(host)
-    done = host.run(command, check=False, timeout=300)
+    done = host.run(command, check=False, timeout=PATIENCE_S)
     assert done.returncode == code, done.stderr
     for word in words:
         assert word in done.stderr

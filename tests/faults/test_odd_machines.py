@@ -15,6 +15,7 @@ import lab
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(45)
 BENCH = "/root/bench.run"
@@ -26,7 +27,7 @@ Ran = tuple[dict[str, Any], str]
 def measure(guest: Guest, orders: tuple[int, ...] = ORDERS) -> Ran:
     """Return a run's result, by the schema, and what it said."""
     options = f"{SMALL} --alloc-orders={','.join(map(str, orders))}"
-    done = guest.run(f"{BENCH} {options}", timeout=1000)
+    done = guest.run(f"{BENCH} {options}", timeout=PATIENCE_S)
     document = json.loads(guest.run("cat /root/result.json").stdout)
     jsonschema.Draft202012Validator(result.schema()).validate(document)
     assert document["run"]["complete"] is True

@@ -15,6 +15,7 @@ from page_alloc_bench.packager import build as building
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 SHORT = ["--iterations=1", "--alloc-orders=0", "--cpus=0", "--held=200", "--spread=100", "--quiet"]
 pytestmark = pytest.mark.seconds(8)
@@ -57,7 +58,7 @@ def host(bundles: dict[str, Path]) -> Iterator[Guest]:
 
 def run(host: Guest, name: str, *more: str) -> tuple[int, str, dict[str, Any]]:
     """Run a bundle; return its exit code, what it said, and what of it is about the build."""
-    done = host.run(["sh", f"/root/{name}.run", *SHORT, *more], check=False, timeout=500)
+    done = host.run(["sh", f"/root/{name}.run", *SHORT, *more], check=False, timeout=PATIENCE_S)
     told = json.loads(done.stdout)["run"] if done.stdout else {}
     return done.returncode, done.stderr, told
 

@@ -20,6 +20,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(6)
 BENCH = "/root/bench.run"
@@ -238,7 +239,7 @@ def test_a_run_that_is_on(host: Guest) -> None:
         assert re.match(r"another copy \(PID \d+\) is running", copy["found"])
     finally:
         host.run("pkill -TERM -o -f 'bench.run --iter'", check=False)
-        running.wait(60)
+        running.wait(PATIENCE_S)
     for _ in range(100):
         if host.run("grep page_alloc_bench /proc/modules", check=False).returncode:
             break
@@ -284,7 +285,7 @@ def test_no_page_of_the_child_is_swapped(host: Guest) -> None:
         for option in ("--no-swap", "--thp=inherit"):
             host.run("dmesg --clear")
             code = WATCH_SWAP.format(command=[*words, option])
-            told[option] = lab.python(host, code, timeout=600)
+            told[option] = lab.python(host, code, timeout=PATIENCE_S)
     locked, swapped = told["--no-swap"], told["--thp=inherit"]
     assert locked["code"] == swapped["code"] == 0, told
     # Without the option the child does swap: the guest has what it takes to show the difference.

@@ -21,6 +21,7 @@ from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import keys
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 BENCH = "/root/bench.run"
@@ -93,7 +94,9 @@ def provoke(
                "orders": orders, "output": output, "unread": unread,
                "timeout_s": timeout_s}  # fmt: skip
     done = host.run(
-        ["python3", "-B", f"{lab.IN_GUEST}/provoke.py"], input=json.dumps(request), timeout=900
+        ["python3", "-B", f"{lab.IN_GUEST}/provoke.py"],
+        input=json.dumps(request),
+        timeout=PATIENCE_S,
     )
     account: Account = json.loads(done.stdout)
     assert account["changed"] == []
@@ -312,7 +315,7 @@ for number in range(21):
     free.append(in_guest.free_bytes())
 print(json.dumps(free))
 """
-    _first, *free = json.loads(host.run(["python3", "-B", "-c", script], timeout=1800).stdout)
+    _first, *free = json.loads(host.run(["python3", "-B", "-c", script], timeout=PATIENCE_S).stdout)
     middle = statistics.median(free)
     lost = -20 * statistics.linear_regression(range(20), free).slope
     assert lost < 0.005 * middle, free

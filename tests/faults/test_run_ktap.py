@@ -11,6 +11,7 @@ import pytest
 
 import ktap_reader
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(15)
 
@@ -75,7 +76,7 @@ def test_a_run_ends_when_nobody_reads_it_any_more(host: Guest) -> None:
         "(sudo ./bench.run --ktap --iterations 100 --alloc-orders 0; echo status $? >&2) | "
         "sed '/ok 1 loaded/q'",
         user="bench",
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.splitlines()[-1] == "ok 1 loaded"
     assert "stdout was closed by its reader" in done.stderr

@@ -17,6 +17,7 @@ from page_alloc_bench.packager.signing import Signer
 from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(8)
 MAGIC = b"~Module signature appended~\n"
@@ -186,7 +187,9 @@ def test_an_unsigned_module_is_refused_with_the_reason(
                cmdline_extra="module.sig_enforce=1") as guest:  # fmt: skip
         for name in ("plain", "foreign"):
             guest.copy_to(tmp_path / f"{name}.run", f"/root/{name}.run")
-            done = guest.run(f"/root/{name}.run --quiet --iterations 1", check=False, timeout=300)
+            done = guest.run(
+                f"/root/{name}.run --quiet --iterations 1", check=False, timeout=PATIENCE_S
+            )
             assert (done.returncode, done.stdout) == (3, "")
             assert "loads only signed modules" in done.stderr
             assert "--sign-key" in done.stderr

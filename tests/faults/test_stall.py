@@ -14,6 +14,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(20)
 BENCH = "/root/bench.run"
@@ -61,7 +62,7 @@ def host(bundle: Path) -> Iterator[Guest]:
 def stalled(host: Guest, command: str, at: str, do: str) -> dict[str, Any]:
     """The document of a run that stalled; whatever else is to hold of such a run is checked."""
     free = lab.free_bytes(host)
-    told = lab.python(host, DRIVER.format(command=command, at=at, do=do), timeout=600)
+    told = lab.python(host, DRIVER.format(command=command, at=at, do=do), timeout=PATIENCE_S)
     assert told["code"] == 1, told["said"]
     assert "got no more for 5 s (--stall-s)" in told["said"]
     assert 5 <= told["seconds"] < 60

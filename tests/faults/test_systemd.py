@@ -23,7 +23,7 @@ from faults.advised import BENCH, SMALL, STATES, State
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.guest import Guest
-from waiting import in_a_guest
+from waiting import PATIENCE_S, in_a_guest
 
 pytestmark = pytest.mark.seconds(6)
 NODE = "/dev/page_alloc_bench"
@@ -44,7 +44,7 @@ class Host:
         return "" if self.user == "root" else "sudo "
 
     def type(self, line: str, *, check: bool = False) -> subprocess.CompletedProcess[str]:
-        return self.guest.run(line, user=self.user, check=check, timeout=300)
+        return self.guest.run(line, user=self.user, check=check, timeout=PATIENCE_S)
 
 
 HOSTS = {
@@ -62,7 +62,7 @@ def host(
     path = tmp_path_factory.mktemp(root) / "bench.run"
     tree = building.tree_request(kernel)
     build(BuildRequest(**vars(tree), output=path), progress=lambda _message: None)
-    with Guest(kernel=kernel, cpus=2, nodes=2, memory="768M", root=root) as guest:
+    with Guest(kernel=kernel, cpus=2, nodes=2, memory="512M", root=root) as guest:
         guest.copy_to(path, BENCH)
         guest.copy_to(lab.kernel_module(kernel, "kmod"), "/opt/")
         lab.give_drivers(guest, *DRIVERS)
@@ -208,7 +208,7 @@ def test_who_uses_the_module_is_named_by_what_is_advised(host: Host) -> None:
         assert host.type(f"{host.sudo}{ask[0]}").stdout.split() == [pid]
     finally:
         host.guest.run("kill $(cat /run/holder); rm /run/holder")
-        holder.wait(60)
+        holder.wait(PATIENCE_S)
     assert host.type(f"{host.sudo}{BENCH} {SMALL}").returncode == 0
 
 
@@ -227,7 +227,7 @@ def connect(host: Host, line: str, user: str = "bench") -> subprocess.CompletedP
     ssh, *options = host.guest.ssh_options("ssh", user)
     return subprocess.run(
         [ssh, "-S", "none", "-T", *options, "guest", f"cat /proc/self/cgroup; {line}"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def killing_user_processes(host: Host, answer: str) -> Iterator[None]:
 
 
 def ends_well(host: Host) -> None:
-    done = host.guest.run([BENCH, "--attach"], check=False, timeout=300)
+    done = host.guest.run([BENCH, "--attach"], check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"]["complete"] is True
 
@@ -266,7 +266,7 @@ def ends_well(host: Host) -> None:
 @pytest.mark.attempt("logout, KillUserProcesses=no", "a detached run goes on", "a whole run")
 def test_a_detached_run_outlives_its_session(host: Host) -> None:
     with killing_user_processes(host, "no"):
-        done = connect(host, f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=4 ', 1)}")
+        done = connect(host, f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=2 ', 1)}")
         assert done.returncode == 0, done.stderr
         session_is_over(host, done)
         assert status(host)["state"] in ("running", "ended")
@@ -277,7 +277,7 @@ def test_a_detached_run_outlives_its_session(host: Host) -> None:
                      "a whole run")  # fmt: skip
 def test_where_logout_kills_the_advice_saves_the_run(host: Host) -> None:
     with killing_user_processes(host, "yes"):
-        line = f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=4 ', 1)}"
+        line = f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=2 ', 1)}"
         refused = connect(host, line)
         assert refused.returncode == 3
         assert "KillUserProcesses is on for the login session of bench" in refused.stderr
@@ -322,7 +322,7 @@ def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     assert found
     assert in_a_guest(lambda: "page_alloc" in host.guest.run("cat /proc/modules").stdout)
     host.guest.run(["loginctl", "terminate-session", found[1]])
-    running.communicate(timeout=300)
+    running.communicate(timeout=PATIENCE_S)
     assert in_a_guest(lambda: "page_alloc" not in host.guest.run("cat /proc/modules").stdout)
     assert in_a_guest(lambda: status(host)["state"] == "none")
     assert host.guest.run("ls -d /dev/shm/p* /dev/page_alloc_bench", check=False).stdout == ""
@@ -364,7 +364,7 @@ def watched(host: Host, *words: str) -> list[str]:
     watcher = host.guest.popen(["python3", "-c", WATCH, *words], stdout=subprocess.PIPE, text=True)
     done = host.type(f"{host.sudo}{BENCH} {SMALL}")
     host.guest.run("udevadm settle; touch /run/stop-watching")
-    out, _ = watcher.communicate(timeout=300)
+    out, _ = watcher.communicate(timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     seen: list[str] = json.loads(out)
     return seen

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from page_alloc_bench.targets import root
-from waiting import in_a_guest
+from waiting import PATIENCE_S, in_a_guest
 
 pytestmark = [
     pytest.mark.seconds(6),
@@ -66,7 +66,9 @@ class Systemd:
     def run(self, line: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a line of a shell's as root."""
         words = [*self._enter, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", line]
-        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=check)
+        return subprocess.run(
+            words, capture_output=True, text=True, timeout=PATIENCE_S, check=check
+        )
 
 
 @pytest.fixture(scope="module", params=["bookworm-systemd", "trixie-systemd"])
@@ -158,7 +160,7 @@ def test_what_is_advised_helps(systemd: Systemd, name: str) -> None:
     line = f"{sudo}{BENCH} --latencies=none {state.options}".rstrip()
     systemd.run(state.do)
     try:
-        assert in_a_guest(lambda: state.finding in findings(systemd, state, line), 20)
+        assert in_a_guest(lambda: state.finding in findings(systemd, state, line))
         finding = findings(systemd, state, line)[state.finding]
         (command,) = finding["commands"]
         assert command in finding["advice"] + finding["line"]
@@ -167,14 +169,14 @@ def test_what_is_advised_helps(systemd: Systemd, name: str) -> None:
             assert command.endswith(line.removeprefix(sudo))
         else:
             systemd.run(command)
-            assert in_a_guest(lambda: state.finding not in findings(systemd, state, line), 20)
+            assert in_a_guest(lambda: state.finding not in findings(systemd, state, line))
             command = line
         after = findings(systemd, state, command)
         assert not {state.finding, "oom-policy", "unit-end", "kill-user-processes"} & set(after)
         for undo in finding["undo"]:
             systemd.run(undo)
         if finding["undo"]:
-            assert in_a_guest(lambda: state.finding in findings(systemd, state, line), 20)
+            assert in_a_guest(lambda: state.finding in findings(systemd, state, line))
     finally:
         systemd.run(state.undo)
 
@@ -195,7 +197,7 @@ def test_logout_spares_what_is_in_a_scope_of_its_own(systemd: Systemd) -> None:
             typed = start.replace(f"{BENCH} --detach", sleep) + "; sleep 0.5"
             systemd.run(KILL.within.format(line=shlex.quote(typed)))
         left = "ps -eo args= | grep '^sleep 300'"
-        assert in_a_guest(lambda: "3002" not in systemd.run(left, check=False).stdout, 30)
+        assert in_a_guest(lambda: "3002" not in systemd.run(left, check=False).stdout)
         assert systemd.run(left).stdout == "sleep 3001\n"
     finally:
         systemd.run(f"pkill -f 'sleep 300[12]'; {KILL.undo}", check=False)

@@ -12,6 +12,7 @@ import pytest
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(15)
 # What a compiler of Debian 12 consists of; the guest's root is the same release as this host.
@@ -48,7 +49,7 @@ def test_in_a_guest_with_headers_and_a_compiler(tmp_path: Path) -> None:
         guest.copy_to(bundle, "/root/bench.run")
 
         def run(options: str) -> subprocess.CompletedProcess[str]:
-            return guest.run(f"/root/bench.run {BRIEF} {options}", check=False, timeout=900)
+            return guest.run(f"/root/bench.run {BRIEF} {options}", check=False, timeout=PATIENCE_S)
 
         def left() -> str:
             places = "/dev/shm /tmp /var/tmp /run"
@@ -80,8 +81,10 @@ def test_in_a_guest_with_headers_and_a_compiler(tmp_path: Path) -> None:
         guest.run("mv /usr/bin/gcc-away /usr/bin/gcc-12")
 
         killed = guest.popen(["/root/bench.run", "--build-on-target"], stderr=subprocess.DEVNULL)
-        guest.run("until pgrep cc1; do sleep 0.1; done; pkill -KILL -f -o bench.run", timeout=300)
-        killed.wait(60)
+        guest.run(
+            "until pgrep cc1; do sleep 0.1; done; pkill -KILL -f -o bench.run", timeout=PATIENCE_S
+        )
+        killed.wait(PATIENCE_S)
         guest.run("for i in $(seq 100); do pgrep 'make|cc1|pab-watchdog' || exit 0; sleep 0.2; "
-                  "done; exit 1", timeout=300)  # fmt: skip
+                  "done; exit 1", timeout=PATIENCE_S)  # fmt: skip
         assert left() == ""

@@ -15,6 +15,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S, in_a_guest
 
 BENCH = "/root/bench.run"
 SHORT = "--duration-s 1 --repeat 1 --output-path /root/result.json"
@@ -29,7 +30,7 @@ def host(bundle: Path) -> Iterator[Guest]:
 
 
 def run(host: Guest, options: str, code: int = 0) -> dict[str, Any]:
-    done = host.run(f"{BENCH} {options} {SHORT}", check=False, timeout=600)
+    done = host.run(f"{BENCH} {options} {SHORT}", check=False, timeout=PATIENCE_S)
     assert done.returncode == code, done.stderr
     result: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
     jsonschema.Draft202012Validator(document.schema()).validate(result)
@@ -85,10 +86,7 @@ def test_sizes_that_a_host_does_not_give_are_left_out_and_said(host: Guest) -> N
 
 
 def await_children(host: Guest) -> None:
-    deadline = time.monotonic() + 120
-    while "pab-user" not in host.run("ps -eo comm").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert in_a_guest(lambda: "pab-user" in host.run("ps -eo comm").stdout)
     time.sleep(1.5)
 
 
@@ -111,15 +109,12 @@ def test_every_page_is_back_however_it_ends(
     try:
         await_children(host)
         host.run(do, check=False)
-        ended = process.wait(120)
+        ended = process.wait(PATIENCE_S)
         if code is not None:
             assert ended == code
             assert json.loads(host.run("cat /root/cut.json").stdout)["run"]["complete"] is False
     finally:
         process.kill()
-    deadline = time.monotonic() + 30
     traces = "ps -eo comm | grep ^pab; grep page_alloc_bench /proc/modules"
-    while (left := host.run(traces, check=False).stdout) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert left == ""
+    assert in_a_guest(lambda: host.run(traces, check=False).stdout == "")
     assert lab.await_free(host, before * 0.995) >= before * 0.995

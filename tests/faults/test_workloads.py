@@ -16,6 +16,7 @@ import pytest
 import lab
 from page_alloc_bench.runner.result import document
 from page_alloc_bench.targets.guest import Guest
+from waiting import PATIENCE_S, in_a_guest
 
 BENCH = "/root/bench.run"
 TRACING = "/sys/kernel/tracing"
@@ -35,12 +36,14 @@ def host(bundle: Path) -> Iterator[Guest]:
             f"echo 'comm ~ \"pab/*\"' > events/kmem/{LOCKED}/filter\n"
             f"echo 64 > buffer_size_kb; echo 1 > events/kmem/{LOCKED}/enable"
         )
-        guest.run(f"{BENCH} --workload pairs {SHORT}", timeout=300)  # what is taken only once
+        guest.run(
+            f"{BENCH} --workload pairs {SHORT}", timeout=PATIENCE_S
+        )  # what is taken only once
         yield guest
 
 
 def run(host: Guest, options: str, code: int = 0) -> dict[str, Any]:
-    done = host.run(f"{BENCH} {options} {SHORT}", check=False, timeout=400)
+    done = host.run(f"{BENCH} {options} {SHORT}", check=False, timeout=PATIENCE_S)
     assert done.returncode == code, done.stderr
     result: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
     jsonschema.Draft202012Validator(document.schema()).validate(result)
@@ -105,10 +108,7 @@ def test_only_blocks_that_the_lists_keep_come_back_from_them(host: Guest) -> Non
 
 
 def await_workers(host: Guest) -> None:
-    deadline = time.monotonic() + 120
-    while "pab/" not in host.run("ps -eo comm").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    assert in_a_guest(lambda: "pab/" in host.run("ps -eo comm").stdout)
     time.sleep(1.5)
 
 
@@ -151,7 +151,7 @@ def test_every_page_is_back_however_it_ends(
     try:
         await_workers(host)
         host.run(do, check=False)
-        ended = process.wait(120)
+        ended = process.wait(PATIENCE_S)
         if code is not None:
             assert ended == code
             cut = json.loads(host.run("cat /root/cut.json").stdout)
@@ -160,8 +160,5 @@ def test_every_page_is_back_however_it_ends(
     finally:
         process.kill()
         host.run("echo 1 > /sys/devices/system/cpu/cpu1/online", check=False)
-    deadline = time.monotonic() + 30
-    while (left := traces(host)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert left == ""
+    assert in_a_guest(lambda: traces(host) == "")
     assert lab.await_free(host, before * 0.999) >= before * 0.999
