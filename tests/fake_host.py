@@ -109,7 +109,7 @@ def make(root: Path, changes: dict[str, str | None], arguments: str = "", **othe
         if text is None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        if name.startswith("proc/self/ns/"):
+        if name.startswith("proc/self/ns/") or "/fd/" in name:
             path.symlink_to(text)
         else:
             path.write_text(text)
@@ -225,6 +225,16 @@ FOUND: list[tuple[str, str, dict[str, str], str]] = [
         {
             "sys/class/watchdog/watchdog0/state": "active",
             "sys/class/watchdog/watchdog0/timeout": "600",
+        },
+        "",
+    ),
+    (
+        "watchdog",
+        REFUSE,
+        {
+            "sys/class/watchdog/watchdog0/state": None,
+            "sys/class/watchdog/watchdog0/uevent": "DEVNAME=watchdog0",
+            "proc/12/fd/3": "/dev/watchdog0",
         },
         "",
     ),

@@ -98,28 +98,36 @@ class Watchdog(Check):
     advice = "stop the program that feeds it, in a way that disarms the timer"
 
     def look(self, host: Host) -> Iterator[Finding]:
-        """Report the active ones; a long timeout is but a warning."""
+        """Report the active ones; a long timeout is but a warning.
+
+        Without CONFIG_WATCHDOG_SYSFS there is no telling but by who has one open, which starts it.
+        """
         for name in host.names("sys/class/watchdog"):
             directory = f"sys/class/watchdog/{name}"
-            if host.read(f"{directory}/state") != "active":
+            state = host.read(f"{directory}/state")
+            if state not in ("active", None):
+                continue
+            feeder = _who_has_open(host, {f"/dev/{name}", "/dev/watchdog"})
+            if state is None and feeder is None:
                 continue
             timeout_s = host.number(f"{directory}/timeout")
             identity = host.read(f"{directory}/identity") or "unnamed"
-            found = f"/dev/{name} ({identity}) is active, its timeout {timeout_s or 'unknown'} s"
+            timeout = f"{timeout_s} s" if timeout_s else "unknown"
+            found = f"/dev/{name} ({identity}) is active, its timeout {timeout}"
             long = timeout_s is not None and timeout_s > _SHORT_S
-            commands, undo = self._end(host, f"/dev/{name}")
+            commands, undo = _end(host, feeder)
             severity = WARN if long else REFUSE
             yield self.finding(found, severity=severity, commands=commands, undo=undo)
 
-    def _end(self, host: Host, device: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the commands that end what has the device open, and those that undo it.
 
-        A process that is merely killed does not let go of the timer, and the host would be reset.
-        """
-        pid = _who_has_open(host, {device, "/dev/watchdog"})
-        if pid is None:
-            return (), ()
-        return systemd.feed_no_watchdog(host) if pid == "1" else systemd.stop(host, pid)
+def _end(host: Host, feeder: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the commands that end what has a watchdog open, and those that undo it.
+
+    A process that is merely killed does not let go of the timer, and the host would be reset.
+    """
+    if feeder is None:
+        return (), ()
+    return systemd.feed_no_watchdog(host) if feeder == "1" else systemd.stop(host, feeder)
 
 
 def _who_has_open(host: Host, devices: set[str]) -> str | None:
