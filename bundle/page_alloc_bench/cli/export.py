@@ -13,12 +13,12 @@ import click
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli.common import CONTEXT, OUTPUT
-from page_alloc_bench.cli.with_results import bad_input, load_runs, needs
+from page_alloc_bench.cli.with_results import bad_input, load_runs, needs, note
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.tidy import Run
 
-_FORMATS = ("csv", "parquet", "openmetrics", "kcidb", "falba")
+_FORMATS = ("csv", "parquet", "openmetrics", "kcidb", "falba", "otava")
 _FORMAT_OF_SUFFIX = {".csv": "csv", ".parquet": "parquet", ".om": "openmetrics"}
 _STDOUT = Path("-")
 _ORIGIN = re.compile(r"[a-z0-9_]+")
@@ -52,8 +52,8 @@ _ORIGIN = re.compile(r"[a-z0-9_]+")
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="csv, parquet: only this metric, such as 'idle_*' or kernel_page_allocs_order4. May be "
-    "given more than once.",
+    help="csv, parquet, otava: only this metric, such as 'idle_*' or kernel_page_allocs_order4. "
+    "May be given more than once.",
 )
 @click.option(
     "--origin",
@@ -76,7 +76,7 @@ def export(
     origin: str | None,
     build_id: str | None,
 ) -> None:
-    """Write results as rows, as OpenMetrics, for KCIDB, or as a database of FALBA.
+    """Write results as rows, as OpenMetrics, for KCIDB, Apache Otava, or as a database of FALBA.
 
     RESULT is a result file, a directory of them, or a glob. A copy of a run is left out.
     """
@@ -110,8 +110,10 @@ def export(
 def _check_options(
     form: str, *, facts: Sequence[str], metrics: Sequence[str], **kcidb: str | None
 ) -> None:
-    if (facts or metrics) and form not in ("csv", "parquet"):
-        raise click.UsageError("--fact and --metric are only for csv and parquet")
+    if facts and form not in ("csv", "parquet"):
+        raise click.UsageError("--fact is only for csv and parquet")
+    if metrics and form not in ("csv", "parquet", "otava"):
+        raise click.UsageError("--metric is only for csv, parquet and otava")
     given = [name for name, value in kcidb.items() if value is not None]
     if given and form != "kcidb":
         raise click.UsageError(f"--{given[0].replace('_', '-')} is only for kcidb")
@@ -135,6 +137,10 @@ def _export_text(
         from page_alloc_bench.analysis.export import to_csv
 
         to_csv.export(runs, stream, facts)
+    elif form == "otava":
+        from page_alloc_bench.analysis.export import to_otava
+
+        to_otava.export(runs, stream, note)
     elif form == "openmetrics":
         from page_alloc_bench.analysis.export import to_openmetrics
 

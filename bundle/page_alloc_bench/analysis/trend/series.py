@@ -75,7 +75,7 @@ def series(
         note(f"{len(results) - len(whole)} runs are not complete: left out")
     named = _named(whole, by)
     found = []
-    for machine, runs in _machines(whole):
+    for machine, runs in machines(whole):
         kernels: dict[str, list[Result]] = {}
         for result in runs:
             kernels.setdefault(named[id(result)], []).append(result)
@@ -97,7 +97,7 @@ def _named(results: Sequence[Result], by: str | None) -> dict[int, str]:
     return {id(r): facts.text(each[by]) for r, each in zip(results, flat, strict=True)}
 
 
-def _machines(results: Iterable[Result]) -> list[tuple[str, list[Result]]]:
+def machines(results: Iterable[Result]) -> list[tuple[str, list[Result]]]:
     """Return the runs that may be compared, by machine and configuration, by their time.
 
     They are of one host, and differ in nothing that forbids a comparison.
