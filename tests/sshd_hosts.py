@@ -42,6 +42,7 @@ mkdir -m 755 /run/sshd
 install -m 644 {keys}/user.pub /run/sshd
 hostname {name}
 {sudo}
+{greeting}
 for python in {hidden}; do mount --bind {top}/nothing "$python"; done
 for mark in {marks}; do : >/run/"$mark"; done
 exec {personality} {sshd} -D -e -f {top}/config
@@ -55,6 +56,11 @@ done
 mount --bind {top}/passwd /etc/passwd
 mount --bind {top}/sudoers /etc/sudoers
 mount --bind {top}/pam /etc/pam.d/sudo
+"""
+# As administrators do it, though sshd(8) says that it must print nothing.
+_GREETING = """
+mkdir -p /run/home/.ssh
+echo 'echo "Welcome to host {1}! 6.1 x86_64"' >/run/home/.ssh/rc
 """
 
 
@@ -81,7 +87,10 @@ def make_keys(place: Path) -> Path:
 
 
 class SshHost:
-    """A host of that name. marks: files made in its /run. python, sudo: whether it has them."""
+    """A host of that name. marks: files made in its /run. python, sudo: whether it has them.
+
+    greeting: whether it prints one before what each command prints.
+    """
 
     def __init__(
         self,
@@ -92,6 +101,7 @@ class SshHost:
         *,
         python: bool = True,
         sudo: bool = False,
+        greeting: bool = False,
         personality: str = "",
     ) -> None:
         self.name, self.port = name, free_port()
@@ -99,7 +109,8 @@ class SshHost:
         self.var_tmp = self.top / "var-tmp"
         self.var_tmp.mkdir(parents=True)
         self.var_tmp.chmod(0o1777)
-        (self.top / "passwd").write_text(_USERS)
+        home = "/run/home" if greeting else "/root"
+        (self.top / "passwd").write_text(_USERS.replace(":/root:", f":{home}:"))
         (self.top / "nothing").touch()
         (self.top / "config").write_text(_CONFIG.format(port=self.port, keys=keys))
         (self.top / "sudoers").write_text(_SUDOERS)
@@ -110,6 +121,7 @@ class SshHost:
         script = _START.format(
             top=shlex.quote(str(self.top)), name=name, keys=keys, sudo=has_sudo,
             sshd=unpacked / "usr/sbin/sshd", personality=personality,
+            greeting=_GREETING if greeting else "",
             marks=shlex.join(marks), hidden="" if python else shlex.join(_pythons()),
         )  # fmt: skip
         self.log = self.top / "log"

@@ -186,6 +186,11 @@ def test_a_killed_controller_goes_on(start: Start, fleet: Callable[..., Fleet], 
     process.communicate()
     (run / "hold").unlink(missing_ok=True)
     time.sleep(0.5)
+    for begun in held.var_tmp.glob("*/detached"):
+        place = begun.parent
+        # As a controller that dies while it copies leaves it, and a host that was booted since.
+        (held.var_tmp / f"{place.name}.tmp/ansible-tmp-1").mkdir(parents=True)
+        (place / "starting").write_text("another-boot 1\n")
     code, told, err = all_.run()
     assert (code, told) == (0, {"held": "ok"}), err
     assert (run / "times").read_text() == "x"  # one run, not two
@@ -199,6 +204,45 @@ def test_root_by_sudo_needs_no_terminal(start: Start, fleet: Callable[..., Fleet
     code, told, err = fleet(sudo=host.port).run("--become")
     assert (code, told) == (0, {"sudo": "ok"}), err
     assert host.left() == []
+
+
+def test_a_host_that_greets_and_a_directory_with_a_space(
+    start: Start, fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    host = start("greeting", "result-0", greeting=True)
+    all_ = fleet(greeting=host.port)
+    code, told, err = all_.run("--dir", tmp_path / "two words")
+    assert (code, told) == (0, {"greeting": "ok"}), err
+    assert host.left() == []
+    assert (tmp_path / "two words/log/greeting.log").exists()
+
+
+def test_nothing_but_ours_is_there_during_a_run(start: Start, fleet: Callable[..., Fleet]) -> None:
+    held = start("held", "result-0", "hold")
+    all_ = fleet(held=held.port)
+    process = all_.start()
+    assert eventually(lambda: any(x.get("step") == "detached" for x in all_.lines()), 240)
+    (place,) = [name for name in held.left() if not name.endswith(".tmp")]
+    assert set(held.left()) <= {place, f"{place}.tmp"}
+    assert place.startswith("page-alloc-bench-fleet.")
+    Path(f"/proc/{_child(held)}/root/run/hold").unlink()
+    process.communicate(timeout=400)
+    assert process.returncode == 0
+    assert held.left() == []
+
+
+def test_batches_of_drained_hosts(
+    start: Start, fleet: Callable[..., Fleet], tmp_path: Path
+) -> None:
+    hosts = {name: start(name, f"result-{n}") for n, name in enumerate(("a", "b"))}
+    all_ = fleet(**{name: host.port for name, host in hosts.items()})
+    log = tmp_path / "hooks"
+    words = [f"--{name}=echo {name} $1 >>{log}" for name in ("drain", "undrain")]
+    code, told, err = all_.run("--batch", 1, "--pause", 0.1, *words)
+    assert (code, told) == (0, {"a": "ok", "b": "ok"}), err
+    assert log.read_text().splitlines() == ["drain a", "undrain a", "drain b", "undrain b"]
+    steps = [(x["host"], x["step"]) for x in all_.lines() if "host" in x]
+    assert steps.index(("a", "over")) < steps.index(("b", "draining"))
 
 
 def test_a_run_that_takes_too_long_is_stopped(start: Start, fleet: Callable[..., Fleet]) -> None:

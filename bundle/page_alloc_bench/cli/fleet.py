@@ -66,6 +66,23 @@ def fleet() -> None:
     "--longest-s", type=click.FloatRange(0), default=86400, show_default=True,
     help="After how many seconds a run is stopped.",
 )  # fmt: skip
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N",
+    help="Measure on so many hosts at once; the next begin when they are done.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--pause", "pause_s", type=click.FloatRange(0), default=0, show_default=True, metavar="S",
+    help="How many seconds to wait between two batches.",
+)  # fmt: skip
+@click.option(
+    "--drain", default="", metavar="CMD",
+    help="A command of this host's shell, with the name of a host as $1, that takes it out of "
+    "service before anything is brought there. It may be run twice.",
+)  # fmt: skip
+@click.option(
+    "--undrain", default="", metavar="CMD",
+    help="The same, to put a host back into service that is as it was.",
+)  # fmt: skip
 def run(
     inventory: str,
     words: tuple[str, ...],
@@ -105,7 +122,7 @@ def run(
         }
         if journal.begin(plan):
             note(f"going on with {directory}")
-        settings = Settings(bundles=found, options=words, **more)
+        settings = Settings(bundles=found, options=words, forks=forks, **more)
         Rounds(engine, journal, settings, keep, note).run(hosts)
     _tell(journal, hosts)
 

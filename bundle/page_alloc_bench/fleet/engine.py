@@ -121,9 +121,10 @@ class Engine:
                 private_data_dir=scratch,
                 playbook=str(resources.templates_dir() / "fleet" / f"{name}.yml"),
                 inventory=self.inventory,
-                limit=f"@{at / 'hosts'}",
+                # Relative to private_data_dir: Ansible divides a limit at each space.
+                limit="@hosts",
                 forks=self._forks,
-                cmdline=f"-e @{at / 'facts.yml'}{become}",
+                cmdline=f"-e @facts.yml{become}",
                 envvars=_environment(),
                 event_handler=lambda event: _tell(event, told, with_errors),
                 cancel_callback=lambda: bool(with_errors),
@@ -151,7 +152,11 @@ def _tell(
 
 
 def _environment() -> dict[str, str]:
-    """Return what Ansible is started with; what the user has set stays."""
+    """Return what Ansible is started with.
+
+    What the user has set in the environment stays. An ansible.cfg counts, also one in this
+    directory, but for ssh_args and timeout: by these a host that is dark is noticed.
+    """
     local = Path("ansible.cfg").resolve()
     ours = {
         "ANSIBLE_SSH_ARGS": SSH_ARGUMENTS,

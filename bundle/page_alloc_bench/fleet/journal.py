@@ -22,8 +22,11 @@ from .outcome import FleetError
 
 NAME = "fleet.jsonl"
 # How far a host is, in the order of time.
+DRAINING = "draining"  # the hook that takes it out of service has begun
+DRAINED = "drained"  # it may begin
 DETACHED = "detached"  # its run is going on; boot_id: which boot of the host it is in
 DECIDED = "decided"  # outcome and reason are known; what was brought there must be removed
+REMOVED = "removed"  # it may be put back into service
 OVER = "over"
 
 

@@ -12,6 +12,7 @@ NO_MODULE = "no-module"  # no bundle has one for its kernel; nothing was brought
 UNREACHABLE = "unreachable"  # it could not be logged in to, or gave no answer for too long
 UNCLEAN = "unclean"  # the module, a process or a file may be left there
 FAILED = "failed"  # a step failed, or the run ended without a whole result
+DRAINED = "drained"  # the hook that puts it back into service failed
 TIMEOUT = "timeout"  # a step, or the run, took too long
 
 Note = Callable[[str], object]
