@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import page_alloc_bench
-from calibrate import campaigns, scenarios
+from calibrate import bounds, campaigns, scenarios
 from calibrate.campaigns import Outcome, Truth
 from calibrate.measure import CHANGES, CONFIDENCE, THRESHOLD, Rates, measure
 from calibrate.scenarios import Scenario
@@ -119,6 +119,7 @@ def main() -> int:
     parser.add_argument("--update-manual", action="store_true", help="write the tables there")
     options = parser.parse_args()
     wrong = [*_one_look(options), *_campaigns(options)]
+    _bounds(update_manual=options.update_manual)
     for fault in wrong:
         print(f"not as promised: {fault}")
     return 1 if wrong else 0
@@ -149,6 +150,16 @@ def _campaigns(options: argparse.Namespace) -> list[str]:
     if options.update_manual and lines:
         update("campaigns", campaign_table(lines, options.campaigns, options.seed))
     return wrong
+
+
+def _bounds(*, update_manual: bool) -> None:
+    """Print, and write, the table of what no stop rule can surpass."""
+    lines = []
+    for row in bounds.lines():
+        lines.append(row)
+        print(row, flush=True)
+    if update_manual:
+        update("bounds", bounds.table(lines))
 
 
 if __name__ == "__main__":

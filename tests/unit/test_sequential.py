@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibrate import campaigns, scenarios
+from calibrate import bounds, campaigns, scenarios
 from calibrate.campaigns import ALPHA, METRICS, Truth
 from page_alloc_bench.analysis.verdict import futility, interval, sequential
 
@@ -103,6 +103,14 @@ def test_one_worse_metric_is_found_early() -> None:
     found = campaigns.measure(Truth("", PLAIN, 2.0), CAMPAIGNS)
     assert found.regression >= 0.95
     assert found.boots <= 14
+
+
+def test_no_stop_rule_finds_one_of_sixteen_within_twelve_boots_as_often_as_all_boots_do() -> None:
+    """So that the mean of the boots, not their largest number, is what can be asked for."""
+    for power in (bounds.ranks, bounds.student):
+        assert power(12, 16) < 0.95 <= power(14, 16)
+        assert power(12, 6) >= 0.95
+    assert bounds.ranks(12, 16) < bounds.student(12, 16)
 
 
 def test_all_worse_by_just_the_threshold_is_seldom_called_good() -> None:
