@@ -10,7 +10,6 @@ The guest has one CPU, no disk and no network, and an instruction takes a nanose
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,8 @@ from typing import Any
 from page_alloc_bench.runner.workloads.exact import COUNTS, NAME
 from page_alloc_bench.targets import cache, where
 from page_alloc_bench.targets.machine import machine
-from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.targets.outcome import judged
+from page_alloc_bench.targets.process import TargetError, tail
 from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
 from page_alloc_bench.targets.unpacked import unpack
 from page_alloc_bench.targets.where import Counts, Interval, Symbols
@@ -32,6 +32,7 @@ THRESHOLD = "0.1%"
 DEFAULT_ARGUMENTS = "init_on_alloc=0"
 _KINDS = ("atomics", "loads", "stores")
 _BUNDLE = "/root/bench"
+_SAID_LINES, _LOG_LINES = 5, 10
 
 
 def measure(
@@ -70,11 +71,17 @@ def measure(
         script = _script(
             unpacked.command, bench_options, symbols=plugin is not None and not known.cached
         )
+        said: list[str] = []
+
+        def hear(line: str) -> None:
+            said.append(line)
+            on_line(line)
+
         try:
-            returned = guest.run(script, unpacked.files, on_line=on_line, timeout=timeout)
+            returned = guest.run(script, unpacked.files, on_line=hear, timeout=timeout)
         finally:
             console(guest.console)
-    document = _document(returned)
+    document = _document(returned, said)
     if plugin:
         symbols = known.get(returned.files.get("kallsyms"))
         _add_where(document, returned, symbols)
@@ -118,18 +125,15 @@ def _script(command: Sequence[str], bench_options: Sequence[str], *, symbols: bo
     return "\n".join(lines) + "\n"
 
 
-def _document(returned: Returned) -> dict[str, Any]:
-    if returned.status != 0 or "result.json" not in returned.files:
-        raise TargetError(
-            f"the benchmark in the guest ended with exit status {returned.status}"
-            f"; its kernel's log ends:\n{_tail(returned.files.get('dmesg', b''))}"
-        )
-    document: dict[str, Any] = json.loads(returned.files["result.json"])
-    return document
-
-
-def _tail(log: bytes) -> str:
-    return "\n".join(log.decode(errors="replace").splitlines()[-10:])
+def _document(returned: Returned, said: Sequence[str]) -> dict[str, Any]:
+    """Return the result. Raises TargetError where there is none, or its kernel is not sound."""
+    made = judged(returned.status, returned.files, tail("\n".join(said), _SAID_LINES), None)
+    if made.document is None or made.end != "ok":
+        why = "the benchmark refuses this kernel: " if made.end == "refused" else ""
+        log = tail(returned.files.get("dmesg", b"").decode(errors="replace"), _LOG_LINES)
+        reason = " ".join(made.reason.split()).removeprefix("error: ")
+        raise TargetError(f"{why}{reason}\nits kernel's log ends:\n{log}")
+    return made.document
 
 
 class _Kallsyms:

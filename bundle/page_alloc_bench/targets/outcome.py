@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, EXIT_USAGE
 from page_alloc_bench.targets.process import TargetError
 
 End = Literal[
@@ -79,3 +81,31 @@ def oops(log: str) -> tuple[End, str] | None:
     loaded = log.find(_OURS)
     at_boot = loaded < 0 or found.start() < loaded
     return ("oops-at-boot" if at_boot else "oops-in-run"), line
+
+
+def judged(status: int, files: Mapping[str, bytes], said: str, release: str | None) -> Outcome:
+    """Return the outcome of a guest that came to its end, by what it sent.
+
+    status: the benchmark's exit status. files: "result.json" and "dmesg". said: the end of what the
+    benchmark wrote to stderr. release: what the kernel has to say that it is, if that is known.
+    """
+    document = _document(files)
+    trouble = oops(files.get("dmesg", b"").decode(errors="replace"))
+    if trouble is not None:
+        return Outcome(trouble[0], document, f"the kernel's log has: {trouble[1]}")
+    if status in (EXIT_USAGE, EXIT_HOST_UNFIT):
+        return Outcome("refused", document, said)
+    if status != EXIT_COMPLETE or document is None or not document["run"]["complete"]:
+        return Outcome("run-failed", document, f"exit status {status}: {said}")
+    booted = document["run"]["kernel"]["release"]
+    if release is not None and booted != release:
+        return Outcome("wrong-kernel", document, f"{booted} booted, not {release}")
+    return Outcome("ok", document)
+
+
+def _document(files: Mapping[str, bytes]) -> dict[str, Any] | None:
+    try:
+        document = json.loads(files.get("result.json") or b"null")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and "run" in document else None

@@ -6,16 +6,13 @@ The guest has no disk and no network: nothing but the benchmark allocates while 
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, EXIT_USAGE
 from page_alloc_bench.targets.machine import Machine
-from page_alloc_bench.targets.outcome import GuestEndedError, Outcome, oops
+from page_alloc_bench.targets.outcome import GuestEndedError, Outcome, judged
 from page_alloc_bench.targets.process import TargetError, tail
 from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
 
@@ -48,7 +45,7 @@ def measure(
         return Outcome(error.end, reason=str(error), console=error.console)
     except (TargetError, OSError) as error:
         return Outcome("infra", reason=str(error))
-    made = _judged(returned, release)
+    made = judged(returned.status, returned.files, tail(_text(returned, "said"), 5), release)
     facts = {"seconds": round(returned.seconds, 1), "steal": round(_steal(returned), 4)}
     if returned.pinned is not None:
         facts["pinned"] = returned.pinned
@@ -71,32 +68,6 @@ def _set_aside(made: Outcome, machine: Machine, steal: float) -> Outcome:
 def _steal(returned: Returned) -> float:
     """Return the part of the time in which a vCPU waited for a CPU of this host."""
     return returned.starved / returned.seconds if returned.seconds else 0.0
-
-
-def _judged(returned: Returned, release: str) -> Outcome:
-    """Return the outcome of a guest that came to its end, by what it sent."""
-    document = _document(returned)
-    trouble = oops(_text(returned, "dmesg"))
-    if trouble is not None:
-        return Outcome(trouble[0], document, f"the kernel's log has: {trouble[1]}")
-    said = tail(_text(returned, "said"), 5)
-    if returned.status in (EXIT_USAGE, EXIT_HOST_UNFIT):
-        return Outcome("refused", document, said)
-    if returned.status != EXIT_COMPLETE or document is None or not document["run"]["complete"]:
-        return Outcome("run-failed", document, f"exit status {returned.status}: {said}")
-    booted = document["run"]["kernel"]["release"]
-    if booted != release:
-        return Outcome("wrong-kernel", document, f"{booted} booted, not {release}")
-    return Outcome("ok", document)
-
-
-def _document(returned: Returned) -> dict[str, Any] | None:
-    text = returned.files.get("result.json")
-    try:
-        document = json.loads(text) if text else None
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) and "run" in document else None
 
 
 def _text(returned: Returned, name: str) -> str:
