@@ -12,6 +12,9 @@ from page_alloc_bench.space import Room
 from page_alloc_bench.targets import cache, source_kernel
 
 VERSION, SUITES = "6.1", ("bookworm", "bookworm-security")
+# What all of it is built with: one directory of objects serves it.
+CONFIG, FRAGMENT = "allnoconfig", Path(__file__).parent / "matrix/minimal.config"
+PAGE_ALLOC = "mm/page_alloc.c"
 # The same commits each time that they are made.
 _WHO = {
     f"GIT_{who}_{what}": value
@@ -71,6 +74,11 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         git(path.parent, "clone", "-q", "--bare", "--shared", str(base()), str(path))
+
+    def options(self) -> list[str]:
+        """Return what tells the command line of this repository, and how it is built."""
+        own = ["--tree", self.path, "--config", CONFIG, "--fragment", FRAGMENT]
+        return list(map(str, own))
 
     def commit(self, branch: str, parent: str, subject: str, files: Mapping[str, Edits]) -> str:
         """Add a commit to BRANCH, on top of PARENT, and return its hash.
