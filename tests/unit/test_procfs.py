@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner.kernel import host_facts, procfs
+from page_alloc_bench.runner.kernel import host_facts, page_types, procfs
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,43 @@ def test_meminfo_of_the_machine_and_of_a_node_are_in_bytes() -> None:
 def test_buddyinfo_keeps_zones_of_nodes_apart() -> None:
     text = "Node 0, zone      DMA      1      0\nNode 10, zone   Normal      2      7\n"
     assert procfs.parse_buddyinfo(text) == {"node 0 DMA": [1, 0], "node 10 Normal": [2, 7]}
+
+
+TYPES = """\
+Page block order: 9
+Pages per block:  512
+
+Free pages count per migrate type at order       0      1      2
+Node    0, zone      DMA, type    Unmovable      0      0      0
+Node    0, zone      DMA, type      Movable      0      0      3
+Node   10, zone   Normal, type    Unmovable     30      4      1
+Node   10, zone   Normal, type      Movable >100000     70      2
+Node   10, zone  Movable, type      Movable      0      0      0
+
+Number of blocks type     Unmovable      Movable  Reclaimable
+Node 0, zone      DMA            1            7            0
+Node 10, zone   Normal            9          490            3
+Node 10, zone  Movable            0            0            0
+
+Number of mixed blocks    Unmovable      Movable  Reclaimable
+Node 0, zone      DMA            5            5            5
+"""
+
+
+def test_free_blocks_are_told_by_migratetype() -> None:
+    """What the kernel did not count is no number; blocks that are mixed are something else."""
+    assert page_types.parse(TYPES.splitlines(keepends=True)) == [
+        {
+            "zone": "node 0 zone DMA",
+            "free": {"Movable": [0, 0, 3]},
+            "pageblocks": {"Unmovable": 1, "Movable": 7},
+        },
+        {
+            "zone": "node 10 zone Normal",
+            "free": {"Unmovable": [30, 4, 1], "Movable": [None, 70, 2]},
+            "pageblocks": {"Unmovable": 9, "Movable": 490, "Reclaimable": 3},
+        },
+    ]
 
 
 def test_nodes_from_ten_on_come_in_the_order_of_their_numbers(

@@ -80,9 +80,17 @@ def per_allocation(results: Sequence[Result], name: str, case: Case) -> dict[str
 
 
 def _allocations(result: Result, name: str, case: Case) -> int:
-    """Return how many allocations the module made in a phase; 0 if it is not known."""
-    made = [m.counts for m in every().values() if m.kind is Kind.RATE and m.phase == name]
-    return sum(int(result.values(counts, case).sum()) for counts in made)
+    """Return how many allocations, or faults, were made in a phase; 0 if it is not known.
+
+    A phase is of all cases of an order.
+    """
+    rates = (m for m in every().values() if m.kind is Kind.RATE)
+    made = {m.counts for m in rates if name in (m.phase, m.subtest)}
+    return sum(
+        int(result.values(metric, each).sum())
+        for metric, each in result.metrics
+        if metric in made and each.order == case.order
+    )
 
 
 def free_bytes(result: Result, name: str, case: Case, when: str) -> Floats | None:

@@ -41,7 +41,7 @@ _SHOWN_VALUES = 3  # of a fact that differs within a side
 
 # Parts of the kernel's own counters; others are titled by the metrics that are in them.
 _PARTS = {
-    "buddyinfo": "Free blocks: /proc/buddyinfo",
+    "buddyinfo": "Free blocks: /proc/buddyinfo and /proc/pagetypeinfo",
     "vmstat": "Events: /proc/vmstat",
 }
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from page_alloc_bench.runner.kernel import cpu_lists, procfs
+from page_alloc_bench.runner.kernel import cpu_lists, page_types, procfs
 from page_alloc_bench.runner.module.abi import CpuStats, Gfp, Progress
 from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.document import Document
-from page_alloc_bench.runner.result.metrics import measured_phases
+from page_alloc_bench.runner.result.metrics import measured_phases, typed_moments
 
 from .accounts import difference
 
@@ -149,13 +149,17 @@ class Bench:
                 self._on_phase_end(record, error)
 
     def _record_lists(self, record: dict[str, Any], moment: str) -> None:
-        """Record the lists of each CPU around a phase in which memory or work is measured."""
-        if record["name"] not in measured_phases():
-            return
-        zones = [zone.record() for zone in cpu_lists.read()]
+        """Record the lists of each CPU, and free memory by type, around a phase that has them."""
+        phase = record["name"]
+        seen = {"phase": phase, "order": record["order"], "moment": moment}
+        if phase in measured_phases():
+            self._see("pcp", seen, [zone.record() for zone in cpu_lists.read()])
+        if moment in typed_moments().get(phase, ()):
+            self._see("free_by_type", seen, page_types.read())
+
+    def _see(self, name: str, seen: dict[str, Any], zones: list[dict[str, Any]]) -> None:
         if zones:
-            seen = {"phase": record["name"], "order": record["order"], "moment": moment}
-            self.document.run.setdefault("pcp", []).append({**seen, "zones": zones})
+            self.document.run.setdefault(name, []).append({**seen, "zones": zones})
 
     def case_ended(self) -> None:
         """Say that all that a case gives is in the document."""

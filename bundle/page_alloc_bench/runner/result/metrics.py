@@ -189,13 +189,15 @@ class Phase:
 
     subtests: those that its end decides. measured: whether memory or work is measured in it, so
     that the kernel's counters over it tell something. pressed: whether it is the one to read them
-    in first.
+    in first. types: when free memory is read by migratetype, before or after it: no worker runs
+    then, for that holds the zones' locks.
     """
 
     name: str
     subtests: tuple[Subtest, ...] = ()
     measured: bool = False
     pressed: bool = False
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,11 @@ def phases() -> Sequence[Phase]:
 def measured_phases() -> list[str]:
     """Return the names of the phases over which the kernel's counters tell something."""
     return [phase.name for phase in phases() if phase.measured]
+
+
+def typed_moments() -> dict[str, tuple[str, ...]]:
+    """Return when free memory is read by migratetype, by the name of the phase."""
+    return {phase.name: phase.types for phase in phases() if phase.types}
 
 
 def losses() -> Sequence[Loss]:

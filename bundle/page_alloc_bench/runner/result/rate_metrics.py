@@ -27,7 +27,7 @@ def phase(workload: str) -> Phase:
     balance = (f"{workload}_allocs_per_cpu", f"{workload}_frees_per_cpu")
     lost = "{lost} blocks were allocated and not freed"
     subtest = Subtest(workload, balance, lost, "not on this host or kernel, see run.workloads")
-    return Phase(workload, (subtest,), measured=True)
+    return Phase(workload, (subtest,), measured=True, types=("before", "after"))
 
 
 def rates(workload: str, *, counted: bool = True, timed: str = "") -> tuple[Metric, ...]:

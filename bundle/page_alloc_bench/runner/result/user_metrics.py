@@ -12,6 +12,7 @@ def phase(workload: str) -> Phase:
         workload,
         (Subtest(workload, absent="not on this host or kernel, see run.workloads"),),
         measured=True,
+        types=("before", "after"),
     )
 
 

@@ -14,6 +14,7 @@ from page_alloc_bench.runner.result.case import Case
 
 from .available import available
 from .by_function import by_function
+from .by_type import by_type
 from .changes import changes
 from .distributions import latencies
 from .in_time import in_time
@@ -25,6 +26,7 @@ from .throughput import throughput
 __all__ = [
     "Picture",
     "available",
+    "by_type",
     "changes",
     "every",
     "free_memory",
@@ -38,5 +40,8 @@ __all__ = [
 
 def every(sides: Sequence[Side], cases: Sequence[Case]) -> list[Picture]:
     """Return all pictures of a report, case by case."""
-    parts = (by_function, in_time, scaling, latencies, available, throughput, free_memory, vmstat)
+    parts = (
+        by_function, in_time, scaling, latencies, available, throughput, vmstat, by_type,
+        free_memory,
+    )  # fmt: skip
     return [picture for case in cases for part in parts for picture in part(sides, case)]

@@ -7,22 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from page_alloc_bench.analysis.report import axes as ax
-from page_alloc_bench.analysis.report import counters, spread
+from page_alloc_bench.analysis.report import by_type, counters, spread
 from page_alloc_bench.analysis.report.palette import Palette
 from page_alloc_bench.analysis.report.sides import Side, id_of, name_of
-from page_alloc_bench.runner.result import metrics, units
+from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
+from page_alloc_bench.runner.result.metrics import Phase
 
-from .picture import MARKERS, Picture
+from .by_type import bars
+from .picture import MARKERS, Picture, signed
 
 
 def free_memory(sides: Sequence[Side], case: Case) -> list[Picture]:
-    """Return how /proc/buddyinfo changed in each phase."""
+    """Return how /proc/buddyinfo changed in each phase of which migratetypes do not tell more."""
+    told = {
+        phase
+        for side in sides
+        for span in by_type.changes(side.results, case)
+        for phase in set(span)
+    }
     made = []
-    for phase in metrics.measured_phases():
+    for phase in (phase for phase in metrics.measured_phases() if phase not in told):
         found = [(side, counters.changes(side.results, phase, case)) for side in sides]
         found = [(side, changes) for side, changes in found if changes.size]
         if found:
@@ -36,34 +43,13 @@ Changes = Sequence[tuple[Side, counters.Floats]]
 def _buddy(found: Changes, phase: str, case: Case) -> Picture:
     def draw(palette: Palette, title: str | None) -> Figure:
         figure, axes = ax.figure(3.2, title)
-        most = max(float(np.abs(c).max()) for _, c in found)
-        name, factor = units.best(most, units.BYTES)
-        width = 0.8 / len(found)
-        for number, (side, changes) in enumerate(found):
-            middle = np.median(changes, axis=0) / factor
-            at = np.arange(len(middle)) + (number - (len(found) - 1) / 2) * width
-            axes.bar(
-                at, middle, width * 0.9, color=getattr(palette, side.key), label=side.legend,
-                edgecolor=palette.paper, lw=0, hatch="" if side.key == "base" else "////",
-            )  # fmt: skip
-            if len(changes) > 1:
-                low, high = (end / factor for end in spread.ends(changes))
-                axes.vlines(at, low, high, color=palette.ink, lw=1)
-        axes.axhline(0, color=palette.ink, lw=0.8)
-        axes.set_xticks(range(max(c.shape[1] for _, c in found)))
-        axes.tick_params(axis="x", length=0)
-        axes.grid(visible=False, axis="x")
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:+g}" if value else "0")
-        )
+        bars(axes, found, palette, ticks=6)
         axes.set_xlabel("order of the free blocks")
-        axes.set_ylabel(f"change, {name}")
         ax.head(figure, title)
         return figure
 
     sums = [float(np.median(changes.sum(axis=1))) for _, changes in found]
-    words = " → ".join(_signed(value) for value in sums)
+    words = " → ".join(signed(value) for value in sums)
     return Picture(
         f"buddyinfo-{phase}-{id_of(case)}",
         "buddyinfo",
@@ -80,57 +66,32 @@ def _buddy(found: Changes, phase: str, case: Case) -> Picture:
     )
 
 
-def _signed(value: float) -> str:
-    return f"{'-' if value < 0 else '+'}{ax.size(abs(value))}"
+Events = Sequence[tuple[Side, "dict[str, counters.Floats]"]]
 
 
 def vmstat(sides: Sequence[Side], case: Case) -> list[Picture]:
     """Return how many events of /proc/vmstat an allocation takes that patches are argued with."""
+    if case.chosen:  # a phase is of all cases of an order
+        return []
     return [
         picture
         for phase in metrics.phases()
-        if phase.pressed
-        for picture in _vmstat(sides, phase.name, case)
+        if phase.measured
+        for picture in _vmstat(sides, phase, case)
     ]
 
 
-def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
+def _vmstat(sides: Sequence[Side], measured: Phase, case: Case) -> list[Picture]:
+    phase, pressed = measured.name, measured.pressed
     found = [(side, counters.per_allocation(side.results, phase, case)) for side in sides]
     found = [(side, rates) for side, rates in found if rates]
     names = sorted({name for _, rates in found for name in rates})
     if not names:
         return []
 
-    def draw(palette: Palette, title: str | None) -> Figure:
-        figure, axes = ax.figure(1.0 + 0.23 * len(names), title)
-        values = [v for _, rates in found for row in rates.values() for v in row if v > 0]
-        low, high = min(values) / 2, max(values) * 2
-        for number, (side, rates) in enumerate(found):
-            shift = (number - (len(found) - 1) / 2) * 0.3
-            colour = getattr(palette, side.key)
-            for row, name in enumerate(names):
-                runs = rates.get(name, np.zeros(1))
-                place, middle = row + shift, float(np.median(runs))
-                ends = spread.ends(runs)
-                if len(runs) > 1 and ends[1] > 0:
-                    reach = [max(float(end), low) for end in ends]
-                    axes.plot(reach, [place] * 2, color=colour, lw=1.2)
-                axes.plot(
-                    max(middle, low), place, marker=MARKERS[side.key], ms=4.5, color=colour,
-                    ls="none", clip_on=False, mfc=colour if middle > 0 else palette.paper,
-                    label=side.legend if row == 0 else None,
-                )  # fmt: skip
-        ax.log_count(axes, low, high)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(axis="y", length=0, pad=8)  # beside the markers of what never happened
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.set_xlabel("per million allocations (log)")
-        ax.head(figure, title)
-        return figure
-
     return [
         Picture(
-            f"vmstat-{id_of(case)}",
+            f"vmstat{'' if pressed else f'-{phase}'}-{id_of(case)}",
             "vmstat",
             case,
             f"{name_of(case)}, {phase} phase: {_events(found, names)}",
@@ -141,12 +102,42 @@ def _vmstat(sides: Sequence[Side], phase: str, case: Case) -> list[Picture]:
                 if any(len(side.results) > 1 for side, _ in found)
                 else "."
             ),
-            draw,
+            lambda palette, title: _draw_events(found, names, palette, title),
         )
     ]
 
 
-def _events(found: Sequence[tuple[Side, dict[str, counters.Floats]]], names: Sequence[str]) -> str:
+def _draw_events(
+    found: Events, names: Sequence[str], palette: Palette, title: str | None
+) -> Figure:
+    figure, axes = ax.figure(1.0 + 0.23 * len(names), title)
+    values = [v for _, rates in found for row in rates.values() for v in row if v > 0]
+    low, high = min(values) / 2, max(values) * 2
+    for number, (side, rates) in enumerate(found):
+        shift = (number - (len(found) - 1) / 2) * 0.3
+        colour = getattr(palette, side.key)
+        for row, name in enumerate(names):
+            runs = rates.get(name, np.zeros(1))
+            place, middle = row + shift, float(np.median(runs))
+            ends = spread.ends(runs)
+            if len(runs) > 1 and ends[1] > 0:
+                reach = [max(float(end), low) for end in ends]
+                axes.plot(reach, [place] * 2, color=colour, lw=1.2)
+            axes.plot(
+                max(middle, low), place, marker=MARKERS[side.key], ms=4.5, color=colour,
+                ls="none", clip_on=False, mfc=colour if middle > 0 else palette.paper,
+                label=side.legend if row == 0 else None,
+            )  # fmt: skip
+    ax.log_count(axes, low, high)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, pad=8)  # beside the markers of what never happened
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel("per million allocations (log)")
+    ax.head(figure, title)
+    return figure
+
+
+def _events(found: Events, names: Sequence[str]) -> str:
     words = []
     for name in ("allocstall", "compact_stall", "oom_kill"):
         if name in names:

@@ -36,3 +36,8 @@ class Picture:
         """Return the picture, drawn in palette; titled: with its title in it."""
         with ax.style(palette):
             return self.draw(palette, self.title if titled else None)
+
+
+def signed(value: float) -> str:
+    """Return a change of bytes as people write it: -1.7 GiB."""
+    return f"{'-' if value < 0 else '+'}{ax.size(abs(value))}"

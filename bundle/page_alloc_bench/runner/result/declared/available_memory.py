@@ -16,10 +16,10 @@ _HELD = "antagonist_held_bytes"
 
 PHASES = (
     Phase("configure", (Subtest("configured"),)),
-    Phase(_IDLE, (Subtest("idle"),), measured=True),
-    Phase("steady_wait", (Subtest("steady"),)),
+    Phase(_IDLE, (Subtest("idle"),), measured=True, types=("before", "after")),
+    Phase("steady_wait", (Subtest("steady"),), types=("before",)),
     Phase(_ANTAGONIZED, (Subtest("antagonized"),), measured=True, pressed=True),
-    Phase("stop", (Subtest("stopped"),)),
+    Phase("stop", (Subtest("stopped"),), types=("after",)),
     Phase(
         "results",
         (
