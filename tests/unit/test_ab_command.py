@@ -13,7 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import campaigns
+from git_tree import commit, git, repository
 from page_alloc_bench import jsonl
+from page_alloc_bench.campaign.build_cache import Built
+from page_alloc_bench.campaign.kernel_build import Builder
 from page_alloc_bench.cli import main
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import bootable, timed
@@ -92,3 +95,25 @@ def test_noise_is_told_by_what_is_largest_against_its_threshold(kernels: Kernels
     said = " ".join(done.stdout.split())
     assert "every second boot: at most" not in said
     assert "the largest against its threshold is" in said
+
+
+def test_one_revision_is_compared_with_itself(
+    kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = repository(tmp_path / "linux")
+    commit(tree, "one", file_c="1\n")
+    git(tree, "tag", "v1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Builder, "config", lambda _builder, _of: "CONFIG_SMP=y\n")
+    monkeypatch.setattr(
+        Builder,
+        "build",
+        lambda _builder, of: Built(of, "amd64", "6.1", tmp_path / "old", Path("b")),
+    )
+    words = ["v1", "--aa", "--tree", str(tree), "--cmdline-base", "quiet", "--accel", "tcg"]
+    done = CliRunner().invoke(main, ["ab", *words, "--dir", str(tmp_path / "kept")])
+    assert done.exit_code == 0, done.output
+    labels = [line.partition(": ")[2] for line in done.stdout.splitlines()[1:3]]
+    assert labels[0] == labels[1]
+    assert labels[0].endswith(", quiet")
+    assert kernels.booted.keys() == {"image"}

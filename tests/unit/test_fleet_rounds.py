@@ -220,6 +220,24 @@ def test_what_a_killed_controller_began_is_not_forgotten_where_the_host_is_dark(
     assert told["b"] == ("unreachable", LOST["msg"])  # nothing was ever brought there
 
 
+def test_after_the_first_look_a_killed_controller_has_left_nothing(fleet: Fleet) -> None:
+    fleet.journal.record("a", DRAINED)
+    hosts = fleet.again()
+    failed = Ended("a", "copy", FAILED, {"rc": 1, "stderr": "error: no space left"})
+    hosts.begin = lambda h: [looked(h), failed]
+    hosts.remove = lambda h: [ok(h, "remove", f"\n{MARK} status\n")]  # no bundle is there
+    assert fleet.run() == {"a": ("failed", "copy ended with 1: error: no space left")}
+
+
+def test_the_first_reason_counts(fleet: Fleet) -> None:
+    """What the same round tells after it follows from it."""
+    other = BOOT.replace("0", "f")
+    anew = ok("a", "status", f"\n{MARK} boot {other}\n{{}}", 12)
+    gone = Ended("a", "fetch", FAILED, {"rc": 2, "stderr": "sh: cd: no such directory"})
+    fleet.hosts.poll = lambda _host: [anew, gone]
+    assert fleet.run() == {"a": ("failed", "the host was booted anew during the run")}
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 def test_only_a_run_that_was_stopped_has_taken_too_long(fleet: Fleet, *, stopped: bool) -> None:
     """One that ended by itself, in the round in which its time was over, has failed."""

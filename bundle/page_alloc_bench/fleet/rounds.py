@@ -173,6 +173,8 @@ class Rounds:
 
     def _looked(self, ended: Ended, *, before: bool) -> None:
         seen = answers.look(ended.stdout)
+        if seen is not None:
+            self.begun.discard(ended.host)  # what was left is known now, or gone
         if seen is None:
             reason = f"look: its answer cannot be read: {ended.stdout.strip()[-200:]!r}"
             self._decide(ended.host, outcome.FAILED, reason, there=before, ran=before)
@@ -191,6 +193,8 @@ class Rounds:
     # poll
 
     def _polled(self, ended: Ended) -> None:
+        if self.journal.step(ended.host) != DETACHED:
+            return  # by what this round has told before
         answer = answers.status(ended.stdout) if ended.task == "status" else None
         unknown = ended.task == "status" and (ended.end != DONE or answer is None)
         if ended.end == UNREACHABLE or ended.timed_out or unknown:
@@ -208,7 +212,7 @@ class Rounds:
             self._status(ended.host, *answer)
         elif ended.task == "stop":
             self.stopped.add(ended.host)
-        elif ended.task == "fetch" and self.journal.step(ended.host) == DETACHED:
+        elif ended.task == "fetch":
             self._fetched(ended)
 
     def _status(self, host: str, boot_id: str, state: Mapping[str, Any]) -> None:
