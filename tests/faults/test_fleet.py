@@ -65,6 +65,11 @@ def start(keys: Path, tmp_path: Path) -> Iterator[Start]:
         host.end()
 
 
+def _told(out: str) -> dict[str, str]:
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    return {name: " ".join(rest.split()) for name, rest in lines}
+
+
 class Fleet:
     """The command for some hosts. ports: by name."""
 
@@ -97,8 +102,15 @@ class Fleet:
         """Return exit code, what stdout says of each host, and stderr."""
         process = self.start(*options)
         out, err = process.communicate(timeout=400)
-        told = [line.split(maxsplit=1) for line in out.splitlines()]
-        return process.returncode, {name: " ".join(rest.split()) for name, rest in told}, err
+        return process.returncode, _told(out), err
+
+    def end(self, verb: str) -> tuple[int, dict[str, str], str]:
+        """Return the same of what ends a fleet that nobody waits for any more."""
+        ended = subprocess.run(
+            [*map(str, self.command[:4]), verb, "--dir", str(self.dir)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False,
+        )  # fmt: skip
+        return ended.returncode, _told(ended.stdout), ended.stderr
 
     def lines(self) -> list[dict[str, object]]:
         path = self.dir / "fleet.jsonl"
@@ -197,6 +209,32 @@ def test_a_killed_controller_goes_on(start: Start, fleet: Callable[..., Fleet], 
     assert all_.stored() == 1
     assert held.left() == []
     assert sorted(os.listdir(all_.dir)) == [".lock", "fleet.jsonl", "log", "results"]
+
+
+def test_runs_go_on_without_their_controller_until_they_are_stopped(
+    start: Start, fleet: Callable[..., Fleet]
+) -> None:
+    hosts = {name: start(name, "result-0", "hold") for name in ("over", "going")}
+    all_ = fleet(**{name: host.port for name, host in hosts.items()})
+    process = all_.start()
+    assert eventually(lambda: _detached(all_) == set(hosts), 240)
+    assert all_.end("stop")[0] == 1
+    assert "end it first, with Ctrl-C" in all_.end("stop")[2]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    Path(f"/proc/{_child(hosts['over'])}/root/run/hold").unlink()
+    assert all_.end("collect")[:2] == (1, {"over": "ok", "going": "running"})
+    code, told, err = all_.end("stop")
+    assert code == 1, err
+    assert told == {"over": "ok", "going": "stopped its run was ended before it was whole"}
+    assert {name: host.left() for name, host in hosts.items()} == {name: [] for name in hosts}
+    assert all_.stored() == 1
+    assert all_.end("status")[:2] == (1, told)
+
+
+def _detached(all_: Fleet) -> set[object]:
+    return {line["host"] for line in all_.lines() if line.get("step") == "detached"}
 
 
 def test_root_by_sudo_needs_no_terminal(start: Start, fleet: Callable[..., Fleet]) -> None:

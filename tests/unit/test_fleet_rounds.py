@@ -15,7 +15,8 @@ import pytest
 
 from page_alloc_bench import jsonl
 from page_alloc_bench.fleet.engine import DONE, FAILED, UNREACHABLE, Ended
-from page_alloc_bench.fleet.journal import DRAINED, OVER, Journal
+from page_alloc_bench.fleet.journal import DETACHED, DRAINED, OVER, Journal
+from page_alloc_bench.fleet.outcome import FleetError
 from page_alloc_bench.fleet.rounds import LIMITS, Rounds, Settings
 
 BOOT = "01234567-89ab-cdef-0123-456789abcdef"
@@ -105,6 +106,14 @@ class Fleet:
         entries = self.journal.hosts
         assert {entry["step"] for entry in entries.values()} == {OVER}
         return {host: (each["outcome"], each["reason"]) for host, each in entries.items()}
+
+    def collect(self, *, stop: bool) -> dict[str, tuple[str, str]]:
+        """Return outcome and reason of the hosts that have them."""
+        made = Settings({}, (), "/var/tmp")
+        rounds = Rounds(self.hosts, self.journal, made, self.kept.append, str)  # type: ignore[arg-type]
+        rounds.collect(sorted(self.journal.hosts), stop=stop)
+        over = self.journal.at(OVER, self.journal.hosts)
+        return {h: (e["outcome"], e["reason"]) for h, e in self.journal.hosts.items() if h in over}
 
 
 @pytest.fixture
@@ -357,3 +366,37 @@ def test_as_many_hooks_at_once_as_forks(fleet: Fleet, tmp_path: Path) -> None:
     assert set(fleet.run("a", "b", drain=meet, forks=2).values()) == {("ok", "")}
     lines = jsonl.read(tmp_path / "fleet.jsonl")
     assert [line["host"] for line in lines if line.get("step") == "draining"] == ["a", "b"]
+
+
+def left_running(fleet: Fleet) -> None:
+    """As a controller leaves hosts that has ended: the run of b is over, that of a is not."""
+    for host in "ab":
+        fleet.journal.record(host, DETACHED, boot_id=BOOT)
+    fleet.journal.record("c", DRAINED)
+
+
+def test_what_is_over_is_collected_and_nothing_is_waited_for(fleet: Fleet) -> None:
+    left_running(fleet)
+    fleet.hosts.poll = lambda h: [status(h, 0)] if h == "a" else [status(h), fetched(h)]
+    assert fleet.collect(stop=False) == {"b": ("ok", "")}
+    assert [name for name, _ in fleet.hosts.plays] == ["poll", "remove"]
+    assert fleet.hosts.facts["poll"]["overdue"] == []
+    assert fleet.journal.step("a") == DETACHED
+    assert fleet.journal.step("c") == DRAINED
+
+
+def test_runs_are_stopped_and_what_they_have_is_brought(fleet: Fleet) -> None:
+    left_running(fleet)
+    fleet.hosts.poll = lambda h: [
+        status(h, 0), ok(h, "stop"), fetched(h, complete=h == "b")
+    ]  # fmt: skip
+    stopped = fleet.collect(stop=True)
+    assert fleet.hosts.facts["poll"]["overdue"] == ["a", "b"]
+    assert stopped == {"a": ("stopped", "its run was ended before it was whole"), "b": ("ok", "")}
+    assert (fleet.directory / "results/a.json.gz").exists()
+    assert fleet.journal.step("c") == DRAINED
+
+
+def test_a_fleet_that_somebody_waits_for_is_not_stopped(fleet: Fleet) -> None:
+    with pytest.raises(FleetError, match=r"end it first, with Ctrl-C: the runs .* go on"):
+        Journal(fleet.directory).go_on()

@@ -21,6 +21,15 @@ _DIR = click.option(
     "--dir", "directory", type=DIRECTORY, default="fleet", show_default=True, metavar="DIR",
     help="Where the journal, the results and what the runs said are kept.",
 )  # fmt: skip
+_FORKS = click.option(
+    "--forks", type=click.IntRange(1), default=20, show_default=True,
+    help="To how many hosts at a time files are copied and questions put.",
+)  # fmt: skip
+_UNDRAIN = click.option(
+    "--undrain", default="", metavar="CMD",
+    help="A command of this host's shell, with the name of a host as $1, that puts it back into "
+    "service once it is as it was. It may be run twice.",
+)  # fmt: skip
 
 
 @click.group(context_settings=CONTEXT)
@@ -45,10 +54,7 @@ def fleet() -> None:
     help="The store that whole results go to; it is made if it is not there.",
 )  # fmt: skip
 @_DIR
-@click.option(
-    "--forks", type=click.IntRange(1), default=20, show_default=True,
-    help="To how many hosts at a time files are copied and questions put.",
-)  # fmt: skip
+@_FORKS
 @click.option("--become", is_flag=True, help="Become root on the hosts, as Ansible does (sudo).")
 @click.option(
     "--remote-dir", default="/var/tmp", show_default=True, metavar="DIR",  # noqa: S108
@@ -79,10 +85,7 @@ def fleet() -> None:
     help="A command of this host's shell, with the name of a host as $1, that takes it out of "
     "service before anything is brought there. It may be run twice.",
 )  # fmt: skip
-@click.option(
-    "--undrain", default="", metavar="CMD",
-    help="The same, to put a host back into service that is as it was.",
-)  # fmt: skip
+@_UNDRAIN
 def run(
     inventory: str,
     words: tuple[str, ...],
@@ -119,6 +122,7 @@ def run(
             "options": list(words),
             "store": str(store.resolve()),
             "remote_dir": more["remote_dir"],
+            "become": become,
         }
         if journal.begin(plan):
             note(f"going on with {directory}")
@@ -135,12 +139,70 @@ def status(directory: Path) -> None:
     Exit code 0 only if every host that is known is ok.
     """
     with _complaints():
-        from page_alloc_bench.fleet.journal import Journal
-
-        journal = Journal(directory)
-        if not journal.plan:
-            raise click.UsageError(f"{directory} has no fleet.jsonl: name its directory by --dir")
+        journal = _journal(directory)
     _tell(journal, sorted(journal.hosts))
+
+
+@fleet.command(context_settings=CONTEXT)
+@_DIR
+@_FORKS
+@_UNDRAIN
+def collect(directory: Path, forks: int, undrain: str) -> None:
+    """Bring the results of runs that are over, and wait for no other.
+
+    For a fleet whose `fleet run` was ended; what that began goes on without it. The hosts are left
+    as they were, as `fleet run` leaves them.
+
+    Exit code 0 only if every host that is known is ok.
+    """
+    _collect(directory, forks, undrain, stop=False)
+
+
+@fleet.command(context_settings=CONTEXT)
+@_DIR
+@_FORKS
+@_UNDRAIN
+def stop(directory: Path, forks: int, undrain: str) -> None:
+    """End the runs that go on, bring what they have, and leave their hosts as they were.
+
+    A `fleet run` that still waits for them must be ended first (Ctrl-C). Hosts that have not begun
+    are left alone; the same `fleet run` would begin them.
+
+    Exit code 0 only if every host that is known is ok; one whose run was ended is not.
+    """
+    _collect(directory, forks, undrain, stop=True)
+
+
+def _collect(directory: Path, forks: int, undrain: str, *, stop: bool) -> None:
+    with needs(_EXTRAS), _complaints(), bad_input():
+        from page_alloc_bench.fleet.engine import Engine
+        from page_alloc_bench.fleet.rounds import Rounds, Settings
+
+        journal = _journal(directory)
+        journal.go_on()
+        plan = journal.plan
+        engine = Engine(plan["inventory"], directory, forks=forks, become=plan.get("become", False))
+        settings = Settings(
+            bundles={kernel: Path(path) for kernel, path in plan["bundles"].items()},
+            options=plan["options"],
+            remote_dir=plan["remote_dir"],
+            undrain=undrain,
+            forks=forks,
+        )
+        hosts = sorted(journal.hosts)
+        rounds = Rounds(engine, journal, settings, _into(Path(plan["store"])), note)
+        rounds.collect(hosts, stop=stop)
+    _tell(journal, hosts)
+
+
+def _journal(directory: Path) -> Any:
+    """Return the journal of a fleet that was begun there."""
+    from page_alloc_bench.fleet.journal import Journal
+
+    journal = Journal(directory)
+    if not journal.plan:
+        raise click.UsageError(f"{directory} has no fleet.jsonl: name its directory by --dir")
+    return journal
 
 
 def _check(words: tuple[str, ...], remote_dir: str) -> None:

@@ -56,18 +56,7 @@ class Journal:
 
         Raises FleetError where the journal has another plan, cannot be written, or is in use.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._alone = (self.directory / ".lock").open("w")
-            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FleetError(
-                f"another process works in {self.directory}: wait for its end, or give another "
-                "directory with --dir"
-            ) from error
-        except OSError as error:
-            raise FleetError(f"{self.directory} cannot be written: {error}") from error
-        self._read()  # who had the lock until now may have written
+        self._take("wait for its end, or give another directory with --dir")
         if not self.plan:
             self.plan = {**plan, "id": os.urandom(8).hex()}
             self._append({"plan": self.plan})
@@ -79,6 +68,22 @@ class Journal:
                 "the same as then to go on with it, or another directory with --dir"
             )
         return True
+
+    def go_on(self) -> None:
+        """Take the journal of a fleet that is there. Raises FleetError as begin() does."""
+        self._take("end it first, with Ctrl-C: the runs on the hosts go on")
+
+    def _take(self, advice: str) -> None:
+        """Lock the journal, and read what is in it. advice: what to do where it is in use."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._alone = (self.directory / ".lock").open("w")
+            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FleetError(f"another process works in {self.directory}: {advice}") from error
+        except OSError as error:
+            raise FleetError(f"{self.directory} cannot be written: {error}") from error
+        self._read()  # who had the lock until now may have written
 
     def record(self, host: str, step: str, **facts: Any) -> None:
         """Keep that a host has come so far. Raises FleetError."""

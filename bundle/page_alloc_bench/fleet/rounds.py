@@ -9,6 +9,7 @@ any point. Before the first and after the last come the hooks of the user.
 from __future__ import annotations
 
 import gzip
+import math
 import random
 import shlex
 import time
@@ -48,9 +49,9 @@ class Settings:
     bundles: Mapping[str, Path]
     options: Sequence[str]
     remote_dir: str
-    poll_s: float
-    lost_s: float
-    longest_s: float
+    poll_s: float = 0
+    lost_s: float = math.inf
+    longest_s: float = math.inf
     batch: int | None = None
     pause_s: float = 0
     drain: str = ""
@@ -70,7 +71,8 @@ class Rounds:
     # By host: the boot that a run begins in, and the phase that was told last.
     booted: dict[str, str] = field(default_factory=dict)
     phases: dict[str, str] = field(default_factory=dict)
-    stopped: set[str] = field(default_factory=set)  # since they took too long
+    stopped: set[str] = field(default_factory=set)
+    stopping: bool = False  # all that run are to be stopped, not only what takes too long
     begun: set[str] = field(default_factory=set)  # perhaps, by a controller that was killed
     # By host and task: since when it does not come to its end, and why not.
     failing: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
@@ -88,14 +90,27 @@ class Rounds:
                 time.sleep(self.settings.pause_s)
             self._run(batch)
 
+    def collect(self, hosts: Sequence[str], *, stop: bool = False) -> None:
+        """Bring what runs have left that are over, and wait for none; stop: end the others first.
+
+        A host that has no run yet is left as it is. Raises FleetError.
+        """
+        self.stopping = stop
+        self._play("poll", self.journal.at(DETACHED, hosts), self._polled)
+        self._put_away(hosts)
+
+    def _put_away(self, hosts: Sequence[str]) -> None:
+        """Leave hosts as they were whose outcome is known."""
+        self._play("remove", self.journal.at(DECIDED, hosts), self._removed)
+        self._undrain(self.journal.at(REMOVED, hosts))
+
     def _run(self, hosts: Sequence[str]) -> None:
         """Return when each of these hosts has its outcome."""
         self.begun.update(self.journal.at(DRAINED, hosts))
         self._drain(hosts)
         self._play("begin", self.journal.at(DRAINED, hosts), self._begun)
         while True:
-            self._play("remove", self.journal.at(DECIDED, hosts), self._removed)
-            self._undrain(self.journal.at(REMOVED, hosts))
+            self._put_away(hosts)
             running = self.journal.at(DETACHED, hosts)
             if not running:
                 return
@@ -118,7 +133,9 @@ class Rounds:
             "limits": LIMITS,
             "mark": answers.MARK,
             "look": answers.LOOK,
-            "overdue": [h for h in hosts if now - began[h] > self.settings.longest_s],
+            "overdue": [
+                h for h in hosts if self.stopping or now - began[h] > self.settings.longest_s
+            ],
         }
         self.engine.play(name, hosts, facts, told)
 
@@ -239,6 +256,8 @@ class Rounds:
             return
         if left.whole:
             self._decide(host, outcome.OK, "")
+        elif host in self.stopped and self.stopping:
+            self._decide(host, outcome.STOPPED, "its run was ended before it was whole")
         elif host in self.stopped:
             self._decide(host, outcome.TIMEOUT, "the run took too long, and was stopped")
         else:
