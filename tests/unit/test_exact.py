@@ -150,6 +150,8 @@ def test_the_functions_that_made_the_difference_come_first() -> None:
     assert text.index(" extra ") < text.index(" get ")
     assert "regression: 1 of 1 cases are more than 0.10% longer" in text
     assert max(map(len, text.splitlines())) <= 72
+    heads = [line.split() for line in text.splitlines() if line.endswith("store")]
+    assert heads == [["base", "new", "diff", "atomic", "load", "store"]]
 
 
 def test_boots_differ_in_the_parts_of_a_function_together() -> None:

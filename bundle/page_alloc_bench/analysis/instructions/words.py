@@ -11,7 +11,7 @@ from .path_length import Difference, Function, Side, verdict
 
 WIDTH = 72
 MOST = 8  # functions that are told by name of each case
-_NAME = 24
+_NAME = 23
 
 
 def text(base: Side, new: Side, differences: Sequence[Difference], threshold: float) -> str:
@@ -62,7 +62,7 @@ def by_function(differences: Sequence[Difference], most: int = MOST) -> Iterator
             continue
         yield ""
         yield f"{each.case}, of one operation by function:"
-        yield f" {'':<{_NAME}}{'base':>9}{'new':>9}{'diff':>9}{'atomic':>6}{'load':>7}{'store':>7}"
+        yield f" {'':<{_NAME}}{'base':>9}{'new':>9}{'diff':>9}{'atomic':>7}{'load':>7}{'store':>7}"
         yield from _row(found.whole)
         yield from _row(found.module)
         for part in found.parts[:most]:
@@ -104,7 +104,7 @@ def _row(each: Function) -> Iterator[str]:
         name = ""
     yield (
         f" {name:<{_NAME}}{each.base.instructions:>9.2f}{each.new.instructions:>9.2f}"
-        f"{change.instructions:>+9.2f}{_signed(change.atomics, 6, 2)}"
+        f"{change.instructions:>+9.2f}{_signed(change.atomics, 7, 2)}"
         f"{_signed(change.loads, 7, 1)}{_signed(change.stores, 7, 1)}"
     ).rstrip()
 
