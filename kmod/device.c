@@ -156,6 +156,17 @@ static long pab_copy_sample(const struct pab_latencies *latencies, struct pab_la
 			    request->sample_size * sizeof(u64)) ? -EFAULT : 0;
 }
 
+/* Word by word: a worker may be counting. */
+static long pab_copy_histogram(const struct pab_latencies *latencies, u64 __user *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < PAB_HIST_BUCKETS; i++)
+		if (put_user(READ_ONCE(latencies->histogram[i]), to + i))
+			return -EFAULT;
+	return 0;
+}
+
 static long pab_latency(struct pab_session *session, void __user *argument)
 {
 	const struct pab_latencies *latencies;
@@ -168,18 +179,19 @@ static long pab_latency(struct pab_session *session, void __user *argument)
 	worker = pab_session_worker(session, request.cpu);
 	if (!worker || request.operation >= worker->operation_count || request.reserved)
 		return -EINVAL;
+	if (session->state == PAB_STATE_RUNNING && (request.sample || request.sample_size))
+		return -EBADFD;
 	latencies = &worker->latencies[request.operation];
 	err = pab_copy_sample(latencies, &request);
 	if (err)
 		return err;
-	request.timed = latencies->timed;
-	request.total_ns = latencies->total_ns;
-	request.max_ns = latencies->max_ns;
-	if (copy_to_user(u64_to_user_ptr(request.histogram), latencies->histogram,
-			 sizeof(latencies->histogram)) ||
-	    copy_to_user(argument, &request, sizeof(request)))
-		return -EFAULT;
-	return 0;
+	request.timed = READ_ONCE(latencies->timed);
+	request.total_ns = READ_ONCE(latencies->total_ns);
+	request.max_ns = READ_ONCE(latencies->max_ns);
+	err = pab_copy_histogram(latencies, u64_to_user_ptr(request.histogram));
+	if (err)
+		return err;
+	return copy_to_user(argument, &request, sizeof(request)) ? -EFAULT : 0;
 }
 
 #define PAB_IN(state)		BIT(PAB_STATE_##state)
@@ -197,7 +209,7 @@ static const struct pab_call {
 	{ PAB_IOC_PROGRESS,	PAB_AT_ANY_TIME,	pab_progress },
 	{ PAB_IOC_CPU_STATS,	PAB_AT_ANY_TIME,	pab_cpu_stats },
 	{ PAB_IOC_CONFIGURE,	PAB_WHILE_IDLE,		pab_configure },
-	{ PAB_IOC_LATENCY,	PAB_WHILE_IDLE,		pab_latency },
+	{ PAB_IOC_LATENCY,	PAB_AT_ANY_TIME,	pab_latency },
 	{ PAB_IOC_START,	PAB_IN(CONFIGURED),	pab_start },
 	{ PAB_IOC_STOP,		PAB_IN(RUNNING),	pab_stop },
 	{ PAB_IOC_WATCH_OOM,	PAB_IN(RUNNING),	pab_watch_oom },

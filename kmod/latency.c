@@ -73,12 +73,14 @@ static u64 *pab_sample_slot(struct pab_latencies *latencies, u64 *random)
 
 void pab_latencies_record(struct pab_latencies *latencies, u64 ns, u64 *random)
 {
+	u64 *bucket = &latencies->histogram[pab_bucket(ns)];
 	u64 *slot;
 
-	latencies->timed++;
-	latencies->total_ns += ns;
-	latencies->max_ns = max(latencies->max_ns, ns);
-	latencies->histogram[pab_bucket(ns)]++;
+	/* LATENCY may read these meanwhile. */
+	WRITE_ONCE(latencies->timed, latencies->timed + 1);
+	WRITE_ONCE(latencies->total_ns, latencies->total_ns + ns);
+	WRITE_ONCE(latencies->max_ns, max(latencies->max_ns, ns));
+	WRITE_ONCE(*bucket, *bucket + 1);
 	slot = pab_sample_slot(latencies, random);
 	if (slot)
 		*slot = ns;

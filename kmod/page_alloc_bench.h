@@ -14,7 +14,9 @@
  * What is allowed in which state is one table, pab_calls in device.c:
  *
  *	INFO, PATTERN, PROGRESS, CPU_STATS	in every state
- *	CONFIGURE, LATENCY			while no worker runs
+ *	LATENCY					in every state; with a sample, while no
+ *						worker runs
+ *	CONFIGURE				while no worker runs
  *	START					once after each CONFIGURE
  *	STOP, WATCH_OOM				while workers run
  *
@@ -37,7 +39,7 @@
 #include <linux/types.h>
 
 /* Changes with every incompatible change of this file. */
-#define PAB_ABI_VERSION		6
+#define PAB_ABI_VERSION		7
 
 #define PAB_DEVICE_NAME		"page_alloc_bench"
 
@@ -199,7 +201,10 @@ struct pab_cpu_stats {
 	__u64 end_ns;		/* when it ended; 0: not yet */
 };
 
-/* Readable while no worker runs. */
+/*
+ * While workers run, no sample can be had, and the counts are those of one
+ * moment or another: an operation that is timed meanwhile may be in some of them.
+ */
 struct pab_latency {
 	__u32 cpu;		/* in: a chosen CPU */
 	__u32 operation;	/* in: one of the pattern's kinds */

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pictures of a report: free memory by migratetype, events."""
+"""Pictures of a report: latencies by CPU and over time, free memory by migratetype, events."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
 
 import recorded
 from page_alloc_bench.analysis import results
@@ -14,9 +18,65 @@ from page_alloc_bench.runner.result.case import Case
 from reporting import stepped
 
 NBSP = "\N{NO-BREAK SPACE}"
+SLOW = 1  # a CPU that takes four times as long
+SLICES_S = (4, 5, 3)
+
+
+def planted(number: int, document: recorded.Document) -> recorded.Document:
+    """A result with latencies by CPU and over time, one run a little slower than the other."""
+    cpus = document["run"]["cpus"]
+    for operation, ns in (("alloc", 1000 + 10 * number), ("free", 400)):
+        name = f"kernel_page_{operation}_"
+        each = [ns * (4 if cpu == SLOW else 1) for cpu in cpus]
+        document |= {
+            f"{name}latency_median_ns_per_cpu_order0": each,
+            f"{name}latency_p99_ns_per_cpu_order0": [10 * ns if cpu else 0 for cpu in cpus],
+            f"{name}latency_max_ns_per_cpu_order0": [100 * ns for _ in cpus],
+            f"{name}latency_median_ns_per_slice_order0": [ns, 2 * ns, 3 * ns],
+            f"{name}latency_p99_ns_per_slice_order0": [9 * ns, 0, 9 * ns],
+            f"{name}slices_ns_order0": [int(1e9 * length) for length in SLICES_S],
+        }
+    return document
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Result]:
+    documents = [planted(*each) for each in enumerate(recorded.documents(recorded.BASE)[:3])]
+    return results.load_all([recorded.write(tmp_path / "runs", documents)])
+
+
+def drawn(axes: Axes) -> list[tuple[list[float], list[float]]]:
+    """What stands at which places, of each line that is drawn."""
+    return [
+        (list(map(float, line.get_xdata())), list(map(float, line.get_ydata())))
+        for line in axes.get_lines()
+        if len(line.get_xdata()) > 1
+    ]
+
+
+def test_a_cpu_that_is_slower_stands_apart(runs: list[Result]) -> None:
+    [by_cpu, _] = pictures.course(sides.make(runs), Case(0))
+    assert by_cpu.title.replace(NBSP, " ") == (
+        "Order 0, latency by CPU: allocation median 1.01 µs to 4.04 µs"
+    )
+    panels = by_cpu.figure(palette.LIGHT, titled=False).axes
+    assert [panel.get_title("left") for panel in panels] == ["allocation", "free"]
+    medians, tails = drawn(panels[0])
+    assert medians == ([0, 1], [1010, 4040])
+    assert np.isnan(tails[1][0])  # what is not known is not drawn as nothing
+    assert tails[1][1:] == [10100]
+
+
+def test_latencies_are_told_in_the_order_of_time(runs: list[Result]) -> None:
+    [_, over_time] = pictures.course(sides.make(runs[:1], runs[1:]), Case(0))
+    panels = over_time.figure(palette.LIGHT, titled=False).axes
+    medians, *_ = drawn(panels[1])
+    assert medians == ([2, 6.5, 10.5], [400, 800, 1200])
+    assert panels[1].get_xlabel() == "time measured, s"
 
 
 def test_older_results_have_no_such_picture(base: list[Result]) -> None:
+    assert pictures.course(sides.make(base[:2]), Case(0)) == []
     assert pictures.by_type(sides.make(base[:2]), Case(0)) == []
 
 

@@ -137,6 +137,7 @@ with Device() as session:
     time.sleep(1)
     running = fails(session.latency, 0, "alloc")
     before = session.progress()
+    meanwhile = list(session.latency(CPUS[0], "alloc", sample=False).histogram)
     session.stop()
     rows = []
     for cpu in CPUS:
@@ -147,10 +148,12 @@ with Device() as session:
             rows.append(dict(
                 count=count, timed=seen.timed, histogram=sum(seen.histogram), low=low,
                 longest=seen.max_ns, total=seen.total_ns, sample=list(seen.sample)))
-    print(json.dumps({{"rows": rows, "running": running, "max_held": 200}}))
+    print(json.dumps({{"rows": rows, "running": running, "meanwhile": meanwhile, "max_held": 200}}))
 """,
     )
     assert seen["running"] == "EBADFD"
+    assert sum(seen["meanwhile"]) <= seen["rows"][0]["histogram"]
+    assert bool(time_one_in) == any(seen["meanwhile"])
     for row in seen["rows"]:
         if time_one_in == 0:
             assert row["timed"] == 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 DEVICE_PATH = "/dev/page_alloc_bench"
 
 MAX_PARAMETERS = 8

@@ -201,8 +201,9 @@ class Device:
     def latency(self, cpu: int, operation: str, *, sample: bool = True) -> Latency:
         """Return the latencies of one kind of operation of the worker on cpu.
 
-        sample: whether to read the sample too; it is empty otherwise. Raises OSError EBADFD while
-        workers run, and ValueError if the configured pattern has no such kind of operation.
+        sample: whether to read the sample too; it is empty otherwise. Raises OSError EBADFD for a
+        sample while workers run, and ValueError if the configured pattern has no such kind of
+        operation.
         """
         histogram = array("Q", bytes(8 * HIST_BUCKETS))
         kept = array("Q", [0]) * (self._sample_capacity if sample else 0)

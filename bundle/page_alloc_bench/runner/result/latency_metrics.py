@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .metrics import Kind, Metric, Rank
+from .metrics import Kind, Metric, Per, Rank
 
 _STEP = (
     "How many of the timed {plural} were shorter than the step of the clock that timed them"
@@ -31,13 +31,15 @@ def latencies(
     subtest: str = "latencies",
     in_table: bool = True,
     sampled: bool = True,
+    course: bool = True,
 ) -> tuple[Metric, ...]:
     """Return the metrics about a timed operation.
 
     operation: begins their names. plural: of the operation, for sentences. label, short: of one.
     key: a word for it in names of files. of: the metrics that count all of them, timed or not.
     remark: of the number of those timed. subtest: of KTAP that tells them. in_table: whether the
-    summary has a row of them. sampled: whether a sample is kept.
+    summary has a row of them. sampled: whether a sample is kept. course: whether figures of each
+    CPU, and of each slice of time, are kept where a sample is.
     """
     return (
         Metric(
@@ -68,6 +70,7 @@ def latencies(
             family=f"{label} latency", rank=max(rank, Rank.SHOWN),
         ),
         *_histogram(operation, plural),
+        *(_course(operation, plural) if sampled and course else ()),
     )  # fmt: skip
 
 
@@ -84,5 +87,38 @@ def _histogram(operation: str, plural: str) -> tuple[Metric, Metric]:
             "The edges of that histogram's buckets, one more than it has items. Latencies of 2^40"
             " ns and more are in the last possible bucket.",
             Kind.EDGES, f"edges of the buckets of {plural}", operation=operation,
+        ),
+    )  # fmt: skip
+
+
+_FEW = " 0: fewer than five timed operations are beyond it, or they are below the clock's step."
+_CPU = " of those of each CPU, in the order of run.cpus."
+
+
+def _course(operation: str, plural: str) -> tuple[Metric, ...]:
+    """Return figures of each CPU and of each slice of time."""
+
+    def metric(name: str, unit: str, description: str, per: Per, figure: str) -> Metric:
+        return Metric(
+            f"{operation}_{name}", unit, None, description, Kind.FIGURE,
+            f"{figure or 'slices'} of {plural} by {per}", per=per, operation=operation,
+            figure=figure,
+        )  # fmt: skip
+
+    def figure(per: Per, which: str, where: str) -> Metric:
+        text = f"How long {plural} took: the {which}{where}{_FEW}"
+        return metric(f"latency_{which}_ns_per_{per}", "ns", text, per, which)
+
+    return (
+        *(figure("cpu", which, _CPU) for which in ("median", "p99")),
+        *(figure("slice", which, " of those of a slice of time.") for which in ("median", "p99")),
+        metric(
+            "latency_max_ns_per_cpu", "ns", f"The longest of the timed {plural}{_CPU}", "cpu", "max"
+        ),
+        metric(
+            "slices_ns", "ns",
+            f"How long each slice lasted by which {plural} are told in the order of time: an"
+            " iteration, or about a second.",
+            "slice", "",
         ),
     )  # fmt: skip

@@ -23,7 +23,7 @@ from . import declared as _declared
 from .case import SUFFIX
 
 Better = Literal["higher", "lower"]
-Per = Literal["case", "iteration", "cpu"]
+Per = Literal["case", "iteration", "cpu", "slice"]
 
 
 class UndeclaredError(ValueError):
@@ -41,7 +41,7 @@ class Kind(enum.Enum):
     part of others (Metric.of). The others are about timed operations, all of one
     Metric.operation: SAMPLE: uniform, of their latencies. TIMED: how many there were. BELOW_STEP:
     how many of these were shorter than the step of the clock. SUM, MAXIMUM: of the latencies of
-    all. HISTOGRAM: of all, between EDGES.
+    all. HISTOGRAM: of all, between EDGES. FIGURE: of those of each CPU, or of each slice of time.
     """
 
     AMOUNT = "amount"
@@ -55,6 +55,7 @@ class Kind(enum.Enum):
     MAXIMUM = "maximum"
     HISTOGRAM = "histogram"
     EDGES = "edges"
+    FIGURE = "figure"
 
 
 COUNTS = (Kind.COUNT, Kind.SHARE, Kind.TIMED, Kind.BELOW_STEP)
@@ -82,11 +83,13 @@ class Metric:
     kind: what its values are.
     label: what people call it, in lower case.
     short: the same in at most 12 columns; empty if the label is short enough.
-    per: of what each value is: the case, an iteration, or a CPU (in the order of run.cpus).
+    per: of what each value is: the case, an iteration, a CPU (in the order of run.cpus), or a slice
+        of time.
     of: the metrics that a SHARE or TIMED is a part of, together.
     counts: the metric of what happens so often a second, for a RATE, or of the sum, for a value
         per CPU.
     operation: what is timed; the same for all metrics about it.
+    figure: which, of a FIGURE: median, p99, max; "" for how long a slice was.
     family: those whose changes are averaged when runs are compared.
     rank: how much it weighs then; needed where a direction is good.
     stand_in_for: a metric of rank PRIMARY; this one is primary where a result does not have that.
@@ -112,6 +115,7 @@ class Metric:
     of: tuple[str, ...] = ()
     counts: str = ""
     operation: str = ""
+    figure: str = ""
     family: str = ""
     rank: Rank | None = None
     stand_in_for: str = ""
@@ -162,6 +166,14 @@ class Timed:
     largest: Metric
     histogram: Metric
     edges: Metric
+    figures: tuple[Metric, ...] = ()
+
+    def figure(self, per: Per, name: str) -> Metric:
+        """Return a figure of each CPU, or of each slice of time. Raises KeyError if it has none."""
+        for metric in self.figures:
+            if (metric.per, metric.figure) == (per, name):
+                return metric
+        raise KeyError(f"{self.operation}: {name} per {per}")
 
     @property
     def key(self) -> str:
@@ -266,11 +278,18 @@ def operations() -> dict[str, Timed]:
         "edges": Kind.EDGES,
     }
     found: dict[str, dict[Kind, Metric]] = {}
+    figures: dict[str, tuple[Metric, ...]] = {}
     for metric in every().values():
-        if metric.operation:
+        if metric.kind is Kind.FIGURE:
+            figures[metric.operation] = (*figures.get(metric.operation, ()), metric)
+        elif metric.operation:
             found.setdefault(metric.operation, {})[metric.kind] = metric
     return {
-        name: Timed(name, **{field: of[kind] for field, kind in kinds.items()})
+        name: Timed(
+            name,
+            **{field: of[kind] for field, kind in kinds.items()},
+            figures=figures.get(name, ()),
+        )
         for name, of in found.items()
     }
 

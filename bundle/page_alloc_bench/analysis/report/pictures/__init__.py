@@ -16,6 +16,7 @@ from .available import available
 from .by_function import by_function
 from .by_type import by_type
 from .changes import changes
+from .course import course
 from .distributions import latencies
 from .in_time import in_time
 from .kernel import free_memory, vmstat
@@ -28,6 +29,7 @@ __all__ = [
     "available",
     "by_type",
     "changes",
+    "course",
     "every",
     "free_memory",
     "in_time",
@@ -41,7 +43,7 @@ __all__ = [
 def every(sides: Sequence[Side], cases: Sequence[Case]) -> list[Picture]:
     """Return all pictures of a report, case by case."""
     parts = (
-        by_function, in_time, scaling, latencies, available, throughput, vmstat, by_type,
+        by_function, in_time, scaling, latencies, course, available, throughput, vmstat, by_type,
         free_memory,
     )  # fmt: skip
     return [picture for case in cases for part in parts for picture in part(sides, case)]

@@ -34,12 +34,18 @@ MODIFIERS = ("comp", "account", "zero", "thisnode")
 WARM_UP_S = 1.0
 OWN_COST_S = 1.0
 CALIBRATION_S = 0.1  # what a worker's look at its clock takes at most, before its pattern begins
+_SLICES = 10
 _AROUND_S = 0.2  # of a measurement: workers are made and ended, latencies read
 
 
 def warm_up_s(options: Namespace) -> float:
     """Return how long the workers run before they are measured."""
     return min(WARM_UP_S, float(options.duration_s))
+
+
+def slices(options: Namespace) -> int:
+    """Return by how many slices of time, of a second or more, latencies are told."""
+    return max(1, min(_SLICES, int(options.duration_s)))
 
 
 def own_cost_s(options: Namespace) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,10 @@ from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import CpuStats
+from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result import clock_step, metrics, rate_metrics, units
 
-from . import CALIBRATION_S, own_cost_s, warm_up_s
+from . import CALIBRATION_S, own_cost_s, slices, warm_up_s
 from .cases import PART, Measurement, measurements, room_bytes
 
 TYPE_CHECKING = False
@@ -112,7 +113,8 @@ class Rates:
     def _measure(self, measurement: Measurement, high: int) -> None:
         """Measure a case; what is whole of it is recorded, however it ends."""
         operations = _OPERATIONS if self._options.latencies != "none" else ()
-        kept = (self._capacity(measurement), self._options.sample_size, self._options.seed)
+        options = self._options
+        kept = (self._capacity(measurement), options.sample_size, options.seed, self._bench.cpus)
         sums = _Sums(
             counts={name: [0] * len(self._bench.cpus) for name in (*_COUNTS, _SHORTFALLS)},
             latencies={each: Latencies(*kept) for each in operations},
@@ -186,11 +188,23 @@ class Rates:
         self._start(measurement, where, measurement.parameters, one_in)
         self._wait(warm_up_s(self._options), f"{where}, warm-up")
         first = self._look(measurement.cpus)
-        self._wait(self._options.duration_s, where)
-        last = self._look(measurement.cpus)
+        for operation, latencies in sums.latencies.items():
+            latencies.course.begin(self._timed(operation, measurement), first.time_ns)
+        parts = slices(self._options)
+        for number in range(parts):
+            self._wait(self._options.duration_s / parts, where)
+            if number == parts - 1:
+                last = self._look(measurement.cpus)
+            for operation, latencies in sums.latencies.items():
+                latencies.course.look(self._timed(operation, measurement), time.monotonic_ns())
         with self._bench.signals.deferred():
             stats = self._stop(measurement, where)
             self._add(sums, measurement, first, last, stats)
+
+    def _timed(self, operation: str, measurement: Measurement) -> Iterator[Latency]:
+        """Yield what each CPU has timed so far."""
+        for cpu in measurement.cpus:
+            yield self._device.latency(cpu, operation, sample=False)
 
     def _stop(self, measurement: Measurement, where: str) -> list[CpuStats]:
         """Return what the workers counted. Raises RunnerError if one of them lost its CPU."""
@@ -241,7 +255,7 @@ class Rates:
         for operation, latencies in sums.latencies.items():
             of_all = functools.partial(self._device.latency, operation=operation)
             latencies.add(
-                ((of_all(s.cpu, sample=False), s.clock_step_ns) for s in stats),
+                ((s.cpu, of_all(s.cpu, sample=False), s.clock_step_ns) for s in stats),
                 (of_all(cpu).sample for cpu in measurement.cpus),
             )
         for path, timed in sums.paths.items():

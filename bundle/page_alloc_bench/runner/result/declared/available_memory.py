@@ -239,7 +239,7 @@ METRICS = (
     # A failed allocation is rare, and the first attempts are few: not what a verdict rests on.
     *latencies(
         "kernel_alloc_failure", "failed allocations", label="failed allocation", short="failed",
-        key="failure", rank=Rank.REST, of=(_FAILURES,),
+        key="failure", rank=Rank.REST, of=(_FAILURES,), course=False,
     ),
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
@@ -13,9 +13,11 @@ from page_alloc_bench.runner.kernel import oom_log, procfs
 from page_alloc_bench.runner.measuring import agreement, plan, recorded, stall
 from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
 from page_alloc_bench.runner.measuring.bench import Bench
+from page_alloc_bench.runner.measuring.course import Course
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
+from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result import clock_step, metrics, units
 
 _POLL_S = 0.05
@@ -26,6 +28,8 @@ _NAMES = {
     "free": "kernel_page_free",
     "alloc_failure": "kernel_alloc_failure",
 }
+
+_OF_ALL = ("alloc", "free")  # of which each CPU, and each iteration, is told
 
 _PLURALS = {
     "kernel_page_alloc": "allocations",
@@ -55,6 +59,7 @@ class AvailableMemory:
         self._steady: Progress | None = None
         self._clock_told = False
         self._before_start: dict[str, int] = {}
+        self._courses: dict[str, Course] = {}
 
     def run(self) -> None:
         """Measure each order. Raises RunnerError, or a Stop with what is whole in the document."""
@@ -130,6 +135,9 @@ class AvailableMemory:
             self._record(phase, number, start_s, limit)
             held = self._record_held(number) if antagonized else 0
             self._accounts.iteration(phase, self._order, number, limit, held)
+            if antagonized:
+                for operation, course in self._courses.items():
+                    course.look(self._timed(operation), time.monotonic_ns())
         self._reporter.finished(
             f"{where}: {units.size(limit.available_bytes, 3)}",
             last=number == self._options.iterations,
@@ -198,6 +206,10 @@ class AvailableMemory:
                 self._before_start = procfs.vmstat()
                 self._device.start()
                 self._wait_until_steady()
+            timed = () if self._options.latencies == "none" else _OF_ALL
+            self._courses = {operation: Course(self._cpus) for operation in timed}
+            for operation, course in self._courses.items():
+                course.begin(self._timed(operation), time.monotonic_ns())
             self._findlimit("antagonized")
         except BaseException:
             if self._steady is not None:
@@ -211,6 +223,11 @@ class AvailableMemory:
             self._finish_antagonist()
         except Exception as error:
             self._warn(f"order {self._order}: the antagonist's results are lost: {error}")
+
+    def _timed(self, operation: str) -> Iterator[Latency]:
+        """Yield what each CPU has timed so far."""
+        for cpu in self._cpus:
+            yield self._device.latency(cpu, operation, sample=False)
 
     def _wait_until_steady(self) -> None:
         """Return when each worker has held --held blocks once, or has lost its CPU."""
@@ -290,8 +307,14 @@ class AvailableMemory:
         if self._options.latencies == "none":
             return
         found = merged.Timed(self._sample_capacity)
+        course = self._courses.get(operation)
         for s in stats:
-            found.add(self._device.latency(s.cpu, operation, sample=False), s.clock_step_ns)
+            latency = self._device.latency(s.cpu, operation, sample=False)
+            found.add(latency, s.clock_step_ns)
+            if course is not None:
+                course.add(s.cpu, latency)
+        if course is not None:
+            course.put(self._document.put, timed, order)
         # Each CPU's sample is read when its turn comes: all at once they may be large.
         sample = sampling.merge_samples(
             found.timed,

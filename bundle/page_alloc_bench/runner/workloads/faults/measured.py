@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from page_alloc_bench.runner.errors import RunnerError
@@ -18,6 +18,7 @@ from page_alloc_bench.runner.measuring.latencies import Latencies
 from page_alloc_bench.runner.measuring.user import counted, populated, slate
 from page_alloc_bench.runner.measuring.user.crew import Crew
 from page_alloc_bench.runner.module import sampling
+from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
 
@@ -74,7 +75,8 @@ class Faults:
         capacity = 0
         if self._options.latencies != "none":
             capacity = sampling.capacity_per_cpu(size, len(plan.cpus))
-        sums = _Sums({kind: Latencies(capacity, size, seed) for kind in _KINDS if capacity})
+        kept = (capacity, size, seed, self._bench.cpus)
+        sums = _Sums({kind: Latencies(*kept) for kind in _KINDS if capacity})
         self._told.measure(
             plan,
             {"mapped_bytes": plan.size, "piece_bytes": plan.piece},
@@ -96,8 +98,15 @@ class Faults:
             crew.await_ready()
             crew.wait(rate.warm_up_s(self._options), f"{where}, warm-up")
             first_ns, first = time.monotonic_ns(), sum(board.each(slate.PAGES))
-            crew.wait(self._options.duration_s, where)
-            last_ns, last = time.monotonic_ns(), sum(board.each(slate.PAGES))
+            for kind, latencies in sums.latencies.items():
+                latencies.course.begin(_timed(board, kind), first_ns)
+            parts = rate.slices(self._options)
+            for number in range(parts):
+                crew.wait(self._options.duration_s / parts, where)
+                if number == parts - 1:
+                    last_ns, last = time.monotonic_ns(), sum(board.each(slate.PAGES))
+                for kind, latencies in sums.latencies.items():
+                    latencies.course.look(_timed(board, kind), time.monotonic_ns())
             crew.finish()
             gone = recorded.offline(plan.cpus)
             if gone:
@@ -111,7 +120,10 @@ class Faults:
         for kind, latencies in sums.latencies.items():
             number = _KINDS.index(kind)
             latencies.add(
-                ((board.latency(worker, number, sample=False), 0) for worker in workers),
+                (
+                    (plan.cpus[worker], board.latency(worker, number, sample=False), 0)
+                    for worker in workers
+                ),
                 (board.latency(worker, number).sample for worker in workers),
             )
         board.close()
@@ -147,6 +159,12 @@ def _plans(options: Namespace, cpus: Sequence[int], order: int) -> list[_Plan]:
             case = Case(order, tuple(sorted(chosen.items())))
             found.append(_Plan(case, step, by, size, piece, huge, options.seed))
     return found
+
+
+def _timed(board: slate.Slate, kind: str) -> Iterator[Latency]:
+    """Yield what each worker has timed so far."""
+    for worker in range(board.workers):
+        yield board.latency(worker, _KINDS.index(kind), sample=False)
 
 
 # In a process
