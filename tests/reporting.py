@@ -62,3 +62,29 @@ def stepped(tmp_path: Path, number: int, slower: float = 1.0) -> Result:
     path = tmp_path / f"{number}-{slower}.json"
     path.write_text(json.dumps(document))
     return results.load(path)
+
+
+SLOW = 1  # a CPU that takes four times as long
+SLICES_S = (4, 5, 3)
+
+
+def planted(number: int, document: recorded.Document, order: int = 0) -> recorded.Document:
+    """A result with latencies by CPU and over time, one run a little slower than the other."""
+    cpus = document["run"]["cpus"]
+    for operation, ns in (("alloc", 1000 + 10 * number), ("free", 400)):
+        name = f"kernel_page_{operation}_"
+        each = [ns * (4 if cpu == SLOW else 1) for cpu in cpus]
+        document |= {
+            f"{name}latency_median_ns_per_cpu_order{order}": each,
+            f"{name}latency_p99_ns_per_cpu_order{order}": [10 * ns if cpu else 0 for cpu in cpus],
+            f"{name}latency_max_ns_per_cpu_order{order}": [100 * ns for _ in cpus],
+            f"{name}latency_median_ns_per_slice_order{order}": [ns, 2 * ns, 3 * ns],
+            f"{name}latency_p99_ns_per_slice_order{order}": [9 * ns, 0, 9 * ns],
+            f"{name}slices_ns_order{order}": [int(1e9 * length) for length in SLICES_S],
+        }
+    return document
+
+
+def seen(phase: str, moment: str, order: int, **free: list[int | None]) -> dict[str, Any]:
+    zones = [{"zone": "node 0 zone Normal", "free": free, "pageblocks": {"Movable": 9}}]
+    return {"phase": phase, "moment": moment, "order": order, "zones": zones}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,28 +14,9 @@ from page_alloc_bench.analysis import results
 from page_alloc_bench.analysis.report import by_type, counters, palette, pictures, sides
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.runner.result.case import Case
-from reporting import stepped
+from reporting import planted, seen, stepped
 
 NBSP = "\N{NO-BREAK SPACE}"
-SLOW = 1  # a CPU that takes four times as long
-SLICES_S = (4, 5, 3)
-
-
-def planted(number: int, document: recorded.Document) -> recorded.Document:
-    """A result with latencies by CPU and over time, one run a little slower than the other."""
-    cpus = document["run"]["cpus"]
-    for operation, ns in (("alloc", 1000 + 10 * number), ("free", 400)):
-        name = f"kernel_page_{operation}_"
-        each = [ns * (4 if cpu == SLOW else 1) for cpu in cpus]
-        document |= {
-            f"{name}latency_median_ns_per_cpu_order0": each,
-            f"{name}latency_p99_ns_per_cpu_order0": [10 * ns if cpu else 0 for cpu in cpus],
-            f"{name}latency_max_ns_per_cpu_order0": [100 * ns for _ in cpus],
-            f"{name}latency_median_ns_per_slice_order0": [ns, 2 * ns, 3 * ns],
-            f"{name}latency_p99_ns_per_slice_order0": [9 * ns, 0, 9 * ns],
-            f"{name}slices_ns_order0": [int(1e9 * length) for length in SLICES_S],
-        }
-    return document
 
 
 @pytest.fixture
@@ -81,11 +61,6 @@ def test_older_results_have_no_such_picture(base: list[Result]) -> None:
 
 
 PAGE = 4096
-
-
-def seen(phase: str, moment: str, order: int, **free: list[int | None]) -> dict[str, Any]:
-    zones = [{"zone": "node 0 zone Normal", "free": free, "pageblocks": {"Movable": 9}}]
-    return {"phase": phase, "moment": moment, "order": order, "zones": zones}
 
 
 def test_free_memory_is_told_by_migratetype(base: list[Result], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from page_alloc_bench.runner.result.metrics import Timed
 
 from .picture import LINES, MARKERS, Picture
 
-_PANEL = 1.7  # inches of height
+_PANEL = 1.45  # inches of height
 _FEW = 24  # CPUs, of which each has its number on the axis and its marker a place of its own
 _SHIFT = 0.16  # of a CPU's place, by which the sides are apart
 
