@@ -122,10 +122,10 @@ def test_a_commit_that_our_module_or_a_guest_does_not_fit_is_skipped(
     assert subjects(case.run(told.append)) == {"12"}
     first = str(error).splitlines()[0]
     assert any(f"skip: it cannot be measured: {first}" in line for line in told)
-    kept = Steps(tmp_path).read().values()
-    assert [each.why.splitlines() for each in kept if each.verdict == SKIP] == [
-        [f"it cannot be measured: {first}"]
-    ]
+    # Which commit git tries after one that is skipped follows from their names, so from the time.
+    kept = [each.why for each in Steps(tmp_path).read().values() if each.verdict == SKIP]
+    assert kept
+    assert set(kept) == {f"it cannot be measured: {first}"}
 
 
 def test_a_host_that_cannot_build_is_no_step(linux: Path, tmp_path: Path) -> None:
