@@ -387,9 +387,7 @@ def test_what_is_over_is_collected_and_nothing_is_waited_for(fleet: Fleet) -> No
 
 def test_runs_are_stopped_and_what_they_have_is_brought(fleet: Fleet) -> None:
     left_running(fleet)
-    fleet.hosts.poll = lambda h: [
-        status(h, 0), ok(h, "stop"), fetched(h, complete=h == "b")
-    ]  # fmt: skip
+    fleet.hosts.poll = lambda h: [status(h, 0), ok(h, "stop"), fetched(h, complete=h == "b")]
     stopped = fleet.collect(stop=True)
     assert fleet.hosts.facts["poll"]["overdue"] == ["a", "b"]
     assert stopped == {"a": ("stopped", "its run was ended before it was whole"), "b": ("ok", "")}
