@@ -16,7 +16,12 @@ from page_alloc_bench.targets.serial import Returned
 
 WHOLE = {"run": {"complete": True, "kernel": {"release": "6.1.0-test"}, "exact": {"cases": []}}}
 CUT = {"run": {**WHOLE["run"], "complete": False}}
-REFUSAL = ["error: the kernel refuses the module: Not permitted", "  (EPERM): disabled"]
+NAME = "page-alloc-bench"  # which the benchmark's messages begin with
+REFUSAL = [
+    f"{NAME}: 3 s",
+    f"{NAME}: error: the kernel refuses the module: Not permitted",
+    "  (EPERM): disabled",
+]
 
 
 @pytest.fixture
@@ -58,17 +63,22 @@ def test_a_whole_run_is_its_result(boot: Any) -> None:
     assert boot.told == ["order 0"]
 
 
+def test_what_is_told_of_its_progress_is_without_its_name(boot: Any) -> None:
+    boot(0, WHOLE, said=[f"{NAME}: order 0"])
+    assert boot.told == ["order 0"]
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
         ((3, None, "", REFUSAL),
          "the benchmark refuses this kernel: the kernel refuses the module: Not permitted "
          "(EPERM): disabled"),
-        ((2, None, "", ["error: no such option"]),
+        ((2, None, "", [f"{NAME}: error: no such option"]),
          "the benchmark refuses this kernel: no such option"),
-        ((1, None, "", ["error: no memory"]), "exit status 1: error: no memory"),
+        ((1, None, "", [f"{NAME}: error: no memory"]), "exit status 1: no memory"),
         ((0, None, "", []), "exit status 0:"),
-        ((0, CUT, "", ["warning: cut"]), "exit status 0: warning: cut"),
+        ((0, CUT, "", [f"{NAME}: warning: cut"]), "exit status 0: warning: cut"),
         ((0, WHOLE, "[ 2.0] BUG: Bad page state", []),
          "the kernel's log has: [ 2.0] BUG: Bad page state"),
         ((0, WHOLE, "[ 2.0] Oops: 0002 [#1]", []), "the kernel's log has: [ 2.0] Oops: 0002 [#1]"),

@@ -17,6 +17,7 @@ from page_alloc_bench.targets.process import TargetError
 from page_alloc_bench.targets.serial import Returned
 
 RELEASE = "6.1.0-test"
+NAME = "page-alloc-bench"  # which the messages of the benchmark begin with
 DOCUMENT = {"run": {"complete": True, "kernel": {"release": RELEASE}}}
 LOADED = "[ 2.0] page_alloc_bench: loading out-of-tree module taints kernel.\n"
 TCG, KVM = machine(2, 1, "1G"), machine(2, 1, "1G", accel="kvm")
@@ -62,8 +63,9 @@ def test_a_whole_healthy_run_is_ok_and_keeps_console_log_and_steal(boot: Any) ->
 @pytest.mark.parametrize(
     ("returned", "end", "reason"),
     [
-        (sent(3, None, said="error: too little memory"), "refused", "too little memory"),
-        (sent(2, None, said="error: no such option"), "refused", "no such option"),
+        (sent(3, None, said=f"{NAME}: a note\n{NAME}: error: too little\n{NAME}: error: no swap"),
+         "refused", "too little\nno swap"),
+        (sent(2, None, said=f"{NAME}: error: no such option"), "refused", "no such option"),
         (sent(1), "run-failed", "exit status 1"),
         (sent(124), "run-failed", "exit status 124"),
         (sent(0, None), "run-failed", "exit status 0"),

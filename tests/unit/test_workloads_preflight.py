@@ -13,7 +13,7 @@ import recorded
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.preflight import verdict
-from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.preflight.host import Host, Module
 
 
 def preflight(tmp_path: Path, available_mib: int, *words: str) -> list[tuple[str, str]]:
@@ -44,6 +44,22 @@ def test_the_preflight_asks_nothing_about_the_oom_killer_of_a_run_that_fills_not
     assert of_all == {check.name for check in verdict.CHECKS}
     assert not of_rates & {"panic-on-oom", "oom-daemon", "swap", "short-memory", "memory-cgroup"}
     assert {"root", "module", "held-memory", "clocksource"} <= of_rates
+
+
+@pytest.mark.parametrize("name", ["exact", "pairs", "exits", "available-memory"])
+def test_a_kernel_that_loads_no_modules_is_told_by_every_workload(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/modules_disabled").write_text("1\n")
+    asked = options.parse([f"--workload={name}"])
+    host = Host(asked, root=str(tmp_path), module=Module())
+    checks = [each for each in verdict.checks_for(asked) if each.name == "modules-disabled"]
+    (found,) = verdict.look(host, checks)
+    assert (found.severity, found.line().partition("; ")[0]) == (
+        "refuse",
+        "kernel.modules_disabled is 1: this kernel loads no modules until the next boot",
+    )
 
 
 @pytest.mark.parametrize(("new_high", "told"), [(420, False), (499, False), (600, True)])

@@ -60,7 +60,7 @@ class Workload:
     and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
     in the document. seconds: how long a phase takes in which memory is not filled, by its name;
     asked: the same where it follows from the options and the order. checks: names of the
-    preflight's checks that matter to it; None: all. check: see Part.
+    preflight's checks that matter to it besides those of the module; None: all. check: see Part.
     shared: what has options that other workloads take too. cases: returns how many cases there are
     of each order. held: returns how much each case may hold that fills no memory, in bytes; None
     where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.

@@ -20,7 +20,7 @@ from typing import Any
 from page_alloc_bench.runner.workloads.exact import COUNTS, NAME
 from page_alloc_bench.targets import cache, where
 from page_alloc_bench.targets.machine import machine
-from page_alloc_bench.targets.outcome import judged
+from page_alloc_bench.targets.outcome import judged, without_name
 from page_alloc_bench.targets.process import TargetError, tail
 from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
 from page_alloc_bench.targets.unpacked import unpack
@@ -75,7 +75,7 @@ def measure(
 
         def hear(line: str) -> None:
             said.append(line)
-            on_line(line)
+            on_line(without_name(line))
 
         try:
             returned = guest.run(script, unpacked.files, on_line=hear, timeout=timeout)
@@ -131,7 +131,7 @@ def _document(returned: Returned, said: Sequence[str]) -> dict[str, Any]:
     if made.document is None or made.end != "ok":
         why = "the benchmark refuses this kernel: " if made.end == "refused" else ""
         log = tail(returned.files.get("dmesg", b"").decode(errors="replace"), _LOG_LINES)
-        reason = " ".join(made.reason.split()).removeprefix("error: ")
+        reason = " ".join(made.reason.split())
         raise TargetError(f"{why}{reason}\nits kernel's log ends:\n{log}")
     return made.document
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from page_alloc_bench.runner.errors import EXIT_COMPLETE, EXIT_HOST_UNFIT, EXIT_USAGE
+from page_alloc_bench.runner.options import PROGRAM
 from page_alloc_bench.targets.process import TargetError
 
 End = Literal[
@@ -28,6 +29,7 @@ End = Literal[
 # include/linux and arch/*/kernel: what a kernel writes that went wrong, and goes on.
 _OOPS = re.compile(r"\bOops\b|\bBUG: |general protection fault|kernel BUG at")
 _PANIC = re.compile(r"Kernel panic - not syncing")
+_ERROR = "error: "
 # kernel/module/main.c: the first words about a module that is not of the kernel's tree.
 _OURS = "page_alloc_bench: loading out-of-tree module"
 
@@ -93,6 +95,7 @@ def judged(status: int, files: Mapping[str, bytes], said: str, release: str | No
     trouble = oops(files.get("dmesg", b"").decode(errors="replace"))
     if trouble is not None:
         return Outcome(trouble[0], document, f"the kernel's log has: {trouble[1]}")
+    said = _what_is_wrong(said)
     if status in (EXIT_USAGE, EXIT_HOST_UNFIT):
         return Outcome("refused", document, said)
     if status != EXIT_COMPLETE or document is None or not document["run"]["complete"]:
@@ -101,6 +104,18 @@ def judged(status: int, files: Mapping[str, bytes], said: str, release: str | No
     if release is not None and booted != release:
         return Outcome("wrong-kernel", document, f"{booted} booted, not {release}")
     return Outcome("ok", document)
+
+
+def without_name(line: str) -> str:
+    """Return a line of the benchmark's stderr without the name that it begins with."""
+    return line.removeprefix(f"{PROGRAM}: ")
+
+
+def _what_is_wrong(said: str) -> str:
+    """Return what the benchmark says from its first error on, or all where none is there."""
+    lines = [without_name(line) for line in said.splitlines()]
+    first = next((at for at, line in enumerate(lines) if line.startswith(_ERROR)), 0)
+    return "\n".join(line.removeprefix(_ERROR) for line in lines[first:])
 
 
 def _document(files: Mapping[str, bytes]) -> dict[str, Any] | None:

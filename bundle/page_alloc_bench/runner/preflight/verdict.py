@@ -73,9 +73,13 @@ def examine(options: Options, host: Host | None = None) -> list[dict[str, Any]]:
 
 
 def checks_for(options: Options) -> list[Check]:
-    """Return the checks that matter to a run."""
+    """Return the checks that matter to a run: each workload needs the module."""
     wanted = [each.checks for each in workload.chosen(options)]
-    return [check for check in CHECKS if any(only is None or check.name in only for only in wanted)]
+    return [
+        check
+        for check in CHECKS
+        if check in loading.CHECKS or any(only is None or check.name in only for only in wanted)
+    ]
 
 
 def _check_accepted(accepted: Iterable[str]) -> None:

@@ -121,8 +121,7 @@ ASKED = Part(
 # Nothing is killed, nothing swapped, and no memory of a process is measured.
 CHECKS = frozenset(
     {
-        "root", "module", "other-build", "modules-disabled", "lockdown", "sig-enforce",
-        "stale-module", "cpuset", "cpu-affinity", "pid-namespace", "user-namespace",
+        "cpuset", "cpu-affinity", "pid-namespace", "user-namespace",
         "kernel-files", "capabilities", "inherited", "softlockup-panic", "rcu-stall-panic",
         "hardlockup-panic", "panic-on-warn", "offline-cpus", "isolated-cpus", "memoryless-nodes",
         "output-room", "held-memory", "slub-debug", "kernel-config", "governor", "turbo",
