@@ -48,6 +48,10 @@ def test_each_thing_has_its_worst_and_its_best_as_compare_has_them(
     assert found["Speed"].best is not None
     assert found["Speed"].best.name == "allocation median, order 4"
     assert found["Speed"].found == "6 figures: 5 better, 1 no worse"
+    # A comma is between two counts only.
+    assert found["Tails, by path"].found == (
+        "6 figures: 3 better, 2 better (size unclear), 1 no worse"
+    )
 
 
 def test_what_was_not_measured_is_said_to_be_so(base: list[Result], new: list[Result]) -> None:

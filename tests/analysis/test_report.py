@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from page_alloc_bench.analysis import compare, report
+from page_alloc_bench.analysis import compare, format_words, report
 from page_alloc_bench.analysis.report import sides
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli import main
@@ -42,6 +42,26 @@ def test_it_begins_with_the_verdict_of_compare(
     assert text.index(sentence) < text.index("Warnings and differences")
     for row in compare.compare(base, new).rows:
         assert compare.describe(row) in text
+
+
+def test_the_words_of_a_page_are_explained_in_it(
+    two_sided: str, base: list[Result], new: list[Result]
+) -> None:
+    """The page has verdicts in full, and one notation of a change with its interval."""
+    text = Page(two_sided).text
+    explained, table = (text.index(words) for words in ("Median of boots with", "What changed"))
+    made = compare.compare(base, new)
+    for row in made.rows:
+        assert row.verdict.removeprefix("better, ") in text[explained:table]
+        if inside := format_words.interval(row):
+            unit = "ppm" if row.kind == "failures" else ""
+            assert f"{format_words.change(row)}{unit} ({inside})" in text[table:]
+    assert "~" not in text[explained:table]
+    decides, apart = text[table:].split("shown, and tested apart; decides nothing:")
+    rest = apart[: apart.index("Geometric means")]
+    for row in made.rows:
+        assert compare.describe(row) in (decides if row.decides else rest)
+    assert f"Of {made.tests} figures that decide, " in text
 
 
 def test_one_side_is_told_without_a_verdict(single: str) -> None:

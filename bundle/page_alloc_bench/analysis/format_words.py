@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from page_alloc_bench.runner.result import units
 
@@ -78,6 +79,18 @@ def verdict(row: Row, *, short: bool) -> str:
     return _SHORT.get(row.verdict, row.verdict) if short else row.verdict
 
 
+def verdicts(found: Iterable[str]) -> str:
+    """Return how many figures have each verdict, such as "3 better, 2 better (size unclear)"."""
+    counted = Counter(found).most_common()
+    return ", ".join(f"{number} {_inserted(name)}" for name, number in counted)
+
+
+def _inserted(name: str) -> str:
+    """Return a verdict as a part of a list, whose commas part its members."""
+    first, _, rest = name.partition(", ")
+    return f"{first} ({rest})" if rest else first
+
+
 def p_value(p: float | None) -> str:
     """Return a p-value with two digits."""
     if p is None:
@@ -123,30 +136,41 @@ def thresholds(comparison: Comparison) -> str:
     return ", ".join(f"{kind} {percent:g} %" for kind, percent in found.items())
 
 
-def legend(comparison: Comparison) -> str:
-    """Return how to read the figures."""
+def legend(comparison: Comparison, *, short: bool = True) -> str:
+    """Return how to read the figures; short: with verdicts as verdict() shortens them."""
+    unclear, unknown, few, untested = _signs(comparison.observation, short=short)
     if comparison.counted:
         return (
             "Counted under emulation, not timed: no noise, so no interval of chance. Figures are "
             "of 1000 operations, each an allocation and its free. Median of "
             "boots, ± how far the others are; change, and what it is at least and at most, boot by "
-            f"boot. Worse, better: by the threshold ({thresholds(comparison)}) or more; worse?, "
-            "better?: that it is, but by less or more; same: by less; ~: the boots of one side "
-            "differ by too much; ?: too few boots; -: not asked. The length of the path, not cache "
+            f"boot. Worse, better: by the threshold ({thresholds(comparison)}) or more; {unclear}: "
+            f"that it is, but by less or more; same: by less; {unknown}: the boots of one side "
+            f"differ by too much; {few}; {untested}. The length of the path, not cache "
             "misses or locks."
         )
     confidence = f"{100 * comparison.confidence:g} %"
     decide = "figure decides" if comparison.tests == 1 else "figures decide"
+    about = "±" if short else "with"
     return (
-        f"Median of {comparison.observation}s ± its exact {confidence} interval; change "
+        f"Median of {comparison.observation}s {about} its exact {confidence} interval; change "
         f"{_CHANGE_OF[comparison.observation]}by Hodges and Lehmann with its exact interval. "
         f"{comparison.tests} {decide}: {_hold(comparison, confidence)}. Verdicts "
         "say what the interval shows: worse, better: by the threshold "
-        f"({thresholds(comparison)}) or more; worse?, better?: that it is, but by less or more; "
+        f"({thresholds(comparison)}) or more; {unclear}: that it is, but by less or more; "
         "same: a change below the threshold, if any; no worse: no regression of the threshold; "
-        f'~: too wide to tell, which is not "same"; ?: too few {comparison.observation}s; -: not '
-        "tested."
+        f'{unknown}: too wide to tell, which is not "same"; '
+        f"{few}; {untested}."
     )
+
+
+def _signs(observation: str, *, short: bool) -> tuple[str, str, str, str]:
+    """Return how an unclear size, what is unknown, too few and what is not tested are written."""
+    few = f"too few {observation}s"
+    if short:
+        return "worse?, better?", "~", f"?: {few}", "-: not tested"
+    unclear = "worse, or better, size unclear"
+    return unclear, "unknown", f"{few}: there is no interval", "not tested: only shown"
 
 
 def _hold(comparison: Comparison, confidence: str) -> str:

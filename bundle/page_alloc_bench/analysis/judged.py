@@ -90,13 +90,12 @@ def judged(made: Comparison, base: Sequence[Result], new: Sequence[Result]) -> l
 def _judged(name: str, figures: Sequence[Figure], verdicts: Sequence[str], said: str) -> Judged:
     if not figures:
         return Judged(name, "; ".join(filter(None, ["not measured on both sides", said])))
-    states = Counter(verdict for verdict in verdicts if verdict != _SHOWN)
-    words = [f"{number} {verdict}" for verdict, number in states.most_common()]
-    rest = len(figures) - sum(states.values())
-    words += [f"{rest} shown only"] if rest > 0 else []
+    states = [verdict for verdict in verdicts if verdict != _SHOWN]
+    rest = len(figures) - len(states)
+    words = [format_words.verdicts(states), f"{rest} shown only" if rest > 0 else ""]
     worst = max(figures, key=lambda f: (f.shown_worse, f.harm[0]))
     best = max(figures, key=lambda f: (f.shown_better, -f.harm[0]))
-    number = f"{len(figures)} figure{'s' * (len(figures) != 1)}: {', '.join(words)}"
+    number = f"{len(figures)} figure{'s' * (len(figures) != 1)}: {', '.join(filter(None, words))}"
     return Judged(
         name, "; ".join(filter(None, [number, said])), worst, None if best is worst else best
     )

@@ -14,7 +14,6 @@ from markupsafe import Markup
 import page_alloc_bench
 from page_alloc_bench import resources
 from page_alloc_bench.analysis import format_words
-from page_alloc_bench.analysis.compare import Comparison
 from page_alloc_bench.analysis.judged import Judged
 from page_alloc_bench.runner.result.case import Case
 
@@ -206,7 +205,7 @@ def _values(texts: Sequence[str]) -> str:
 
 def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
     if outcome.comparison is not None:
-        text = _how_compared(outcome.comparison)
+        text = [format_words.legend(outcome.comparison, short=False)]
         made = tables.comparison(outcome.comparison, shown)
         if outcome.comparison.geomeans:
             made.append(tables.geomeans(outcome.comparison))
@@ -214,10 +213,6 @@ def _figures(shown: Sequence[Side], outcome: Outcome) -> Section:
         parts = [Part("Changes against the thresholds", drawn, [])] if drawn else []
         return Section("figures", "Comparison", text, tables=made, parts=parts)
     return Section("figures", "Figures", tables=[tables.summary(side) for side in shown])
-
-
-def _how_compared(comparison: Comparison) -> list[str]:
-    return [format_words.legend(comparison)]
 
 
 def _case(shown: Sequence[Side], case: Case, sentence: str) -> Section:

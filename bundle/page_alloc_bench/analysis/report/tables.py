@@ -37,8 +37,9 @@ class Row(tuple[str, ...]):
 class Table:
     """A table. The first cell of each row is its header; the others are numbers.
 
-    open: shown at once, not only when asked for. text: cells are words, not numbers. screen: too
-    long to be printed.
+    A row of one cell is a heading of those below it. open: shown at once, not only when asked for.
+    text: cells are words, not numbers. screen: too long to be printed. narrow: leaves room beside
+    it on paper.
     """
 
     caption: str
@@ -47,6 +48,7 @@ class Table:
     open: bool = False
     text: bool = False
     screen: bool = False
+    narrow: bool = False
 
 
 def summary(side: Side) -> Table:
@@ -69,20 +71,30 @@ def comparison(made: compare.Comparison, sides: Sequence[Side]) -> list[Table]:
         Table(
             "What changed" + (f": {workload}" if len(workloads) > 1 else ""),
             head,
-            [_row(row) for row in made.rows if row.workload == workload],
+            _rows([row for row in made.rows if row.workload == workload]),
             open=True,
         )
         for workload in workloads
     ]
 
 
+def _rows(found: Sequence[compare.Row]) -> list[Row]:
+    """Return what decides, and below it what does not."""
+    rows = [_row(row) for row in found if row.decides]
+    if apart := [_row(row) for row in found if not row.decides]:
+        rows += [Row(["shown, and tested apart; decides nothing:"], "apart"), *apart]
+    return rows
+
+
 def _row(row: compare.Row) -> Row:
     marks = {"worse": "worse", "better": "better"}
+    change = format_words.change(row) + ("ppm" if row.kind == "failures" else "")
+    inside = format_words.interval(row)
     return Row(
         (
             compare.describe(row),
-            f"{format_words.change(row)} {format_words.interval(row)}".rstrip(),
-            row.verdict if row.decides else f"{row.verdict} (apart)",
+            f"{change} ({inside})" if inside else change,
+            row.verdict,
             _interval(row.base, row.unit),
             _interval(row.new, row.unit),
         ),
@@ -99,7 +111,8 @@ def geomeans(made: compare.Comparison) -> Table:
         )
         for item in made.geomeans
     ]
-    return Table("Geometric means of the changes", ("family", "change"), rows, open=True)
+    title = "Geometric means of the changes"
+    return Table(title, ("family", "change"), rows, open=True, narrow=True)
 
 
 def _interval(side: compare.Side, unit: str) -> str:
@@ -114,7 +127,7 @@ def _percent(middle: float | None, low: float | None, high: float | None) -> str
         return _UNKNOWN
     inside = notation.interval(middle, low, high)
     text = notation.change(middle, low, high)
-    return f"{text} [{inside}]" if inside else text
+    return f"{text} ({inside})" if inside else text
 
 
 def difference(section: str, sides: Sequence[Side], case: Case) -> list[Table]:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from page_alloc_bench.analysis import compare, notation
+from page_alloc_bench.analysis import compare, format_words, notation
 from page_alloc_bench.analysis.compare import Comparison, Row
 from page_alloc_bench.analysis.report import axes as ax
 from page_alloc_bench.analysis.report.palette import Palette
@@ -28,9 +27,8 @@ _COLOURS = {"worse": "new", "better": "third"}
 def changes(made: Comparison) -> list[Picture]:
     """Return the changes of what decides; none where no change is known."""
     rows = [
-        row for row in made.rows
-        if row.decides and row.kind != "failures" and row.change_percent is not None
-    ]  # fmt: skip
+        row for row in made.deciding if row.kind != "failures" and row.change_percent is not None
+    ]
     if not rows:
         return []
     return [
@@ -38,21 +36,21 @@ def changes(made: Comparison) -> list[Picture]:
             "changes",
             "changes",
             Case(0),
-            f"Of {len(rows)} figures that decide, {_states(rows)}",
+            f"Of {len(made.deciding)} figures that decide, "
+            f"{format_words.verdicts(row.verdict for row in made.deciding)}",
             f"A marker is the change from base to new, a line its interval; together they hold with"
             f" {100 * made.confidence:g} %. The grey ground is what is smaller than the threshold;"
             " its thick edge is where worse begins. The axis is logarithmic beyond"
-            f" ±{_LINEAR:g} %. An arrow is an end that nothing bounds.",
+            f" ±{_LINEAR:g} %. An arrow is an end that nothing bounds."
+            + (" Failures have no ratio: they are in the table." * _has_failures(made)),
             lambda palette, title: _draw(rows, palette, title),
             part="Changes against the thresholds",
         )
     ]
 
 
-def _states(rows: Sequence[Row]) -> str:
-    """Return how many rows have each verdict, such as "1 worse, 9 same"."""
-    found = Counter(row.verdict for row in rows)
-    return ", ".join(f"{number} {verdict}" for verdict, number in found.most_common())
+def _has_failures(made: Comparison) -> bool:
+    return any(row.kind == "failures" for row in made.deciding)
 
 
 def _draw(rows: Sequence[Row], palette: Palette, title: str | None) -> Figure:
