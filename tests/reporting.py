@@ -85,6 +85,24 @@ def planted(number: int, document: recorded.Document, order: int = 0) -> recorde
     return document
 
 
+TYPES = {"Movable": 9, "Unmovable": 5, "Reclaimable": 1}  # parts of what moves between orders
+
+
+def whole(number: int, document: recorded.Document) -> recorded.Document:
+    """A result that has all that a default run notes: no picture of a report is missing.
+
+    All migratetypes lose large blocks and win small ones, in both phases and of both orders.
+    """
+    noted = document["run"]["free_by_type"] = []
+    for order in (0, 4):
+        planted(number, document, order)
+        for first, last in (("idle", "idle"), ("steady_wait", "stop")):
+            free = {name: [0] * 10 + [20 * part] for name, part in TYPES.items()}
+            broken = {name: [100 * part + number] * 10 + [part] for name, part in TYPES.items()}
+            noted += [seen(first, "before", order, **free), seen(last, "after", order, **broken)]
+    return document
+
+
 def seen(phase: str, moment: str, order: int, **free: list[int | None]) -> dict[str, Any]:
     zones = [{"zone": "node 0 zone Normal", "free": free, "pageblocks": {"Movable": 9}}]
     return {"phase": phase, "moment": moment, "order": order, "zones": zones}

@@ -17,10 +17,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import recorded
 from page_alloc_bench.analysis import report, results
+from reporting import whole
 
 DATA = Path(__file__).resolve().parents[1] / "data/results"
 CHROMIUM = "/usr/bin/chromium"
-CHARTS = {"single": 20, "two-sided": 23, "by turns": 23}
+CHARTS = {"single": 20, "two-sided": 23, "by turns": 29}
 
 pytestmark = pytest.mark.xdist_group("browser")  # one process starts it
 
@@ -62,7 +63,13 @@ VERDICTS = """() => {
         (table) => table.caption.textContent === "What changed");
     const column = [...table.tHead.rows[0].cells].findIndex(
         (cell) => cell.textContent === "verdict");
-    return [...table.rows].map((row) => row.cells[column].getBoundingClientRect().right);
+    return [...table.rows].filter((row) => row.cells.length > 1)
+        .map((row) => row.cells[column].getBoundingClientRect().right);
+}"""
+# What of "What changed" is not to be seen at once, in pixels.
+CUT = """() => {
+    const table = document.querySelector("[aria-label='What changed']");
+    return table.scrollWidth - table.clientWidth;
 }"""
 PAINTED = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
     () => done(performance.now()))))"""
@@ -99,9 +106,10 @@ def reports(
 
 
 def by_turns(place: Path, side: list[results.Result]) -> list[results.Result]:
-    """Return twelve of the runs as if both sides had been booted by turns."""
+    """Return twelve of the runs, with all pictures, as if the sides had been booted by turns."""
     documents = [result.document for result in side[:12]]
     for number, document in enumerate(documents):
+        whole(number, document)
         minute = 2 * number + (place.name == "b")
         document["run"].update(
             boot_id=f"{place.name}{number}", started_at=f"2026-01-01T00:{minute:02}:00Z"
@@ -177,6 +185,16 @@ def test_a_wide_screen_is_used(browser: Browser, reports: dict[str, Path]) -> No
         assert all(box["width"] >= 380 for box in boxes)
 
 
+@pytest.mark.parametrize("width", [800, 1100, 1600])
+def test_all_columns_of_a_comparison_are_seen(
+    browser: Browser, reports: dict[str, Path], width: int
+) -> None:
+    for name in ("two-sided", "by turns"):
+        page = opened(browser, reports[name], viewport={"width": width, "height": 900}).page
+        assert page.evaluate(CUT) <= 0
+
+
+@pytest.mark.parametrize("name", CHARTS)
 def test_every_chart_is_drawn(browser: Browser, reports: dict[str, Path], name: str) -> None:
     reader = opened(browser, reports[name], viewport={"width": 1600, "height": 900})
     drawn = reader.page.evaluate(DRAWN)
@@ -252,6 +270,10 @@ def test_it_prints(browser: Browser, reports: dict[str, Path], tmp_path: Path) -
     assert "unevictable_pgs_culled" not in text  # the long tables of counters
     assert "machine.clocksource" in text
     assert "Skip to the content" not in text
+    for sheet in text.split("\f"):  # no heading is parted from what it is of
+        if "Order 4 (64 KiB per block)" in sheet:
+            assert "Order 4: 24 runs of 24 boots in the order of time" in sheet
+            assert "run, in the order of time" in sheet
     pages = text.count("\f")
     assert 5 <= pages <= 8
     subprocess.run(

@@ -46,8 +46,8 @@ def _picture(found: Rates, rate: Metric, case: Case) -> Picture:
         {cpu: float(np.median(values)) for cpu, values in rates.items()} for _, rates in found
     ]
     title = f"{name_of(case)}: {' → '.join(ax.count(sum(m.values())) for m in middles)} {what}/s"
-    least, most = min(min(m.values()) for m in middles), max(max(m.values()) for m in middles)
-    title += f"; a CPU makes {ax.count(least)} to {ax.count(most)}"
+    ends = [dict.fromkeys([ax.count(min(m.values())), ax.count(max(m.values()))]) for m in middles]
+    title += f"; each CPU makes {' → '.join(' to '.join(texts) for texts in ends)}"
     drawn = _heat_map if len(cpus) > _MANY_CPUS else _bars
     text = f"{what.capitalize()} per second of each CPU: its share of all, times the rate of all. "
     text += (
