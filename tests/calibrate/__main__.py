@@ -11,7 +11,7 @@ from pathlib import Path
 import page_alloc_bench
 from calibrate import bounds, campaigns, scenarios
 from calibrate.campaigns import Outcome, Truth
-from calibrate.measure import CHANGES, CONFIDENCE, THRESHOLD, Rates, measure
+from calibrate.measure import CHANGES, CONFIDENCE, THRESHOLD, Rates, level, measure
 from calibrate.scenarios import Scenario
 
 MANUAL = Path(page_alloc_bench.__file__).parent / "manual/calibration.md"
@@ -42,6 +42,9 @@ def faults(scenario: Scenario, n: int, rates: Rates) -> Iterator[str]:
     where = f"{scenario.name}, {n} boots"
     if rates.told and rates.coverage < CONFIDENCE - SLACK:
         yield f"{where}: intervals cover the truth in {rates.coverage:.1%}"
+    exact = level(scenario, n)
+    if scenario is scenarios.PLAIN and exact and abs(rates.coverage - exact) > SLACK:
+        yield f"{where}: intervals cover the truth in {rates.coverage:.1%}, not in {exact:.1%}"
     if rates.worse + rates.better > alpha + SLACK:
         yield f"{where}: {rates.worse:.1%} false worse, {rates.better:.1%} false better"
     if rates.same > alpha + SLACK:
@@ -52,14 +55,16 @@ def line(scenario: Scenario, n: int, rates: Rates) -> str:
     """Return a row of the table, in percent."""
     boots = "" if scenario.sizes else str(n)
     if not rates.told:
-        return f"| {scenario.name} | {boots} | cannot tell |" + " |" * (3 + len(CHANGES))
+        return f"| {scenario.name} | {boots} | cannot tell |" + " |" * (4 + len(CHANGES))
+    exact = level(scenario, n)
     figures = (rates.coverage, rates.worse, rates.better, rates.same, *rates.power)
-    return f"| {scenario.name} | {boots} | " + " | ".join(f"{100 * f:.1f}" for f in figures) + " |"
+    cells = ["" if exact is None else f"{100 * exact:.1f}", *(f"{100 * f:.1f}" for f in figures)]
+    return f"| {scenario.name} | {boots} | {' | '.join(cells)} |"
 
 
 def table(lines: list[str], repetitions: int, seed: int) -> str:
     powers = [f"power at {change:g} sd" for change in CHANGES]
-    heads = ["", "boots", "coverage", "false worse", "false better", "false same", *powers]
+    heads = ["", "boots", "exact", "coverage", "false worse", "false better", "false same", *powers]
     about = f"Percent of {repetitions:,} repetitions, seed {seed}."
     return "\n".join(
         [about, "", f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1), *lines]
