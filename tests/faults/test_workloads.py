@@ -107,6 +107,40 @@ def test_only_blocks_that_the_lists_keep_come_back_from_them(host: Guest) -> Non
     assert share("drain_free", 4) >= 0.9
 
 
+def test_counters_tell_what_passes_the_lock_of_the_zone(host: Guest) -> None:
+    result = run(
+        host, "--workload pairs,bursts --alloc-orders 0,4 --depth 2h --counters --cpus-steps 2"
+    )
+
+    def one(name: str, order: int) -> int:
+        workload = name.partition("_")[0]
+        depth = "_depth_2h" if workload == "bursts" else ""
+        (value,) = result[f"{name}_order{order}{depth}"]
+        return int(value)
+
+    for order in (0, 4):
+        assert one("pairs_counted_pages", order) > 0
+        assert one("pairs_lock_holds_per_1000_pages", order) == pytest.approx(
+            1000 / 16 if order else 0, rel=0.1, abs=1
+        )
+    assert one("pairs_zone_pages", 4) == pytest.approx(one("pairs_counted_pages", 4), rel=0.05)
+    assert one("pairs_refilled_pages", 0) < 0.01 * one("pairs_counted_pages", 0)
+    # Half of a burst of 2h stays on the list, or more.
+    pages = one("bursts_counted_pages", 0)
+    assert 0.3 * pages < one("bursts_refilled_pages", 0) < 1.1 * pages
+    assert 0.3 * pages < one("bursts_drained_pages", 0) < 1.1 * pages
+    (batch,) = {int(n) for n in result["run"]["pcp"][0]["zones"][-1]["batch"]}
+    assert 0.8 * batch <= one("bursts_pages_per_refill", 0) <= batch
+    assert one("bursts_pages_per_drain", 0) >= batch
+    # The guest has no counters of the CPU.
+    for event in ("cycles", "instructions", "cache_misses"):
+        assert f"pairs_{event}_per_1000_operations_order0" not in result
+    said = lab.warnings_but_preflights(result)
+    assert all("--counters: this host cannot count these" in text for text in said)
+    assert all("cycles (No such file or directory)" in text for text in said)
+    assert said
+
+
 def await_workers(host: Guest) -> None:
     assert in_a_guest(lambda: "pab/" in host.run("ps -eo comm").stdout)
     time.sleep(1.5)
@@ -132,6 +166,7 @@ def traces(host: Guest) -> str:
         ("remote --alloc-orders 4", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
         ("funnel --alloc-orders 4", "echo 0 > /sys/devices/system/cpu/cpu1/online", 1),
         ("funnel --alloc-orders 4 --duration-s 60 --timeout-s 15", "true", 124),
+        ("pairs --counters --repeat 1 --duration-s 2", "sleep 7; pkill -9 -f bench.run", None),
         (
             "remote --alloc-orders 4",
             "kill -STOP $(cat /root/pid); sleep 5; "

@@ -168,6 +168,7 @@ NAMED = (
     "runner/result/counted_metrics.py",
     "runner/result/latency_metrics.py",
     "runner/result/rate_metrics.py",
+    "runner/result/event_metrics.py",
     "runner/result/user_metrics.py",
 )
 

@@ -70,6 +70,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "keep": False,
         "build_on_target": False,
         "exact_allocs": 300_000,
+        "counters": False,
     }
 
 

@@ -15,8 +15,9 @@ import pytest
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import Interrupted, RunnerError
-from page_alloc_bench.runner.kernel import huge_pages, procfs
+from page_alloc_bench.runner.kernel import huge_pages, migrate_types, perf_events, procfs
 from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS, Signals
+from page_alloc_bench.runner.measuring import counting
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.user import populated, slate
 from page_alloc_bench.runner.result import document, summary
@@ -169,3 +170,42 @@ def test_the_summary_says_what_the_benchmark_itself_costs() -> None:
     )
     made.end(complete=True, reason=None, exit_code=0)
     assert "% of the time was the benchmark's own" in summary.render(made)
+
+
+def test_figures_of_events_are_of_what_could_be_counted_only() -> None:
+    counts = {"refilled": 630, "direct": 5, "drained": 640, "refills": 10, "drains": 4,
+              "extfrag": 3, "cycles": 5_000_000}  # fmt: skip
+    found = counting.figures(counts, 1000, 1)
+    assert found["refilled_pages"] == 1260
+    assert found["pages_per_refill"] == 126
+    assert found["pages_per_drain"] == 320
+    assert found["lock_holds_per_1000_pages"] == round(19 * 1000 / 2000)
+    assert found["cycles_per_1000_operations"] == 5_000_000
+    assert "extfrag_converted" not in found
+    assert "instructions_per_1000_operations" not in found
+    del counts["refills"]
+    fewer = counting.figures(counts, 1000, 1)
+    assert not {"pages_per_refill", "lock_holds_per_1000_pages"} & set(fewer)
+
+
+def test_what_this_host_cannot_count_is_missing_and_never_zero() -> None:
+    asked = {"none": perf_events.Event(tracepoint="kmem/no_such_thing"), **counting.of_rates()}
+    with perf_events.Counters(asked, sorted(os.sched_getaffinity(0))) as counters:
+        found = counters.read()
+    assert set(found) | set(counters.missing) == set(asked)
+    assert not set(found) & set(counters.missing)
+    assert "none" in counters.missing
+    assert all(counters.missing.values())
+
+
+def test_the_number_of_a_migrate_type_is_what_this_kernel_says() -> None:
+    types = migrate_types.parse(
+        "Page block order: 9\nPages per block:  512\n\n"
+        "Free pages count per migrate type at order       0      1\n"
+        "Node    0, zone   Normal, type    Unmovable      1      2\n\n"
+        "Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic\n"
+        "Node 0, zone   Normal            1            2            0            0\n"
+    )
+    assert types is not None
+    assert (types.block_order, types.number("Movable"), types.number("HighAtomic")) == (9, 1, 3)
+    assert migrate_types.parse("") is None

@@ -135,7 +135,7 @@ def test_the_list_says_what_each_isolates_and_takes_and_which_options_it_has() -
     for each in workload.every().values():
         assert f"{each.name} " in told
         assert each.isolates in told
-    assert "options --depth --free --duration-s --repeat --cpus-steps --gfp" in told
+    assert "options --depth --free --duration-s --repeat --cpus-steps --counters --gfp" in told
 
 
 def test_an_order_that_a_workload_cannot_measure_takes_no_time() -> None:

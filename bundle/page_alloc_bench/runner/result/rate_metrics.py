@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .counted_metrics import counts
+from .event_metrics import events
 from .latency_metrics import latencies
 from .metrics import Kind, Metric, Phase, Rank, Subtest
 
@@ -41,6 +42,7 @@ def rates(workload: str, *, counted: bool = True, timed: str = "") -> tuple[Metr
         *_throughput(workload, allocs),
         *_counts(workload, allocs, frees),
         *(counts(workload) if counted else ()),
+        *events(workload),
         *latencies(
             f"{workload}_alloc", f"{timed or 'allocations'} in {workload}",
             label=f"{workload}: allocation",

@@ -8,7 +8,7 @@ result/rate_metrics.py has what it measures.
 from __future__ import annotations
 
 from page_alloc_bench.runner.command_line.lists import ALL, Modified, Steps
-from page_alloc_bench.runner.command_line.option import Integer, Option, Part, Seconds
+from page_alloc_bench.runner.command_line.option import Flag, Integer, Option, Part, Seconds
 from page_alloc_bench.runner.errors import UsageError
 from page_alloc_bench.runner.workload import Counted, Workload
 
@@ -101,6 +101,21 @@ STEPS = Part(
         ),
     ),
 )
+COUNTERS = Part(
+    "counters",
+    "workloads that measure rates",
+    (
+        Option(
+            "counters",
+            Flag(),
+            False,
+            "measure each once more while the kernel and the CPUs count events, such as pages that "
+            "pass the zone's lock; this switches tracepoints on",
+            kind="other",
+            always=False,
+        ),
+    ),
+)
 ASKED = Part(
     "asked",
     "workloads that measure rates",
@@ -183,7 +198,7 @@ def workload(
         seconds={},
         checks=CHECKS,
         asked=of.seconds,
-        shared=(SHARED, STEPS, ASKED),
+        shared=(SHARED, STEPS, COUNTERS, ASKED),
         cases=of.cases,
         held=of.held,
         fits=fits,
@@ -253,7 +268,7 @@ class _Rate:
         each_s = warm_up_s(options) + options.duration_s + _AROUND_S
         if self._made.peers:
             each_s += own_cost_s(options) + _AROUND_S
-        return {self._name: each_s * options.repeat * self.cases(options)}
+        return {self._name: each_s * (options.repeat + options.counters) * self.cases(options)}
 
     def held(self, options: Namespace, cpus: Sequence[int]) -> list[int]:
         """Return how much each case may hold, in bytes."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from page_alloc_bench.runner.errors import RunnerError
-from page_alloc_bench.runner.kernel import cgroup, cpu_lists, procfs
-from page_alloc_bench.runner.measuring import recorded
+from page_alloc_bench.runner.kernel import cgroup, cpu_lists, perf_events, procfs
+from page_alloc_bench.runner.measuring import counting, recorded
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
 from page_alloc_bench.runner.module import merged, sampling
@@ -71,7 +71,7 @@ class Rates:
         self._device = bench.device
         self._name = name
         self._made = made
-        self._clock_told = self._uncharged_told = False
+        self._clock_told = self._uncharged_told = self._missing_told = False
         self._cases: list[dict[str, Any]] = []
         self._absent: list[dict[str, Any]] = []
 
@@ -138,10 +138,39 @@ class Rates:
                 self._repetition(measurement, sums, where)
                 if self._made.peers:
                     self._own_cost(measurement, sums, where)
+            if self._options.counters:
+                self._count_events(measurement)
         finally:
             with self._bench.signals.deferred():
                 if sums.rates:
                     self._record(measurement, sums)
+
+    def _count_events(self, measurement: Measurement) -> None:
+        """Let the kernel and the CPUs count in a pass of its own, which costs what it measures."""
+        where = f", {measurement.case}, counters"
+        with perf_events.Counters(counting.of_rates(), measurement.cpus) as counters:
+            self._start(measurement, where, measurement.parameters, 0)
+            self._wait(warm_up_s(self._options), where)
+            first_allocs, first = self._both(measurement, counters)
+            self._wait(self._options.duration_s, where)
+            last_allocs, last = self._both(measurement, counters)
+            with self._bench.signals.deferred():
+                self._stop(measurement, where)
+        counts = {name: last[name] - first[name] for name in first.keys() & last.keys()}
+        allocs = last_allocs - first_allocs
+        for name, value in counting.figures(counts, allocs, measurement.case.order).items():
+            self._bench.document.put(f"{self._name}_{name}", measurement.case, [value])
+        if counters.missing and not self._missing_told:
+            self._missing_told = True
+            self._bench.warn(f"{self._name}: {counters.absent()}")
+
+    def _both(
+        self, measurement: Measurement, counters: perf_events.Counters
+    ) -> tuple[int, dict[str, int]]:
+        """Return how many allocations there were while counters were read, and these."""
+        before = self._look(measurement.cpus).allocs
+        counts = counters.read()
+        return (before + self._look(measurement.cpus).allocs) // 2, counts
 
     def _capacity(self, measurement: Measurement) -> int:
         return sampling.capacity_per_cpu(self._options.sample_size, len(measurement.cpus))
