@@ -53,6 +53,8 @@ def test_the_short_form_fits_a_cover_letter(real: Comparison, side: Any) -> None
         assert max(map(len, lines)) <= 72
         assert comparison.sentence.partition(":")[0].split()[0] in lines[0]
         assert "thresholds: memory 2 %" in " ".join(" ".join(lines).split())
+    few = format_short.render(compared(side(0, 3), side(3, 6)))
+    assert "3 and 3 boots are too few for an interval" in " ".join(few.replace(",", "").split())
     text = format_short.render(real)
     assert "  better  allocation rate, order 4 x47.2 (x37.1..x76.6)" in text
     assert "not worse: idle memory, order 0 (-1.1..+1.1)" in text
@@ -122,6 +124,36 @@ def test_exit_codes(side: Any) -> None:
     assert run(base, "--vs", alike, "--not-shown-worse").exit_code == 0
     assert run(base / "00.json", "--vs", bad).exit_code == 2
     assert run(base, "--vs", base).exit_code == 3
+
+
+@pytest.mark.parametrize("form", ["table", "text", "short", "markdown", "csv", "json"])
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("pairs_allocs_per_second", "neither side has pairs_allocs_per_second"),
+        (
+            "bursts_alloc_latencies_ns_order4:p99",
+            "neither side has bursts_alloc_latencies_ns_order4:p99",
+        ),
+        ("kernel_page_allocs_per_second", "only one side has allocation rate, order 0"),
+    ],
+)
+def test_a_metric_that_is_to_decide_and_is_not_there_is_no_verdict(
+    only: str, said: str, form: str, side: Any
+) -> None:
+    """However it is written: there is one, so that its name is no mistake, but no figure of it."""
+
+    def lack(document: recorded.Document) -> None:
+        for name in [name for name in document if "per_second" in name]:
+            del document[name]
+
+    done = run(side(0, 8, lack), "--vs", side(8, 16), "--metric", only, "--format", form)
+    assert done.exit_code == 2
+    if form == "csv":  # which has rows only
+        assert done.stdout.startswith("family,metric,statistic,")
+        assert done.stdout.count("\n") == 1
+    else:
+        assert said in re.sub(r"\\|\s+", " ", done.stdout.replace("\\_", "_"))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from .comparison import (
     describe,
     label,
 )
-from .conclusion import Reasons, conclude
+from .conclusion import Reasons, conclude, forbidden
 from .facts_difference import Difference
 from .instructions import counted
 from .observed import NothingError, Observed
@@ -121,12 +121,7 @@ def compare(
         paired=by_host,
     )
     made = rows.rows(observed, wanted, set(deciding), set(apart), settings)
-    reasons = Reasons(
-        constraints=_constraints(differences, made),
-        missing=tuple(describe(s) for s in observed.missing(only)),
-        runs=(len(base), len(new)),
-        **_known(settings, observed),
-    )
+    reasons = _reasons(settings, observed, only, _constraints(differences, made))
     sentence, code = conclude(made, reasons, not_shown_worse=not_shown_worse)
     return Comparison(
         base=tuple(result.path for result in base),
@@ -148,6 +143,7 @@ def compare(
         look=look,
         observation=reasons.observation,
         strata=_strata(hosts, deciding, settings) if hosts else (),
+        forbidden=forbidden(made, reasons) if code == CANNOT_TELL else None,
     )
 
 
@@ -161,15 +157,22 @@ def _boots(observed: Observed) -> dict[str, Any]:
     }
 
 
-def _known(settings: Settings, observed: Observed) -> dict[str, Any]:
-    """Return what settings and observations tell of the reasons for a verdict."""
-    return {
-        "confounded": settings.confounded,
-        "least_boots": _least_boots(settings),
-        "boots": (observed.boots[0].number, observed.boots[1].number),
-        "counted": settings.counted,
-        "observation": "host" if settings.paired else "boot",
-    }
+def _reasons(
+    settings: Settings, observed: Observed, only: Sequence[str], constraints: tuple[str, ...]
+) -> Reasons:
+    """Return what of settings and observations may forbid a verdict."""
+    first, second = observed.boots
+    return Reasons(
+        constraints=constraints,
+        missing=tuple(describe(s) for s in observed.missing(only)),
+        absent=tuple(observed.absent(only)),
+        runs=(len(observed.runs[0]), len(observed.runs[1])),
+        confounded=settings.confounded,
+        least_boots=_least_boots(settings),
+        boots=(first.number, second.number),
+        counted=settings.counted,
+        observation="host" if settings.paired else "boot",
+    )
 
 
 def _strata(hosts: Hosts, deciding: Sequence[Statistic], settings: Settings) -> tuple[Stratum, ...]:

@@ -160,6 +160,7 @@ class Comparison:
     are the differences between boots. paths: of each case what it differs by, by function. look:
     the last of several, where boots were added until it could be told; what is said then holds
     at all looks. observation: what a value is of. strata: by_host's kinds of machines, if several.
+    forbidden: why there is no verdict whatever the figures are, and what to do; None if nothing is.
     """
 
     base: tuple[Path, ...]
@@ -183,6 +184,7 @@ class Comparison:
     look: Look | None = None
     observation: Observation = "boot"
     strata: tuple[Stratum, ...] = ()
+    forbidden: str | None = None
 
     @property
     def groups(self) -> dict[str, list[Row]]:

@@ -30,7 +30,8 @@ class Reasons:
     """What forbids a verdict, whatever the figures are.
 
     constraints: why the kernel was out of memory for a run's processes only, where memory decides.
-    missing: descriptions of what was to decide and only one side has. least_boots: a side, for an
+    missing: descriptions of what was to decide and only one side has. absent: names of what neither
+    has. least_boots: a side, for an
     interval. boots, runs: of base and new. counted: the figures have no noise.
     """
 
@@ -40,6 +41,7 @@ class Reasons:
     least_boots: int
     boots: tuple[int, int]
     runs: tuple[int, int]
+    absent: tuple[str, ...] = ()
     counted: bool = False
     observation: Observation = "boot"
 
@@ -52,7 +54,7 @@ class Reasons:
     def sound(self) -> bool:
         """Return whether nothing does."""
         confounded = self.confounded and not self.counted
-        return not (self.constraints or confounded or self.missing)
+        return not (self.constraints or confounded or self.missing or self.absent)
 
 
 def conclude(
@@ -81,7 +83,7 @@ def conclude(
         if not_shown_worse:
             return f"No regression is shown.{better}", code
         return f"No regression: {_excluded(deciding)}.{better}", code
-    return f"Cannot tell: {_reason(deciding, few, reasons)}{better}", code
+    return f"Cannot tell: {_reason(deciding, reasons)}{better}", code
 
 
 def _excluded(rows: Sequence[Row]) -> str:
@@ -91,14 +93,21 @@ def _excluded(rows: Sequence[Row]) -> str:
     return f"{which} shown to be no worse than the threshold ({', '.join(limits.values())})"
 
 
-def _reason(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str:
+def _reason(rows: Sequence[Row], reasons: Reasons) -> str:
     """Return why there is no verdict and what to do, as sentences."""
-    return _forbidden(rows, few, reasons) or _undecided(rows, reasons)
+    return forbidden(rows, reasons) or _undecided(rows, reasons)
 
 
-def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str | None:
-    """Return what forbids a verdict whatever the figures are; None if nothing does."""
-    if not rows:
+def forbidden(rows: Sequence[Row], reasons: Reasons) -> str | None:
+    """Return what forbids a verdict whatever the figures are, and what to do, as sentences.
+
+    None if nothing does.
+    """
+    deciding = [row for row in rows if row.decides]
+    few = [row for row in deciding if row.verdict == "too few boots"]
+    if reasons.absent or reasons.missing:
+        return _lacking(reasons)
+    if not deciding:
         return "nothing that decides was measured on both sides; see --metric."
     if reasons.constraints:
         return (
@@ -107,16 +116,27 @@ def _forbidden(rows: Sequence[Row], few: Sequence[Row], reasons: Reasons) -> str
             " a memory policy leaves. Run again outside of it; --allow-difference oom_constraint"
             " decides all the same."
         )
-    if reasons.missing:
-        return f"only one side has {_some(reasons.missing)}."
     if few:
-        return _too_few(few, len(rows), reasons)
+        return _too_few(few, len(deciding), reasons)
     if reasons.confounded:
         return (
             "one side was measured before the other, so what drifts in a host looks like a change."
             f" {_BY_TURNS[reasons.observation]}; --accept-order decides all the same."
         )
     return None
+
+
+def _lacking(reasons: Reasons) -> str:
+    """Return what was to decide and is not there, and what to do."""
+    if reasons.absent:
+        return (
+            f"neither side has {_some(reasons.absent)}. Measure it on both: page-alloc-bench help"
+            " metrics says what there is."
+        )
+    return (
+        f"only one side has {_some(reasons.missing)}. Measure it on the other too, or name by"
+        " --metric what is to decide."
+    )
 
 
 def _undecided(rows: Sequence[Row], reasons: Reasons) -> str:

@@ -15,6 +15,7 @@ LINES = 15
 _CHANGED = ("worse", "worse, size unclear", "better", "better, size unclear")
 _MOST = 6  # lines of changes
 _MOST_COUNTED = 3  # where lines about functions follow
+_REASON = 3  # lines of why there is no verdict
 _PART = 2  # lines of each other list
 
 
@@ -28,6 +29,7 @@ def render(comparison: Comparison) -> str:
     most = _MOST_COUNTED if comparison.counted else _MOST
     lines = [
         f"page-alloc-bench: {_verdict(comparison)}"[:WIDTH],
+        *_cut(f"  {comparison.forbidden or ''}", _REASON),
         *_cut(f"{words.boots(comparison)}; {_meant(comparison)}", _PART),
         *(_change(row) for row in changed[:most]),
     ]
@@ -39,7 +41,8 @@ def render(comparison: Comparison) -> str:
     how = "counted instructions, no noise"
     if not comparison.counted:
         how = f"{100 * comparison.confidence:g} % intervals of {comparison.observation}s"
-    lines.append(f"({how}; thresholds: {words.thresholds(comparison)})")
+    limits = words.thresholds(comparison)
+    lines.append(f"({how}; thresholds: {limits})" if limits else f"({how})")
     lines = [line for text in lines for line in textwrap.wrap(text, WIDTH) or [""]]
     return "\n".join([*lines[: LINES - 1], *lines[-1:]] if len(lines) > LINES else lines) + "\n"
 

@@ -144,20 +144,19 @@ def legend(comparison: Comparison, *, short: bool = True) -> str:
             "Counted under emulation, not timed: no noise, so no interval of chance. Figures are "
             "of 1000 operations, each an allocation and its free. Median of "
             "boots, ± how far the others are; change, and what it is at least and at most, boot by "
-            f"boot. Worse, better: by the threshold ({thresholds(comparison)}) or more; {unclear}: "
+            f"boot. Worse, better: by the threshold{_limits(comparison)} or more; {unclear}: "
             f"that it is, but by less or more; same: by less; {unknown}: the boots of one side "
             f"differ by too much; {few}; {untested}. The length of the path, not cache "
             "misses or locks."
         )
     confidence = f"{100 * comparison.confidence:g} %"
-    decide = "figure decides" if comparison.tests == 1 else "figures decide"
     about = "±" if short else "with"
     return (
         f"Median of {comparison.observation}s {about} its exact {confidence} interval; change "
         f"{_CHANGE_OF[comparison.observation]}by Hodges and Lehmann with its exact interval. "
-        f"{comparison.tests} {decide}: {_hold(comparison, confidence)}. Verdicts "
-        "say what the interval shows: worse, better: by the threshold "
-        f"({thresholds(comparison)}) or more; {unclear}: that it is, but by less or more; "
+        f"{_hold(comparison, confidence)}. Verdicts "
+        "say what the interval shows: worse, better: by the threshold"
+        f"{_limits(comparison)} or more; {unclear}: that it is, but by less or more; "
         "same: a change below the threshold, if any; no worse: no regression of the threshold; "
         f'{unknown}: too wide to tell, which is not "same"; '
         f"{few}; {untested}."
@@ -173,13 +172,23 @@ def _signs(observation: str, *, short: bool) -> tuple[str, str, str, str]:
     return unclear, "unknown", f"{few}: there is no interval", "not tested: only shown"
 
 
+def _limits(comparison: Comparison) -> str:
+    limits = thresholds(comparison)
+    return f" ({limits})" if limits else ""
+
+
 def _hold(comparison: Comparison, confidence: str) -> str:
+    """Return how many figures decide, and how sure their intervals are."""
+    if not comparison.deciding:
+        return "No figure decides"
+    tests = comparison.tests
+    decide = f"{tests} {'figure decides' if tests == 1 else 'figures decide'}"
     if comparison.look is None:
-        return f"all of their intervals hold together with {confidence}"
+        return f"{decide}: all of their intervals hold together with {confidence}"
     return (
-        f"their intervals hold together with {confidence} at all looks of the stop rule, this is "
-        f"number {len(comparison.look.made)}, but for the end for the worse, of which each holds "
-        f"with {confidence}: that nothing is worse rests on all of them"
+        f"{decide}: their intervals hold together with {confidence} at all looks of the stop rule, "
+        f"this is number {len(comparison.look.made)}, but for the end for the worse, of which each "
+        f"holds with {confidence}: that nothing is worse rests on all of them"
     )
 
 

@@ -88,7 +88,7 @@ class Observed:
         )
 
     def select(self, only: Sequence[str], *, everything: bool) -> list[Statistic]:
-        """Return the statistics to show. Raises NothingError for a pattern that matches none."""
+        """Return the statistics to show. Raises NothingError for a pattern that names none."""
         if not only:
             return [s for s in self.common if everything or s.rank < Rank.REST]
         for pattern in only:
@@ -96,10 +96,10 @@ class Observed:
         return [s for s in self.common if any(_matches(s, pattern) for pattern in only)]
 
     def _require(self, pattern: str) -> None:
-        if any(_matches(s, pattern) for s in self.common):
+        if self._measured(pattern) or self.absent([pattern]):
             return
         name, _, kind = pattern.partition(":")
-        of_it = [s for s in self.common if _matches(s, name)]
+        of_it = [s for s in (*self.common, *self.lone) if _matches(s, name)]
         if of_it:
             instead = names.instead_of(kind, (s.statistic for s in of_it))
         else:
@@ -112,6 +112,23 @@ class Observed:
             return [s for s in self.lone if any(_matches(s, pattern) for pattern in only)]
         stands = {(declared(s.metric).stand_in_for, s.case) for s in self.common}
         return [s for s in self.lone if self.decides(s) and (s.metric, s.case) not in stands]
+
+    def absent(self, only: Sequence[str]) -> list[str]:
+        """Return what a verdict was to rest on, and neither side has, a metric of some workload.
+
+        Of it nothing is known but the name, so that its statistic may be any.
+        """
+        found = {s.metric for s in (*self.common, *self.lone)}
+        lacking = [name for name in per_run.names() if name not in found]
+        return [
+            pattern
+            for pattern in only
+            if not self._measured(pattern) and any(_names(name, pattern) for name in lacking)
+        ]
+
+    def _measured(self, pattern: str) -> bool:
+        """Return whether any side has what a pattern names."""
+        return any(_matches(s, pattern) for s in (*self.common, *self.lone))
 
     def incomplete(self) -> list[Statistic]:
         """Return the statistics that some runs lack."""
@@ -144,6 +161,12 @@ class Observed:
 
 def _place(statistic: Statistic) -> tuple[object, ...]:
     return statistic.place
+
+
+def _names(metric: str, pattern: str) -> bool:
+    """Return whether a pattern names a metric of which no case is known."""
+    name = pattern.partition(":")[0]
+    return fnmatchcase(metric, name) or name.startswith(f"{metric}_order")
 
 
 def _matches(statistic: Statistic, pattern: str) -> bool:

@@ -20,6 +20,7 @@ from page_alloc_bench.runner.result.metrics import (
     Metric,
     Rank,
     declared,
+    every,
     families,
     operation_of,
     position,
@@ -101,6 +102,16 @@ def subjects(result: Result) -> list[tuple[str, Case]]:
         timed = operation_of(name)
         found[name if timed is None else timed.sample.name, case] = None
     return list(found)
+
+
+def names() -> list[str]:
+    """Return the metrics that may give figures of which one direction is better."""
+    return [
+        metric.name
+        for metric in every().values()
+        if metric.better is not None
+        and ((timed := operation_of(metric.name)) is None or timed.sample is metric)
+    ]
 
 
 def _statistics(result: Result, metric: Metric, case: Case) -> Iterator[tuple[Statistic, float]]:

@@ -28,7 +28,7 @@ COMPARE = (
     (
         "2",
         "cannot tell: intervals too wide, too few boots, one side measured before the other, or a "
-        "figure that one side lacks",
+        "figure that a side does not have",
     ),
     (
         "3",

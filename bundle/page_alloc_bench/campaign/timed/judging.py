@@ -54,7 +54,7 @@ class Judgement:
 def judge(directory: Path) -> Judgement:
     """Return what the results in the directory of a campaign show by now.
 
-    Raises results.ResultError and compare.CompareError.
+    Raises results.ResultError and compare.CompareError, also where no boots would ever decide.
     """
     kept = read(directory)
     look = kept.look()
@@ -63,6 +63,8 @@ def judge(directory: Path) -> Judgement:
     made = _compare(
         kept, [results.load_all(kept.files(side)) for side in ("base", "new")], look=look
     )
+    if not made.deciding:
+        raise compare.CompareError(made.sentence)
     rows = [figure for row in made.deciding if (figure := _figure(row)) is not None]
     alpha = 1 - made.confidence
     return Judgement(made, futility.hopeless(rows, look.most, alpha))
