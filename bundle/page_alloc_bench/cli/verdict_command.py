@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from page_alloc_bench.cli.common import BenchCommand, Codes, complain
 from page_alloc_bench.cli.ends import Interrupted
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.kept import Kept
 from page_alloc_bench.targets.process import TargetError, UsageError
 
 
@@ -30,9 +30,12 @@ def in_directory(directory: Path | None, work: Callable[[Path], int]) -> int:
 
     Raises click.UsageError.
     """
-    kept = None if directory else tempfile.TemporaryDirectory("", "pab-ab.")
+    kept = None
     try:
-        return work(directory or Path(kept.name if kept else ""))
+        if directory:
+            return work(directory)
+        kept = Kept("ab")
+        return work(kept.path)
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     except PackagerError as error:
@@ -44,13 +47,13 @@ def in_directory(directory: Path | None, work: Callable[[Path], int]) -> int:
     except Interrupted as interrupted:
         note(cut_off("interrupted", directory))
         if kept:
-            kept.cleanup()
+            kept.remove()
         # Not by the end of main: that waits for threads, and they for their guests, which end with
         # this process.
         os._exit(128 + interrupted.signum)
     finally:
         if kept:
-            kept.cleanup()
+            kept.remove()
 
 
 def cut_off(why: str, directory: Path | None) -> str:

@@ -15,7 +15,7 @@ from page_alloc_bench.cli import vm_exact
 from page_alloc_bench.targets import accel, before_boot, bootable, by_reach, exact, machine
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.qemu import Kept
+from page_alloc_bench.targets.kept import Kept
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as uname -m says it
 
@@ -74,7 +74,7 @@ def run(
         note(f"this kernel lacks CONFIG_{need.symbol}: {need.why}")
     with ExitStack() as stack:
         if bundle is None:
-            bundle = stack.enter_context(Kept()) / "bench.run"
+            bundle = stack.enter_context(Kept("guest")) / "bench.run"
             _build(kernel, bundle)
         archive = before_boot.open_bundle(bundle)
         if not options.counted:

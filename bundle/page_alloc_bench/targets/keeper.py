@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keep one QEMU no longer than its owner lives, and leave nothing of it behind.
+"""Keep one program, such as QEMU, no longer than its owner lives, and leave nothing of it behind.
 
 Run as a program: ``python3 keeper.py SCRATCH``, with a pipe on stdin whose other end only the owner
 holds. It starts before SCRATCH is made, and is told over stdin what to start: a line with the
-number of bytes that follow, and QEMU's command line, a NUL after each word. When the owner closes
-the pipe, or dies in whatever way, QEMU is killed and SCRATCH removed. QEMU dies with the keeper
-too. When QEMU ends by itself, its wait status is written to SCRATCH/exit and SCRATCH stays until
-the owner has looked at it.
+number of bytes that follow, and its command line, a NUL after each word. When the owner closes the
+pipe, or dies in whatever way, the program is killed with its process group, and SCRATCH removed.
+The program dies with the keeper too. When it ends by itself, its wait status is written to
+SCRATCH/exit and SCRATCH stays until the owner has looked at it. What it writes is in
+SCRATCH/output.
 
 It imports only the standard library, and little of it: it starts once for every guest.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -18,6 +20,7 @@ import shutil
 import signal
 import sys
 
+OUTPUT = "output"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,6 +62,8 @@ def _keep(scratch: str, argv: list[str]) -> None:
         _write(scratch, "exit", str(os.waitstatus_to_exitcode(status)))
         select.select([sys.stdin.fileno()], [], [])
     else:
+        with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
+            os.killpg(pid, signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
@@ -67,10 +72,11 @@ def _become(libc: ctypes.CDLL, keeper: int, scratch: str, argv: list[str]) -> No
     """Turn this child into ARGV, bound to die with the keeper."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.setpgid(0, 0)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == keeper:
             null = os.open(os.devnull, os.O_RDWR)
-            log = os.open(f"{scratch}/qemu.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log = os.open(f"{scratch}/{OUTPUT}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             for source, target in ((null, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             _write(scratch, "pid", str(os.getpid()))

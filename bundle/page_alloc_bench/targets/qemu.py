@@ -3,69 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from page_alloc_bench import space
 from page_alloc_bench.space import Room
-from page_alloc_bench.targets import keeper
+from page_alloc_bench.targets import kept
+from page_alloc_bench.targets.kept import Kept
 from page_alloc_bench.targets.process import TargetError, describe, tail
 
 _ROOM = Room(64, 20)
-_ELSEWHERE = "set TMPDIR to a directory that has room"
-
-
-class Kept:
-    """A directory that goes with the process that made it, however that ends (keeper.py).
-
-    ``path`` is there until remove(); a context manager removes it.
-    """
-
-    def __init__(self) -> None:
-        self.path = _place() / f"pab-guest.{secrets.token_hex(4)}"
-        # Isolated and without site-packages: the keeper is up in milliseconds.
-        self.keeper: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, str(self.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            self.path.mkdir(mode=0o700)
-        except OSError as error:
-            self.remove()
-            raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
-
-    def __enter__(self) -> Path:
-        """Return the directory."""
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        """Remove it."""
-        self.remove()
-
-    def start(self, argv: Sequence[str]) -> None:
-        """Have the keeper start ARGV, which ends with the directory."""
-        words = b"".join(os.fsencode(word) + b"\0" for word in argv)
-        assert self.keeper.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # a keeper that was killed
-            self.keeper.stdin.write(b"%d\n%b" % (len(words), words))
-            self.keeper.stdin.flush()
-
-    def remove(self) -> None:
-        """End what runs, and remove the directory; a second time does nothing."""
-        if self.keeper.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.keeper.stdin.close()
-        self.keeper.wait()
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 class Qemu:
@@ -75,7 +23,8 @@ class Qemu:
     """
 
     def __init__(self) -> None:
-        self._kept = Kept()
+        _require_room()
+        self._kept = Kept("guest")
         self.scratch = self._kept.path
         self._last_console = ""
         self._starved = 0.0
@@ -123,7 +72,7 @@ class Qemu:
 
     def why_it_ended(self) -> TargetError:
         """Return the error that says how QEMU, or the kernel in it, ended."""
-        log = self.scratch / "qemu.log"
+        log = self.scratch / kept.OUTPUT
         said = tail(log.read_text(errors="replace")) if log.exists() else ""
         status = self.status()
         how = "its keeper was killed" if status is None else describe(status)
@@ -138,20 +87,13 @@ class Qemu:
         return f"\nits console ends:\n{last}" if last else "; its console is empty"
 
 
-def _place() -> Path:
-    """Return where a directory can be made whose path leaves room for a socket's name (108 bytes).
-
-    Raises TargetError where there is no room for what QEMU writes: a guest whose disk cannot be
-    written to stands still.
-    """
+def _require_room() -> None:
+    """Raise TargetError where QEMU cannot write: a guest whose disk cannot be written to stands."""
     try:
-        parent = Path(tempfile.gettempdir())
-        parent = parent if len(str(parent)) < 60 else Path("/tmp")  # noqa: S108
         # Where QEMU keeps what the guest changes of its root.
-        for place in (parent, Path(os.environ.get("TMPDIR") or "/var/tmp")):  # noqa: S108
+        for place in (kept.parent(), Path(os.environ.get("TMPDIR") or "/var/tmp")):  # noqa: S108
             lacking = space.shortage(place, _ROOM)
             if lacking:
-                raise TargetError(f"a guest {lacking}: make room there, or {_ELSEWHERE}")
+                raise TargetError(f"a guest {lacking}: make room there, or {kept.ELSEWHERE}")
     except OSError as error:
-        raise TargetError(f"no place for a guest's files: {error}; {_ELSEWHERE}") from error
-    return parent
+        raise kept.no_place(error) from error
