@@ -13,6 +13,7 @@ import click
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.campaign.journal import Journal
 from page_alloc_bench.cli import (
+    ab_host,
     ab_kernels,
     ab_revisions,
     ab_timed,
@@ -48,6 +49,7 @@ from page_alloc_bench.targets.process import UsageError
 @click.option("--each", is_flag=True, help="Each commit of BASE..BRANCH against its parent.")
 @revision_options.options
 @ab_timed.timed_options
+@ab_host.options
 @exact_sides.words("[BASE NEW | BASE..BRANCH] [-- OPTION...]")
 def ab(
     *, by_instructions: bool, directory: Path | None, words: tuple[str, ...], **options: Any
@@ -67,8 +69,13 @@ def ab(
     """
     revisions, options["bench_options"] = exact_sides.split(words)
     options["directory"] = directory
-    work = _exact if by_instructions else _timed
-    sys.exit(in_directory(directory, lambda place: work(place, revisions, options)))
+    work = _exact if by_instructions else ab_host.run if options["host"] else _timed
+
+    def compare(place: Path) -> int:
+        ab_host.check(options)
+        return work(place, revisions, options)
+
+    sys.exit(in_directory(directory, compare))
 
 
 def _timed(place: Path, revisions: list[str], options: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -28,12 +28,15 @@ from page_alloc_bench.targets.machine import Machine, machine
 from page_alloc_bench.targets.outcome import Outcome
 from page_alloc_bench.targets.process import UsageError
 
+if TYPE_CHECKING:
+    from page_alloc_bench.campaign.timed.loop import Boots
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEMORY = "2G"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+def seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
     """Return 7200.0 for "2h"."""
     if value is None:
         return None
@@ -51,10 +54,10 @@ _EACH = (
     ACCEL,
     click.option("--max-boots", "most", type=click.IntRange(min=4, max=100), metavar="N",
                  default=20, show_default=True, help="Boots a side, at most."),
-    click.option("--budget", callback=_seconds, metavar="TIME",
+    click.option("--budget", callback=seconds, metavar="TIME",
                  help="Stop after this time, such as 30m or 2h; with --dir the same command goes "
                  "on."),
-    click.option("--timeout", callback=_seconds, metavar="TIME", default="1h", show_default=True,
+    click.option("--timeout", callback=seconds, metavar="TIME", default="1h", show_default=True,
                  help="Of one boot and its run."),
     click.option("--allow-difference", "allow", multiple=True, metavar="NAME",
                  help="Compare although this fact differs. Repeatable."),
@@ -158,13 +161,13 @@ def run(
     CampaignError and TargetError.
     """
     require_analysis()
-    from page_alloc_bench.campaign.timed import loop, plan, verdict
+    from page_alloc_bench.campaign.timed import plan
 
     kernels = find()
     if kernels["base"].arch != kernels["new"].arch:
         raise UsageError("the kernels are for different architectures")
     chosen = chosen_machine(options, kernels["base"].arch)
-    asked = {**asked_of(options, chosen), **_asked(options, kernels)}
+    asked = {**asked_of(options, about_guest(chosen)), **_asked(options, kernels)}
     journal = Journal(directory)
     if plan.begin(journal, asked, most=options["most"], seed=options["seed"]):
         note(f"going on with {directory}")
@@ -175,6 +178,16 @@ def run(
         name: Side(name, asked["labels"][name], kernel, asked["cmdlines"][name], chosen, asked)
         for name, kernel in kernels.items()
     }
+    return conclude(journal, sides, options)
+
+
+def conclude(journal: Journal, sides: Mapping[str, Boots], options: Mapping[str, Any]) -> int:
+    """Boot the sides of a plan until it is known; print the verdict and return the exit code.
+
+    Raises UsageError, CampaignError and TargetError.
+    """
+    from page_alloc_bench.campaign.timed import loop, verdict
+
     campaign = loop.Campaign(
         journal,
         sides,
@@ -184,7 +197,7 @@ def run(
     )
     with refusals():
         ending = campaign.run()
-        text, code = verdict.tell(directory, ending, ["page-alloc-bench", *sys.argv[1:]])
+        text, code = verdict.tell(journal.directory, ending, ["page-alloc-bench", *sys.argv[1:]])
     click.echo(text, nl=False)
     if ending.why == "budget":
         note(cut_off(ending.text, options["directory"]))
@@ -229,6 +242,20 @@ def refusals() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
+def names(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what --base and --new name, by the side. Raises UsageError."""
+    if not options["base"]:
+        raise UsageError("give --base, the kernel to compare with")
+    if len(options["news"]) > 1:
+        raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
+    if options["aa"] and (options["news"] or options["cmdline_new"]):
+        raise UsageError("--aa compares the base with itself: leave out --new and --cmdline-new")
+    if not options["aa"] and not options["news"]:
+        raise UsageError("give --new, the kernel to compare with the base")
+    new = options["base"] if options["aa"] else options["news"][0]
+    return {"base": options["base"], "new": new}
+
+
 def named(
     directory: Path,
     options: Mapping[str, Any],
@@ -240,12 +267,9 @@ def named(
     identity: what a plan says of a kernel. bundles: builds for kernels in a directory, in their
     order, and returns the bundles by the kernels' labels. Raises UsageError and TargetError.
     """
-    if len(options["news"]) > 1:
-        raise UsageError("by time, one new kernel can be compared: give --new once, or --exact")
-    if not options["aa"] and not options["news"]:
-        raise UsageError("give --new, the kernel to compare with the base")
-    base = bootable.find(options["base"])
-    found = [base, base if options["aa"] else bootable.find(options["news"][0])]
+    called = names(options)
+    base = bootable.find(called["base"])
+    found = [base, base if options["aa"] else bootable.find(called["new"])]
 
     def kernel(number: int) -> Kernel:
         each = found[number]
@@ -258,8 +282,21 @@ def named(
     return {"base": kernel(0), "new": kernel(1)}
 
 
-def asked_of(options: Mapping[str, Any], chosen: Machine) -> dict[str, Any]:
-    """Return what the plan has of the options, whatever the kernels are. Raises UsageError."""
+def about_guest(chosen: Machine) -> dict[str, Any]:
+    """Return what a plan says of a guest."""
+    return {
+        "cpus": chosen.cpus,
+        "nodes": chosen.nodes,
+        "memory_mib": chosen.memory_mib,
+        "accel": chosen.accel,
+    }
+
+
+def asked_of(options: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the plan has of the options and the machine, whatever the kernels are.
+
+    Raises UsageError.
+    """
     from page_alloc_bench.analysis import thresholds
     from page_alloc_bench.cli.verdict_options import confidence
 
@@ -268,12 +305,7 @@ def asked_of(options: Mapping[str, Any], chosen: Machine) -> dict[str, Any]:
     except thresholds.ThresholdError as error:
         raise UsageError(f"--threshold: {error}") from error
     return {
-        "machine": {
-            "cpus": chosen.cpus,
-            "nodes": chosen.nodes,
-            "memory_mib": chosen.memory_mib,
-            "accel": chosen.accel,
-        },
+        "machine": dict(machine),
         "thresholds": str(matters or thresholds.Thresholds()),
         "confidence": confidence(options["confidence"]),
         "metrics": list(options["metrics"]),

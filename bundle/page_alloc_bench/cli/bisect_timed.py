@@ -43,7 +43,7 @@ def run(directory: Path, revisions: Sequence[str], options: dict[str, Any]) -> i
     between = bisect_common.between(directory, revisions, options)
     commits = between.repository.suspects([between.good.sha], between.bad.sha)
     chosen = ab_timed.chosen_machine(options, between.kernels.builder.arch)
-    asked = ab_timed.asked_of(options, chosen)
+    asked = ab_timed.asked_of(options, ab_timed.about_guest(chosen))
     between.begin("timed bisect", {**asked, "cmdline": options["cmdline"], "most": options["most"]})
     ends = between.ends()
     if isinstance(ends, int):

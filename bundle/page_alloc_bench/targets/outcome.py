@@ -74,6 +74,14 @@ def how_it_ended(console: str, *, ready: bool, status: int | None) -> End:
     return "panic" if status == 0 else "infra"
 
 
+def panic(console: str) -> str | None:
+    """Return the line of a kernel that panicked; None where none did."""
+    found = _PANIC.search(console)
+    if found is None:
+        return None
+    return console[found.start() :].partition("\n")[0].strip()
+
+
 def oops(log: str) -> tuple[End, str] | None:
     """Return when a kernel's log has an oops, and its line; None if it has none."""
     found = _OOPS.search(log)

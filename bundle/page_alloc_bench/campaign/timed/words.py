@@ -34,13 +34,11 @@ def boots(kept: Kept, side: str) -> str:
 def about(kept: Kept, outcome: str, why: str) -> list[str]:
     """Return what was done and how it ended, in lines that may be long."""
     plan = kept.plan
-    machine = plan["machine"]
     return [
         f"page-alloc-bench ab: {outcome}",
         f"base: {plan['labels']['base']}",
         f"new: {plan['labels']['new']}",
-        f"machine: {machine['cpus']} CPUs, {machine['nodes']} nodes, {machine['memory_mib']} MiB, "
-        f"{'KVM' if machine['accel'] == 'kvm' else 'emulated (TCG)'}",
+        f"machine: {_machine(plan['machine'])}",
         f"boots: {', '.join(boots(kept, side) for side in ('base', 'new'))}, of at most "
         f"{plan['most']} a side, in random blocks of four",
         f"ended: {why}",
@@ -49,6 +47,14 @@ def about(kept: Kept, outcome: str, why: str) -> list[str]:
             for each in _failed(kept)
         ),
     ]
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    """Return what the boots were made on, a guest or a host, in words."""
+    size = f"{machine['cpus']} CPUs, {machine['nodes']} nodes, {machine['memory_mib']} MiB"
+    if "host" in machine:
+        return f"{machine['host']}, {size}, restarted by {machine['boot']}"
+    return f"{size}, {'KVM' if machine['accel'] == 'kvm' else 'emulated (TCG)'}"
 
 
 def _failed(kept: Kept) -> Iterator[Mapping[str, Any]]:

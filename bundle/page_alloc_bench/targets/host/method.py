@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a way of starting a kernel once is asked for; the ways are in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from page_alloc_bench.targets.host.facts import Facts, HostKernel
+from page_alloc_bench.targets.host.shell import Shell
+
+ARM_S = 600.0  # until a kernel is loaded, or copied
+# Documentation/admin-guide/sysrq.rst: all is written, no file system can be written to any more,
+# and the machine restarts. Where there is no program for it.
+_BARE = "for key in s u b; do echo $key >/proc/sysrq-trigger; sleep 2; done"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a host is not restarted. name: for --accept, where it can be accepted; "" otherwise."""
+
+    found: str
+    advice: str
+    name: str = ""
+
+
+class Method(Protocol):
+    """A way of starting a kernel once; the restart after it is into the default again."""
+
+    @property
+    def name(self) -> str:
+        """Return what --boot calls it."""
+
+    @property
+    def takes_cmdline(self) -> bool:
+        """Return whether it can give a kernel more arguments."""
+
+    def about(self) -> str:
+        """Return what it will do to the host, in a line."""
+
+    def refusals(self, facts: Facts, kernels: Sequence[HostKernel]) -> list[Refusal]:
+        """Return why it cannot start these kernels on that host."""
+
+    def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
+        """Make the host restart with a kernel, and WORDS as more arguments. Raises TargetError."""
+
+    def took(self, shell: Shell) -> bool | None:
+        """Return whether the kernel was started at the last restart; None where nobody knows."""
+
+    def disarm(self) -> str:
+        """Return a script that takes back what would start a kernel at the next restart."""
+
+
+def go_down(facts: Facts, verb: str, otherwise: str) -> str:
+    """Return a script that has the host go down: by a verb of systemctl, or else as said.
+
+    The host may be gone before it can answer.
+    """
+    if facts["systemd"]:
+        return f"systemctl {verb}"
+    return f"sync; (sleep 1; {otherwise}) </dev/null >/dev/null 2>&1 &"
+
+
+def plain_restart(facts: Facts) -> str:
+    """Return a script that restarts the host as it does by itself."""
+    return go_down(facts, "reboot", f"reboot || reboot -f || {_BARE}")
+
+
+def own_cmdline(facts: Facts, words: str) -> str:
+    """Return the command line of the host as it was found, and WORDS."""
+    own = facts["cmdline"].split(" ")
+    kept = [word for word in own if not word.startswith(("BOOT_IMAGE=", "initrd="))]
+    return " ".join([*kept, words]).strip()

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A host that is only pretended: what it says of itself, and what a restart brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from page_alloc_bench.targets.host import facts, measure
+from page_alloc_bench.targets.host.facts import HostKernel
+from page_alloc_bench.targets.host.kexec import Kexec
+from page_alloc_bench.targets.host.restart import Restarter
+from page_alloc_bench.targets.host.shell import Answer, UnreachableError
+
+OLD, NEW = (
+    HostKernel(release, f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}")
+    for release in ("6.1.0-56-amd64", "6.12.95-amd64")
+)
+SAID = f"""\
+release={OLD.release}
+machine=x86_64
+boot_id=first
+cmdline=BOOT_IMAGE=/boot/vmlinuz-{OLD.release} root=/dev/vda1 ro quiet
+systemd=yes
+cpus=4
+load=0.1
+root_options=rw,relatime
+root_errors=0
+lockdown=none
+run_is=tmpfs
+restart=/usr/bin/systemctl
+kexec=/usr/sbin/kexec
+kexec_kernel=yes
+kexec_disabled=0
+kernel={OLD.release} {OLD.image} {OLD.initrd}
+kernel={NEW.release} {NEW.image} {NEW.initrd}
+"""
+
+
+def of(**changed: str) -> facts.Facts:
+    found = facts.parse(SAID)
+    return facts.Facts({**found.values, **changed}, found.kernels)
+
+
+class Host:
+    """Plays a host: what runs there, and what a restart brings. down: seconds until it is back.
+
+    restarts: the kernel that each restart brings, None for none that answers.
+    """
+
+    host = "box"
+
+    def __init__(self, restarts: list[str | None], *, down: float = 10) -> None:
+        self.restarts, self.down = restarts, down
+        self.boots, self.release, self.now, self.back_at = 0, OLD.release, 0.0, 0.0
+        self.cmdline = ""
+        self.scripts: list[str] = []
+        self.cycles = 0
+
+    def run(self, script: str, *, timeout: float = 0) -> Answer:
+        self.scripts.append(script)
+        if self.now < self.back_at:
+            raise UnreachableError(f"box: no answer after {timeout} s")
+        if "uname -r" in script:
+            return Answer(0, f"boot-{self.boots}\n{self.release}\n{self.cmdline}\n")
+        if "systemctl" in script and "is-system-running" not in script:
+            self.restart(self.restarts.pop(0))
+        return Answer(0, "")
+
+    def restart(self, release: str | None) -> None:
+        self.boots += 1
+        self.back_at = self.now + self.down if release else float("inf")
+        self.release = release or ""
+
+    def put(self, path: Path, remote: str) -> None:
+        raise AssertionError((path, remote))
+
+    def forget(self) -> None:
+        pass
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def restarter(host: Host, *, hook: bool = False, console: str | None = None) -> Restarter:
+    known = of()
+    return Restarter(
+        host, known, Kexec(known), lambda _line: None, 300, "true" if hook else None, console,
+        lambda: host.now, host.sleep,
+    )  # fmt: skip
+
+
+def measured(host: Host, **more: Any) -> tuple[str, str]:
+    """How the measurement of NEW ends that never comes to its run."""
+    wanted = measure.Measurement(NEW, "", Path("/none"), (), 3600)
+    made = measure.measure(restarter(host, **more), wanted)
+    return made.end, made.reason
