@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import platform
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -150,7 +149,7 @@ def _count(event: Event, ids: Mapping[str, int], cpu: int, leader: int) -> int:
 
 def _open(kind: int, config: int, cpu: int, leader: int = -1, function: str = "") -> int:
     """Return a descriptor of an event of all tasks of a CPU. leader: of its group."""
-    number = _SYSCALL.get(platform.machine())
+    number = _SYSCALL.get(os.uname().machine)
     if number is None:
         raise OSError(0, "not known on this architecture")
     name = ctypes.create_string_buffer(function.encode()) if function else None
