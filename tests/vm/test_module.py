@@ -53,9 +53,6 @@ with Device() as session:
 
 
 def test_what_is_held_when_the_oom_killer_comes(machine: Guest) -> None:
-    """Asked while the guest is young: where all of its memory was in use before, and the host is
-    busy, a thread of findlimit's child may not get to its first page for minutes.
-    """
     seen = ask(
         machine,
         """
