@@ -17,6 +17,7 @@ import pytest
 
 import attempts
 import budget
+import lab
 from bundle_maker import make_bundle, own_interpreter, start
 from once import once
 from page_alloc_bench.packager.build import BuildRequest, build
@@ -56,10 +57,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 def guest() -> Iterator[Guest]:
     """A guest like a small two-node server on the default kernel."""
     with Guest(kernel="6.1", cpus=4, nodes=2, memory="2G") as booted:
-        # At nice 19 beside workers on every CPU, khugepaged can keep a process's mmap_lock for
-        # minutes of an emulated machine: it looks once more, and then sleeps for weeks.
-        khugepaged = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
-        booted.run(f"echo {2**32 - 1} > {khugepaged}")
+        lab.let_khugepaged_sleep(booted)
         yield booted
 
 

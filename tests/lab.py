@@ -57,6 +57,16 @@ def install(guest: Guest) -> None:
         guest.copy_to(kernel_module(guest.kernel, source), f"{IN_GUEST}/")
 
 
+def let_khugepaged_sleep(guest: Guest) -> None:
+    """Have khugepaged look once more, and then sleep for weeks.
+
+    At nice 19 beside workers on every CPU it can keep a process's mmap_lock for minutes of an
+    emulated machine, and whoever faults a page in waits.
+    """
+    settings = "/sys/kernel/mm/transparent_hugepage/khugepaged"
+    guest.run(f"echo {2**32 - 1} > {settings}/scan_sleep_millisecs")
+
+
 def give_drivers(guest: Guest, *names: str) -> None:
     """Have modprobe find drivers of the guest's own kernel there, with what they need.
 

@@ -28,6 +28,7 @@ def machine(guest: Guest) -> Iterator[Guest]:
 def traced() -> Iterator[Guest]:
     """A guest whose module has one more file in patterns/ than it is shipped with."""
     with Guest(kernel="6.1", cpus=4, nodes=2, memory="1G", cmdline_extra=TRACED) as guest:
+        lab.let_khugepaged_sleep(guest)
         lab.install(guest)
         module = lab.kernel_module(guest.kernel, "kmod", patterns="tests/kmod/patterns")
         guest.run(f"mkdir -p {lab.IN_GUEST}/patterns")

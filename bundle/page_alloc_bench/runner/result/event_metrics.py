@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The metrics of what the kernel and the CPUs count in a pass of its own: --counters."""
+"""The metrics of what the kernel and the CPUs count in a pass of its own: --counters.
+
+mm/page_alloc.c, __rmqueue_smallest(): percpu_refill tells whether the lists keep such pages, not
+whether this one came to a list.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +48,11 @@ def events(workload: str) -> Iterator[Metric]:
         Kind.COUNT, f"{workload}: pages allocated while counting",
     )  # fmt: skip
     for name, what, label in (
-        ("refilled_pages", "Pages that a CPU's list got from the zone"
-         " (mm_page_alloc_zone_locked with percpu_refill)", "pages from the zone to a list"),
-        ("zone_pages", "Pages that were allocated from the zone and not from a list"
-         " (mm_page_alloc_zone_locked without)", "pages from the zone"),
+        ("refilled_pages", "Pages from the zone, of orders and migrate types that the CPUs' lists"
+         " keep (mm_page_alloc_zone_locked with percpu_refill). The few that pass a list by are"
+         " contained: the kernel does not tell them apart", "pages from the zone to a list"),
+        ("zone_pages", "Pages from the zone, of orders or migrate types that no list keeps"
+         " (mm_page_alloc_zone_locked without percpu_refill)", "pages from the zone"),
         ("drained_pages", "Pages that went from a CPU's list to the zone (mm_page_pcpu_drain)",
          "pages from a list to the zone"),
     ):  # fmt: skip
