@@ -119,6 +119,14 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
             f"(there are: {OLD.release}, {NEW.release})",
         ),
         (["--host", "box", "--base", OLD.release], f"no bundle has a module for {OLD.release}"),
+        (["--host", "box", "--power-hook", "'"], "--power-hook: ': No closing quotation"),
+        (["--host", "box", "--console", "no-such-program x"], "'no-such-program x' is not a"),
+        (
+            ["--host", "box", "--boot", "hook", "--boot-hook", ""],
+            "--boot-hook: '' is not a",
+        ),
+        (["--host", "box", "--boot", "hook", "--boot-hook", "'"], "--boot-hook: ': No closing"),
+        (["--host", "box", "--ssh", "'"], "--ssh: ': No closing quotation"),
         (["--host", "box", "v1", "v2"], "--host compares kernels that are installed there"),
     ],
 )

@@ -27,7 +27,7 @@ from page_alloc_bench.targets.host.methods import METHODS, method
 from page_alloc_bench.targets.host.restart import BACK_S, DownError, Restarter
 from page_alloc_bench.targets.host.shell import Shell, Ssh
 from page_alloc_bench.targets.outcome import Outcome
-from page_alloc_bench.targets.process import TargetError, UsageError
+from page_alloc_bench.targets.process import TargetError, UsageError, command_words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DONE = 0
@@ -79,6 +79,9 @@ def check(options: Mapping[str, Any]) -> None:
     source = click.get_current_context().get_parameter_source
     unwanted = _OF_GUESTS if options["host"] else _NAMES
     given = [option for name, option in unwanted.items() if _given(source(name))]
+    for name in ("power_hook", "console"):
+        if options[name] is not None:
+            command_words(options[name], option=_NAMES[name])
     if given and options["host"]:
         raise UsageError(f"{given[0]} is of guests: leave it out, or --host")
     if given:

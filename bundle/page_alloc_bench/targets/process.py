@@ -7,6 +7,7 @@ needs to go on without running it again by hand.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,17 @@ class CommandError(TargetError):
         text = f"{' '.join(argv)[:300]}: {why}"
         last = tail(output)
         super().__init__(f"{text}\n{last}" if last else text)
+
+
+def command_words(command: str, *, option: str) -> list[str]:
+    """Return the words of a command that can be started. Raises UsageError."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{option}: {command}: {error}") from error
+    if not words or shutil.which(words[0]) is None:
+        raise UsageError(f"{option}: {command!r} is not a program here: install it, or give its path")
+    return words
 
 
 def tail(text: str, lines: int = _TAIL_LINES) -> str:

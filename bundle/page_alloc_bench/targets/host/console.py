@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
-import shutil
 from dataclasses import replace
 
 from page_alloc_bench.targets.kept import OUTPUT, Kept
 from page_alloc_bench.targets.outcome import Outcome, panic
-from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.targets.process import command_words
 
 _MOST = 1 << 20  # bytes of its end that are kept
 # How boots end that a console may know more of.
@@ -26,9 +24,9 @@ class Console:
         self._kept: Kept | None = None
 
     def __enter__(self) -> Console:
-        """Start the command. Raises TargetError."""
+        """Start the command. Raises UsageError."""
         if self._command is not None:
-            words = _words(self._command)
+            words = command_words(self._command, option="--console")
             self._kept = Kept("console")
             self._kept.start(words)
         return self
@@ -58,14 +56,3 @@ class Console:
             return replace(outcome, console=text)
         reason = f"{outcome.reason}; its console has: {line}"
         return replace(outcome, end="panic", reason=reason, console=text)
-
-
-def _words(command: str) -> list[str]:
-    """Return the words of a command that can be started. Raises TargetError."""
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise TargetError(f"--console: {command}: {error}") from error
-    if not words or shutil.which(words[0]) is None:
-        raise TargetError(f"--console: {command!r} is not a program")
-    return words

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from page_alloc_bench.targets.host.facts import Facts, HostKernel
 from page_alloc_bench.targets.host.method import Refusal
 from page_alloc_bench.targets.host.shell import Shell
-from page_alloc_bench.targets.process import TargetError, UsageError, tail
+from page_alloc_bench.targets.process import TargetError, command_words, tail
 
 LIMIT_S = 600.0
 
 
 def call(command: str, *arguments: str, option: str) -> None:
     """Run a hook of the user's with ARGUMENTS after its own. Raises TargetError where it fails."""
-    words = [*shlex.split(command), *arguments]
+    words = [*command_words(command, option=option), *arguments]
     try:
         done = subprocess.run(
             words,
@@ -46,8 +46,7 @@ class Hook:
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no command."""
-        if not shlex.split(self.command):
-            raise UsageError("--boot-hook is empty: give the command that restarts the host")
+        command_words(self.command, option="--boot-hook")
 
     def about(self) -> str:
         """Return what it will do to the host, in a line."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from page_alloc_bench.targets.kept import Kept
-from page_alloc_bench.targets.process import TargetError, UsageError, tail
+from page_alloc_bench.targets.process import TargetError, UsageError, command_words, tail
 
 _FAILED = 255  # exit status of ssh where there is no connection
 # The user's own words come first, and ssh takes the first of each.
@@ -84,9 +83,7 @@ class Ssh:
 
     def __init__(self, host: str, command: str = "ssh") -> None:
         self.host = host
-        words = shlex.split(command)
-        if not words or shutil.which(words[0]) is None:
-            raise UsageError(f"--ssh: {command!r} is not a program: apt-get install openssh-client")
+        words = command_words(command, option="--ssh")
         if host.startswith("-") or not host:
             raise UsageError(f"--host: {host!r} is not the name of a host")
         self._kept = Kept("ssh")
