@@ -120,10 +120,10 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
         ),
         (["--host", "box", "--base", OLD.release], f"no bundle has a module for {OLD.release}"),
         (["--host", "box", "--power-hook", "'"], "--power-hook: ': No closing quotation"),
-        (["--host", "box", "--console", "no-such-program x"], "'no-such-program x' is not a"),
+        (["--host", "box", "--console", "no-such-program x"], "'no-such-program x' is no program"),
         (
             ["--host", "box", "--boot", "hook", "--boot-hook", ""],
-            "--boot-hook: '' is not a",
+            "--boot-hook: '' is no program",
         ),
         (["--host", "box", "--boot", "hook", "--boot-hook", "'"], "--boot-hook: ': No closing"),
         (["--host", "box", "--ssh", "'"], "--ssh: ': No closing quotation"),
