@@ -2,7 +2,8 @@
 """The runner of bundles for tests of a fleet: it speaks the verbs, and measures nothing.
 
 This machine loads no module. A detached run "lasts" until /run/hold is gone, and its result is one
-that was recorded. What else it does follows from files in /run: refuse, fail, dirty, slow.
+that was recorded. What else it does follows from files in /run: refuse, fail, dirty, slow, and
+nocompiler, with which --build-on-target ends as in a real one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ def main():
         time.sleep(3600 if marked("slow") else 0)
         return 3 if findings else 0
     if "--detach" in words:
+        if "--build-on-target" in words and marked("nocompiler"):
+            from page_alloc_bench.runner.bundle_file import target_build
+            sys.stderr.write("page-alloc-bench: error: %s: made up\\n" % target_build.CANNOT)
+            return 3
         open("/run/times", "a").write("x")
         output = words[words.index("--output-path") + 1]
         json.dump({"output": output, "options": words}, open(KEPT, "w"))

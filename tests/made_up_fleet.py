@@ -95,7 +95,8 @@ class Fleet:
 
     def run(self, *hosts: str, **settings: Any) -> dict[str, tuple[str, str]]:
         given = {"poll_s": 0.001, "lost_s": 0.05, "longest_s": 60.0, **settings}
-        made = Settings({"6.1 x86_64": Path("x.run")}, (), "/var/tmp", **given)
+        bundles = given.pop("bundles", {"6.1 x86_64": Path("x.run")})
+        made = Settings(bundles, (), "/var/tmp", **given)
         rounds = Rounds(self.hosts, self.journal, made, self.kept.append, str)  # type: ignore[arg-type]
         rounds.run(hosts or ("a",))
         entries = self.journal.hosts

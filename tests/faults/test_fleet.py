@@ -269,6 +269,27 @@ def test_nothing_but_ours_is_there_during_a_run(start: Start, fleet: Callable[..
     assert held.left() == []
 
 
+def test_where_no_bundle_fits_the_module_is_built_there(
+    start: Start, fleet: Callable[..., Fleet]
+) -> None:
+    other = {"personality": "setarch --uname-2.6"}
+    hosts = {
+        "fitting": start("fitting", "result-0", "nocompiler"),
+        "building": start("building", "result-1", **other),
+        "bare": start("bare", "result-2", "nocompiler", **other),
+    }
+    all_ = fleet(**{name: host.port for name, host in hosts.items()})
+    code, told, err = all_.run("--build-on-target", "--", "--label", "note={{ 1 + 1 }} x")
+    assert code == 1, err
+    assert told["fitting"] == told["building"] == "ok", (told, err)
+    assert told["bare"] == "no-module the module cannot be built here: made up"
+    said = {name: (all_.dir / f"log/{name}.log").read_text() for name in ("fitting", "building")}
+    assert "--build-on-target" not in said["fitting"]
+    assert "--label note={{ 1 + 1 }} x --build-on-target --output-path" in said["building"]
+    assert "building: no bundle has a module for 2.6." in err
+    assert {name: host.left() for name, host in hosts.items()} == {name: [] for name in hosts}
+
+
 def test_batches_of_drained_hosts(
     start: Start, fleet: Callable[..., Fleet], tmp_path: Path
 ) -> None:

@@ -53,6 +53,11 @@ def fleet() -> None:
     "--store", type=DIRECTORY, required=True, metavar="STORE",
     help="The store that whole results go to; it is made if it is not there.",
 )  # fmt: skip
+@click.option(
+    "--build-on-target", is_flag=True,
+    help="Compile the module on hosts for whose kernel no bundle has one: they need its headers, "
+    "make and the compiler.",
+)  # fmt: skip
 @_DIR
 @_FORKS
 @click.option("--become", is_flag=True, help="Become root on the hosts, as Ansible does (sudo).")
@@ -95,6 +100,7 @@ def run(
     directory: Path,
     forks: int,
     become: bool,
+    build_on_target: bool,
     **more: Any,
 ) -> None:
     """Run on each host of INVENTORY, and put the results into a store.
@@ -123,10 +129,12 @@ def run(
             "store": str(store.resolve()),
             "remote_dir": more["remote_dir"],
             "become": become,
+            "build_on_target": build_on_target,
         }
         if journal.begin(plan):
             note(f"going on with {directory}")
-        settings = Settings(bundles=found, options=words, forks=forks, **more)
+        builders = of_kernels.by_machine(found) if build_on_target else {}
+        settings = Settings(bundles=found, builders=builders, options=words, forks=forks, **more)
         Rounds(engine, journal, settings, keep, note).run(hosts)
     _tell(journal, hosts)
 
@@ -175,6 +183,7 @@ def stop(directory: Path, forks: int, undrain: str) -> None:
 
 def _collect(directory: Path, forks: int, undrain: str, *, stop: bool) -> None:
     with needs(_EXTRAS), _complaints(), bad_input():
+        from page_alloc_bench.fleet import bundles as of_kernels
         from page_alloc_bench.fleet.engine import Engine
         from page_alloc_bench.fleet.rounds import Rounds, Settings
 
@@ -182,8 +191,10 @@ def _collect(directory: Path, forks: int, undrain: str, *, stop: bool) -> None:
         journal.go_on()
         plan = journal.plan
         engine = Engine(plan["inventory"], directory, forks=forks, become=plan.get("become", False))
+        found = {kernel: Path(path) for kernel, path in plan["bundles"].items()}
         settings = Settings(
-            bundles={kernel: Path(path) for kernel, path in plan["bundles"].items()},
+            bundles=found,
+            builders=of_kernels.by_machine(found) if plan.get("build_on_target") else {},
             options=plan["options"],
             remote_dir=plan["remote_dir"],
             undrain=undrain,

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which bundle fits which kernel, by their manifests."""
+"""Which bundle fits which kernel, by their manifests; and which can be built from on a host."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from page_alloc_bench.runner.bundle_file import target_build
 from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.runner.errors import RunnerError
 
 from .outcome import FleetError
+
+# Begins why a bundle that was given --build-on-target could not build its module.
+CANNOT_BUILD = target_build.CANNOT
 
 
 def by_kernel(place: Path) -> dict[str, Path]:
@@ -34,3 +39,12 @@ def by_kernel(place: Path) -> dict[str, Path]:
                 )
             found[kernel] = file.resolve()
     return found
+
+
+def by_machine(found: Mapping[str, Path]) -> dict[str, Path]:
+    """Return for each machine, such as "x86_64", a bundle that runs there.
+
+    It has the source of the module too, for a kernel that none has a module for. found: of
+    by_kernel().
+    """
+    return {kernel.split()[1]: found[kernel] for kernel in sorted(found, reverse=True)}

@@ -65,8 +65,10 @@ class Ended:
             return f"{self.task}: its time was over"
         said = [self.result.get(name) for name in ("stderr", "stdout")]
         said = [text for text in said if text] if self.code is not None else []
-        lines = str((said or [self.result.get("msg", "")])[0]).strip().splitlines()
-        told = [line for line in lines if "error:" in line] or lines[-1:]
+        said = said or [self.result.get("msg", "")]
+        # The ssh client may have said something too.
+        told = [line for text in said for line in str(text).splitlines() if "error:" in line]
+        told = told or str(said[0]).strip().splitlines()[-1:]
         code = "" if self.code is None else f" ended with {self.code}"
         return ": ".join([f"{self.task}{code}", *told[:1]])
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from page_alloc_bench.analysis.results import ResultError
 
-from . import answers, hooks, outcome
+from . import answers, bundles, hooks, outcome
 from .engine import DONE, UNREACHABLE, Ended, Engine
 from .journal import DECIDED, DETACHED, DRAINED, DRAINING, OVER, REMOVED, Journal
 from .outcome import Keep, Note
@@ -32,6 +32,8 @@ LIMITS = {
     "look": 360, "copy": 900, "preflight": 120, "detach": 300, "status": 60, "stop": 300,
     "fetch": 900, "remove": 700,
 }  # fmt: skip
+# What a module that is compiled there adds to those.
+_BUILD_S = {"look": 600, "detach": 600, "remove": 600}
 _REFUSED = 3  # exit code of a bundle: the host is not fit
 _SHARE = 0.2  # by which the time between two looks differs, by chance
 # What is not put back into service: something may be left there.
@@ -42,6 +44,7 @@ _STAYS_DRAINED = (outcome.UNCLEAN, outcome.UNREACHABLE)
 class Settings:
     """How to run a fleet. poll_s, lost_s, longest_s, pause_s: seconds, see the command's options.
 
+    builders: by machine, the bundle that a host builds a module from that none has one for.
     batch: how many hosts at once, None for all. drain, undrain: commands, "" for none. forks: how
     many of them at once.
     """
@@ -57,6 +60,7 @@ class Settings:
     drain: str = ""
     undrain: str = ""
     forks: int = 1
+    builders: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -129,8 +133,9 @@ class Rounds:
             "remote_dir": remote_dir,
             "place": f"{remote_dir}/page-alloc-bench-fleet.{self.journal.plan['id']}",
             "bundles": {kernel: str(path) for kernel, path in self.settings.bundles.items()},
+            "builders": {name: str(path) for name, path in self.settings.builders.items()},
             "options": shlex.join(self.settings.options),
-            "limits": LIMITS,
+            "limits": self._limits(),
             "mark": answers.MARK,
             "look": answers.LOOK,
             "overdue": [
@@ -138,6 +143,10 @@ class Rounds:
             ],
         }
         self.engine.play(name, hosts, facts, told)
+
+    def _limits(self) -> dict[str, int]:
+        more = _BUILD_S if self.settings.builders else {}
+        return {task: limit + more.get(task, 0) for task, limit in LIMITS.items()}
 
     # hooks
 
@@ -197,11 +206,14 @@ class Rounds:
             self._decide(ended.host, outcome.FAILED, reason, there=before, ran=before)
         elif seen.detached:
             self._detached(ended.host, seen.detached)
-        elif seen.kernel not in self.settings.bundles:
+        elif seen.kernel in self.settings.bundles:
+            self.booted[ended.host] = seen.boot_id
+        elif seen.machine in self.settings.builders:
+            self.booted[ended.host] = seen.boot_id
+            self.note(f"{ended.host}: no bundle has a module for {seen.kernel}: it is built there")
+        else:
             reason = f"no bundle has a module for {seen.kernel}"
             self._decide(ended.host, outcome.NO_MODULE, reason, there=False, ran=False)
-        else:
-            self.booted[ended.host] = seen.boot_id
 
     def _detached(self, host: str, boot_id: str) -> None:
         self.journal.record(host, DETACHED, boot_id=boot_id)
@@ -325,6 +337,9 @@ def _of_failure(ended: Ended) -> tuple[str, str]:
         return outcome.UNREACHABLE, " ".join(str(ended.result.get("msg", "")).split())
     if ended.timed_out:
         return outcome.TIMEOUT, ended.reason
+    begin = ended.reason.find(bundles.CANNOT_BUILD)
+    if ended.code == _REFUSED and ended.task == "detach" and begin >= 0:
+        return outcome.NO_MODULE, ended.reason[begin:]
     if ended.code == _REFUSED and ended.task in ("preflight", "detach"):
         return outcome.REFUSED, answers.findings(ended.stdout) or ended.reason
     return outcome.FAILED, ended.reason

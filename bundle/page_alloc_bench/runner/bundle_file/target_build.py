@@ -25,6 +25,8 @@ from . import kbuild_environment
 
 SOURCES = "kmod/"
 _MODULE = "page_alloc_bench"
+# Begins each message that says why a module cannot be built.
+CANNOT = "the module cannot be built here"
 _ERRORS_SHOWN = 4
 
 # Entered, with the number of a process group, while that is at work.
@@ -40,15 +42,13 @@ def require() -> list[str]:
     """Return the words of make that choose the compiler; HostUnfitError if something is missing."""
     release, headers = os.uname().release, kdir()
     if not os.path.isfile(f"{headers}/Makefile"):
-        raise HostUnfitError(
-            f"the module cannot be built here: the headers of kernel {release} are not installed "
-            f"({headers} is missing); install linux-headers-{release} on Debian and Ubuntu, "
-            f"kernel-devel-{release} on Fedora"
+        raise _cannot(
+            f"the headers of kernel {release} are not installed ({headers} is missing); install "
+            f"linux-headers-{release} on Debian and Ubuntu, kernel-devel-{release} on Fedora"
         )
     if not os.path.exists(f"{headers}/include/generated/autoconf.h"):
-        raise HostUnfitError(
-            f"the module cannot be built here: {headers} is not prepared for modules; "
-            f"run: make -C {headers} modules_prepare"
+        raise _cannot(
+            f"{headers} is not prepared for modules; run: make -C {headers} modules_prepare"
         )
     _require_program("make", "make")
     words = _compiler_words(headers)
@@ -71,10 +71,7 @@ def place(scratch: str | None) -> str:
     for parent in (scratch, "/dev/shm", os.environ.get("TMPDIR"), "/var/tmp", "/tmp", "/run"):  # noqa: S108 - the directory made there is private and unpredictable
         if parent and kbuild_environment.is_fit(parent) and _is_fit(parent):
             return os.path.join(os.path.abspath(parent), own)
-    raise HostUnfitError(
-        "the module cannot be built here: no directory can be written to that other users cannot "
-        "replace"
-    )
+    raise _cannot("no directory can be written to that other users cannot replace")
 
 
 def _is_fit(parent: str) -> bool:
@@ -101,9 +98,7 @@ def build(sources: Mapping[str, bytes], place: str, guard: Guard) -> tuple[bytes
     status, said = _run(command, guard)
     module = os.path.join(place, f"{_MODULE}.ko")
     if status != 0 or not os.path.exists(module):
-        raise HostUnfitError(
-            f"the module cannot be built here: {_complaint(said.replace(place, 'kmod'))}"
-        )
+        raise _cannot(_complaint(said.replace(place, "kmod")))
     if shutil.which("strip"):  # debug information is nine tenths of a module, and does no harm
         _run(["strip", "--strip-debug", module], guard)
     return in_child.call(lambda: _finished(module))
@@ -202,9 +197,11 @@ def _llvm(text: str) -> str:
 
 def _require_program(name: str, packages: str) -> None:
     if not shutil.which(name):
-        raise HostUnfitError(
-            f"the module cannot be built here: {name} is not installed; install {packages}"
-        )
+        raise _cannot(f"{name} is not installed; install {packages}")
+
+
+def _cannot(why: str) -> HostUnfitError:
+    return HostUnfitError(f"{CANNOT}: {why}")
 
 
 def _complaint(said: str) -> str:
