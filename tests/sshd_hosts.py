@@ -43,6 +43,7 @@ install -m 644 {keys}/user.pub /run/sshd
 hostname {name}
 {sudo}
 {greeting}
+{more}
 for python in {hidden}; do mount --bind {top}/nothing "$python"; done
 for mark in {marks}; do : >/run/"$mark"; done
 exec {personality} {sshd} -D -e -f {top}/config
@@ -89,7 +90,7 @@ def make_keys(place: Path) -> Path:
 class SshHost:
     """A host of that name. marks: files made in its /run. python, sudo: whether it has them.
 
-    greeting: whether it prints one before what each command prints.
+    greeting: whether it prints one before what each command prints. more: a script that begins it.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class SshHost:
         sudo: bool = False,
         greeting: bool = False,
         personality: str = "",
+        more: str = "",
     ) -> None:
         self.name, self.port = name, free_port()
         self.top = place / name
@@ -121,7 +123,7 @@ class SshHost:
         script = _START.format(
             top=shlex.quote(str(self.top)), name=name, keys=keys, sudo=has_sudo,
             sshd=unpacked / "usr/sbin/sshd", personality=personality,
-            greeting=_GREETING if greeting else "",
+            greeting=_GREETING if greeting else "", more=more,
             marks=shlex.join(marks), hidden="" if python else shlex.join(_pythons()),
         )  # fmt: skip
         self.log = self.top / "log"

@@ -64,8 +64,8 @@ class _Commands(click.Group):
 
         if not standalone_mode:
             return command()
-        self._codes = Codes()
-        sys.exit(ends.status(command, lambda: self._codes))
+        self._command: click.Command | None = None
+        sys.exit(ends.status(command, lambda: getattr(self._command, "codes", Codes())))
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names in the order of the work: build, run, look at the result."""
@@ -76,7 +76,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command of a command line, and keep in mind what its exit codes mean."""
         found = super().resolve_command(context, args)
-        self._codes = getattr(found[1], "codes", Codes())
+        self._command = found[1]
         return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

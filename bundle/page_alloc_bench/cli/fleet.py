@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from .common import CONTEXT, DIRECTORY, BenchCommand
+from . import fleet_ab
+from .common import CONTEXT, DIRECTORY, BenchCommand, Codes
 from .with_results import bad_input, needs, note
 
 _EXTRAS = "analysis,query,fleet"
@@ -32,7 +33,21 @@ _UNDRAIN = click.option(
 )  # fmt: skip
 
 
-@click.group(context_settings=CONTEXT)
+class _Fleet(click.Group):
+    """codes: what the exit codes of the subcommand mean that was called."""
+
+    codes = Codes()
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand."""
+        found = super().resolve_command(context, args)
+        self.codes = getattr(found[1], "codes", Codes())
+        return found
+
+
+@click.group(cls=_Fleet, context_settings=CONTEXT)
 def fleet() -> None:
     """Run the benchmark on many hosts, which Ansible reaches by SSH.
 
@@ -137,6 +152,9 @@ def run(
         settings = Settings(bundles=found, builders=builders, options=words, forks=forks, **more)
         Rounds(engine, journal, settings, keep, note).run(hosts)
     _tell(journal, hosts)
+
+
+fleet.add_command(fleet_ab.ab)
 
 
 @fleet.command(context_settings=CONTEXT)

@@ -87,6 +87,10 @@ class Engine:
 
     def hosts(self) -> list[str]:
         """Return the names of the hosts in the inventory. Raises FleetError."""
+        return sorted(self.variables())
+
+    def variables(self) -> dict[str, dict[str, Any]]:
+        """Return what the inventory has of each of its hosts, by its name. Raises FleetError."""
         command = [sys.executable, "-m", "ansible", "inventory", "-i", self.inventory, "--list"]
         done = subprocess.run(
             command, env={**os.environ, **_environment()}, stdin=subprocess.DEVNULL,
@@ -97,7 +101,8 @@ class Engine:
         if not found:
             said = " ".join(done.stderr.split()) or "no host is in it"
             raise FleetError(f"the inventory {self.inventory} cannot be used: {said}")
-        return sorted(found)
+        known = groups.get("_meta", {}).get("hostvars", {})
+        return {host: known.get(host, {}) for host in found}
 
     def play(
         self,

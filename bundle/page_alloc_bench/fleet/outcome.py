@@ -13,6 +13,7 @@ UNREACHABLE = "unreachable"  # it could not be logged in to, or gave no answer f
 UNCLEAN = "unclean"  # the module, a process or a file may be left there
 FAILED = "failed"  # a step failed, or the run ended without a whole result
 DRAINED = "drained"  # the hook that puts it back into service failed
+NEW_FAILS = "new-fails"  # in a cross-over: the new kernel does not survive there, and base does
 STOPPED = "stopped"  # its run was ended by `fleet stop`
 TIMEOUT = "timeout"  # a step, or the run, took too long
 
