@@ -50,7 +50,7 @@ def test_each_thing_has_its_worst_and_its_best_as_compare_has_them(
     assert found["Speed"].found == "6 figures: 5 better, 1 no worse"
     # A comma is between two counts only.
     assert found["Tails, by path"].found == (
-        "6 figures: 3 better, 2 better (size unclear), 1 no worse"
+        "6 figures: 4 better, 1 better (size unclear), 1 no worse"
     )
 
 

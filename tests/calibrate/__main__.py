@@ -43,7 +43,8 @@ def faults(scenario: Scenario, n: int, rates: Rates) -> Iterator[str]:
     if rates.told and rates.coverage < CONFIDENCE - SLACK:
         yield f"{where}: intervals cover the truth in {rates.coverage:.1%}"
     exact = level(scenario, n)
-    if scenario is scenarios.PLAIN and exact and abs(rates.coverage - exact) > SLACK:
+    straight = scenario.course is scenarios.straight
+    if exact and straight and rates.told and abs(rates.coverage - exact) > SLACK:
         yield f"{where}: intervals cover the truth in {rates.coverage:.1%}, not in {exact:.1%}"
     if rates.worse + rates.better > alpha + SLACK:
         yield f"{where}: {rates.worse:.1%} false worse, {rates.better:.1%} false better"

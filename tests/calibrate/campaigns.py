@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from calibrate.scenarios import PLAIN, Scenario, skewed, tied
-from page_alloc_bench.analysis.verdict import futility, sequential, states
+from page_alloc_bench.analysis.verdict import futility, order, sequential, states
 from page_alloc_bench.analysis.verdict.interval import Array, Sample
 
 ALPHA = 0.05
@@ -95,11 +95,12 @@ def _campaigns(truth: Truth, number: int, rng: np.random.Generator) -> tuple[flo
     going = np.arange(number)
     for place, boots in enumerate(sequential.LOOKS):
         seen = [side[going, :, :boots] * _UNIT for side in sides]
-        samples = Sample(seen[0], seen[0]), Sample(seen[1], seen[1])
+        samples = order.without_trend(
+            Sample(seen[0], seen[0]), Sample(seen[1], seen[1]), (times[0][:boots], times[1][:boots])
+        )
         look = sequential.look(MOST, [(n, n, n) for n in sequential.LOOKS[: place + 1]])
         judged = sequential.judge(
             samples,
-            (times[0][:boots], times[1][:boots]),
             (limit, "lower"),
             (look.both(ALPHA / METRICS), 2 * look.level(ALPHA)),
         )
@@ -110,7 +111,7 @@ def _campaigns(truth: Truth, number: int, rng: np.random.Generator) -> tuple[flo
         if truth.to_the_end:
             done = claimed[going]
         elif boots < MOST:
-            hopeless = _hopeless(seen, judged.state, limit) & ~done
+            hopeless = _hopeless([each.high for each in samples], judged.state, limit) & ~done
             futile[going[hopeless]] = True
             done |= hopeless
         code[going[done]], last[going[done]] = found[done], boots

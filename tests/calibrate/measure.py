@@ -75,7 +75,8 @@ def _measure(scenario: Scenario, n: int, repetitions: int, rng: np.random.Genera
     sizes = [sample.boots for sample in samples]
     confounded = order.order(*map(list, times)).confounded
     told = interval.critical(*sizes, alpha) > 0 and not confounded
-    change = order.shift_in_time(*samples, alpha, (times[0], times[1]))
+    tested = order.without_trend(*samples, (times[0], times[1]))
+    change = interval.shift(*tested, alpha)
     inside = (change.low <= 0) & (change.high >= 0)
     nothing = _states(change, 0.0, _SMALL)
     at_limit = _states(change, THRESHOLD, THRESHOLD)

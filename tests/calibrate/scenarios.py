@@ -15,6 +15,7 @@ import numpy as np
 from page_alloc_bench.analysis.verdict.interval import Array
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Array]
+Course = Callable[[Array], Array]  # from the part of the session that is over, 0 to 1
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -40,14 +41,24 @@ def tied(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.round(rng.normal(size=shape) * 2) / 2
 
 
+def straight(over: Array) -> Array:
+    return over
+
+
+def halfway(over: Array) -> Array:
+    """Return a host that changes once, in the middle of the session."""
+    return np.asarray(over >= 0.5, float)
+
+
 @dataclass(frozen=True)
 class Scenario:
     """How two sides are made.
 
     wide: how much more the boots of new spread. sizes: of base and new; None for n each. metrics:
-    how many are tested together; each pair of them is correlated by 0.5. drift: over the session.
-    sequence: in which order the boots are made. boot_share: the standard deviation from boot to
-    boot where each side has n runs of fewer boots, against 1 from run to run; runs_a_boot: of them.
+    how many are tested together; each pair of them is correlated by 0.5. drift: over the session,
+    which runs this course. sequence: in which order the boots are made. boot_sd: the standard
+    deviation from boot to boot where each side has n runs of fewer boots, against 1 from run to
+    run; runs_a_boot: of them.
     """
 
     name: str
@@ -56,6 +67,7 @@ class Scenario:
     sizes: tuple[int, int] | None = None
     metrics: int = 1
     drift: float = 0.0
+    course: Course = straight
     sequence: str = "random"
     boot_sd: float = 0.0
     runs_a_boot: int = 1
@@ -89,7 +101,7 @@ class Scenario:
             shared = self.noise(rng, (repetitions, 1, sides.size))
             values = (values + shared) / np.sqrt(2)
         values = values * np.where(sides == 1, self.wide, 1.0)
-        values = values + self.drift * times / (times.size - 1)
+        values = values + self.drift * self.course(times / (times.size - 1))
         parts = [values[..., sides == side] for side in (0, 1)]
         if self.runs_a_boot > 1:
             parts = [
@@ -115,6 +127,8 @@ _ONE = (
     Scenario("drift of 2 sd, blocks A B B A", drift=2, sequence="blocks"),
     Scenario("drift of 4 sd, blocks A B B A", drift=4, sequence="blocks"),
     Scenario("drift of 2 sd, random order", drift=2),
+    Scenario("drift of 4 sd, random order", drift=4),
+    Scenario("a step of 2 sd halfway, random order", drift=2, course=halfway),
 )
 # What decides by default is many figures, so each of these is tried with them too.
 TOGETHER = tuple(replace(one, name=f"ten metrics, {one.name}", metrics=FAMILY) for one in _ONE)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import recorded
 from comparing import DOCUMENTS, INVALIDATING, Change, available, compared, copy, run, run_of
 from page_alloc_bench.analysis import compare as engine
 from page_alloc_bench.analysis import format_text
 from page_alloc_bench.analysis.compare import Comparison
+from page_alloc_bench.cli import main
 
 
 def test_the_command_line_is_what_is_compared_if_the_kernel_is_the_same(real: Comparison) -> None:
@@ -183,3 +185,24 @@ def test_a_run_counts_once_even_as_a_copy(side: Any, tmp_path: Path) -> None:
     with pytest.raises(engine.CompareError, match="a run counts once"):
         compared(base, side(6, 12))
     assert run(base / "00.json", base / "00.json", "--vs", new).exit_code == 3
+
+
+def test_sides_without_a_common_metric_leave_no_verdict(side: Any) -> None:
+    """In each format, and the report is made all the same."""
+
+    def change(document: recorded.Document) -> None:
+        for name in [name for name in document if name != "run"]:
+            document[name.replace("order", "order1")] = document.pop(name)
+
+    base, new = side(0, 4), side(4, 8, change)
+    for name in ("table", "short", "json", "csv", "markdown"):
+        done = run(base, "--vs", new, "--format", name)
+        assert (done.exit_code, bool(done.stdout)) == (engine.CANNOT_TELL, True), done.stderr
+    page = base.parent / "report.html"
+    words = ["report", str(base), "--vs", str(new), "-o", str(page)]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert "only one side has idle memory, order 0" in page.read_text()
+    done = run(base, "--vs", new)
+    said = " ".join(done.stdout.split())
+    assert "Cannot tell: only one side has idle memory, order 0" in said
+    assert "Measure it on the other too" in said

@@ -56,8 +56,8 @@ def test_the_short_form_fits_a_cover_letter(real: Comparison, side: Any) -> None
     few = format_short.render(compared(side(0, 3), side(3, 6)))
     assert "3 and 3 boots are too few for an interval" in " ".join(few.replace(",", "").split())
     text = format_short.render(real)
-    assert "  better  allocation rate, order 4 x47.2 (x37.1..x76.6)" in text
-    assert "not worse: idle memory, order 0 (-1.1..+1.1)" in text
+    assert "  better  allocation rate, order 4 x50.3 (x40.6..x64.6)" in text
+    assert "not worse: idle memory, order 0 (-1.2..+1.1)" in text
     assert "cannot tell: idle memory, order 4" in text
     assert run(recorded.BASE, "--vs", recorded.NEW, "--format", "short").stdout == text
 

@@ -37,8 +37,10 @@ def test_intervals_cover_the_truth_and_false_verdicts_are_rare(
 def test_ties_are_covered_as_well_as_an_interval_without_chance_can(n: int) -> None:
     """Figures read by steps of half a standard deviation, a change being 0 or half a step.
 
+    That is of boots whose times are not known: what takes a trend off sets tied figures apart.
+
     No change is covered in more than 98 %, for it often is an end of the interval: without its ends
-    it would be covered in less than 92 %. Half a step is covered in 95 %, so that a narrower
+    it would be covered in less than 93 %. Half a step is covered in 95 %, so that a narrower
     interval, which would be nearer to 95 % where nothing changed, would be wrong too often there.
     """
     step, rng = 0.5, np.random.default_rng(n)
@@ -53,14 +55,19 @@ def test_ties_are_covered_as_well_as_an_interval_without_chance_can(n: int) -> N
 
     with_ends, without = covered(0.0)
     assert with_ends > 0.975
-    assert without < 0.92
+    assert without < 0.93
     between, _ = covered(step / 2)
     assert between == pytest.approx(CONFIDENCE, abs=0.02)
 
 
 @pytest.mark.parametrize("n", scenarios.SIZES)
-def test_plain_noise_is_covered_as_often_as_said_and_not_much_more(n: int) -> None:
-    found, exact = rates(scenarios.PLAIN, n), level(scenarios.PLAIN, n)
+@pytest.mark.parametrize(
+    "scenario", [each for each in scenarios.ALIKE if each.metrics == 1], ids=lambda each: each.name
+)
+def test_one_metric_is_covered_as_often_as_said_and_not_much_more(
+    scenario: scenarios.Scenario, n: int
+) -> None:
+    found, exact = rates(scenario, n), level(scenario, n)
     assert exact is not None
     assert found.coverage == pytest.approx(exact, abs=0.015 + SPREAD)
 

@@ -96,15 +96,43 @@ def test_a_trend_is_spearmans() -> None:
     assert order.trend(np.array([np.nan, *times[1:]]), times) is None
 
 
-def test_the_interval_reaches_as_far_as_the_trend_within_the_sides_explains() -> None:
+def test_a_drift_that_both_sides_share_is_no_change() -> None:
     """No noise, only a drift of 1 an hour; the new side is two hours later on average."""
-    base_times, new_times = np.array([0.0, 1, 3, 4, 6, 7]), np.array([2.0, 5, 8, 9, 10, 11])
-    base, new = Sample(base_times, base_times), Sample(new_times, new_times)
+    times = np.array([0.0, 1, 3, 4, 6, 7]), np.array([2.0, 5, 8, 9, 10, 11])
+    base, new = (Sample(t, t) for t in times)
     plain = interval.shift(base, new, 0.05)
-    wider = order.without_trend(plain, base, new, (base_times, new_times))
-    bias = np.mean(new_times) - np.mean(base_times)
-    assert wider.low == pytest.approx(float(plain.low) - bias)
-    assert wider.high == plain.high
+    assert float(plain.estimate) == pytest.approx(4)
+    level = interval.shift(*order.without_trend(base, new, times), 0.05)
+    assert [float(v) for v in (level.low, level.estimate, level.high)] == pytest.approx([0] * 3)
+
+
+def test_a_trend_that_must_be_estimated_makes_the_interval_wider() -> None:
+    """The more, the further apart in time the sides are."""
+    rng = np.random.default_rng(3)
+    base, new = (Sample(v, v) for v in rng.normal(size=(2, 10)))
+    stretched = []
+    for apart in (0.0, 4.0, 8.0):
+        times = np.arange(0.0, 20, 2), np.arange(0.0, 20, 2) + apart
+        sides = order.without_trend(base, new, times)
+        stretched.append(sum(float(np.ptp(side.high)) for side in sides))
+    assert stretched == sorted(stretched)
+    assert stretched[2] > 1.1 * stretched[0]
+
+
+def test_figures_without_a_trend_are_tested_as_they_are() -> None:
+    """Nothing is made of rounding, of unknown times, or of figures that are 0 or not known."""
+    times = np.array([0.1, 7.3, 9.9, 30.2]), np.array([1.7, 8.1, 11.3, 35.9])
+    for value in (1.1, 7e9, 3e-7):
+        side = Sample.of(np.full(4, value))
+        level = order.without_trend(side, side, times)
+        assert interval.u_test(*level) == 1
+        assert float(interval.shift(*level, 0.2).high) == 0
+    some, zero = Sample.of(np.array([1.0, 2, 4, 3])), Sample.of(np.array([0.0, 1, 1, 2]))
+    hidden = Sample(np.full(4, -np.inf), np.full(4, 3.0))
+    for pair, when in (((some, some), None), ((some, zero), times), ((hidden, some), times)):
+        assert order.without_trend(*pair, when) == pair
+    at_once = np.zeros(4)
+    assert order.without_trend(some, some, (at_once, at_once)) == (some, some)
 
 
 def test_the_first_boot_is_odd_if_it_is_the_farthest_out() -> None:

@@ -47,12 +47,15 @@ REFUSED = 3
 class Side:
     """What one side has of a statistic. values: one a boot, in the order of the boots.
 
+    tested: the values that the change, its interval and its p are of: those less what drifted over
+    time on both sides (verdict/order.py), in the same unit and order.
     low, high: the exact interval of the median; None where too few boots have none. below: of one
     boot at least is known only that its figure is less than its value here, the step of its clock,
     so that the median is at most what it is here, and has no interval.
     """
 
     values: tuple[float, ...]
+    tested: tuple[float, ...]
     median: float
     low: float | None
     high: float | None

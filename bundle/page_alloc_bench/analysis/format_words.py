@@ -12,7 +12,11 @@ from . import notation
 from .comparison import Comparison, Geomean, Row, Side, describe
 from .facts_difference import Difference
 
-_CHANGE_OF = {"boot": "", "host": "of a host "}
+_CHANGE = {
+    "boot": "change, less a trend over time that both sides share, by Hodges and Lehmann with its "
+    "interval",
+    "host": "change of a host by Hodges and Lehmann with its exact interval",
+}
 _ABOVE_ANY = 99.5  # percent: an interval so wide needs no number
 
 
@@ -152,8 +156,8 @@ def legend(comparison: Comparison, *, short: bool = True) -> str:
     confidence = f"{100 * comparison.confidence:g} %"
     about = "±" if short else "with"
     return (
-        f"Median of {comparison.observation}s {about} its exact {confidence} interval; change "
-        f"{_CHANGE_OF[comparison.observation]}by Hodges and Lehmann with its exact interval. "
+        f"Median of {comparison.observation}s {about} its exact {confidence} interval; "
+        f"{_CHANGE[comparison.observation]}. "
         f"{_hold(comparison, confidence)}. Verdicts "
         "say what the interval shows: worse, better: by the threshold"
         f"{_limits(comparison)} or more; {unclear}: that it is, but by less or more; "

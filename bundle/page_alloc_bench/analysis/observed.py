@@ -47,7 +47,7 @@ class Observed:
     paired = False
 
     def __init__(self, base: Sequence[Result], new: Sequence[Result]) -> None:
-        """Take the figures from the runs. Raises NothingError if the sides have none in common."""
+        """Take the figures from the runs."""
         sides = (base, new)
         self.runs = [[per_run.statistics(result) for result in side] for side in sides]
         self.boots: tuple[Boots, Boots] = (
@@ -57,9 +57,6 @@ class Observed:
         found = [{s for run in side for s in run} for side in self.runs]
         self.common = sorted(found[0] & found[1], key=_place)
         self.lone = sorted(found[0] ^ found[1], key=_place)
-        if not self.common:
-            paths = f"{base[0].path} and {new[0].path}"
-            raise NothingError(f"{paths}: the sides have no metric in common")
 
     def times(self) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
         """Return when each boot of each side was first measured, in seconds; None: not known."""

@@ -75,20 +75,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Both sides of a statistic, a value a boot: what it is at least and at most, and when."""
+    """Both sides of a statistic, a value a boot: what it is at least and at most.
+
+    tested: the logarithms of what is tested: less their trend, where there can be one.
+    """
 
     lows: tuple[Array, Array]
     highs: tuple[Array, Array]
-    times: tuple[Array, Array] | None
+    tested: tuple[Sample, Sample]
 
     @classmethod
-    def of(cls, observed: Observed, statistic: Statistic) -> _Figures:
+    def of(cls, observed: Observed, statistic: Statistic, settings: Settings) -> _Figures:
         base, new = observed.values(statistic, 0), observed.values(statistic, 1)
-        return cls((base[0], new[0]), (base[1], new[1]), observed.when((base[2], new[2])))
-
-    def samples(self) -> tuple[Sample, Sample]:
-        base, new = map(observations.sample, self.lows, self.highs)
-        return base, new
+        tested = observations.sample(*base[:2]), observations.sample(*new[:2])
+        failed = kind_of(statistic) == "failures"
+        if not (settings.paired or settings.counted or failed):
+            tested = order.without_trend(*tested, observed.when((base[2], new[2])))
+        return cls((base[0], new[0]), (base[1], new[1]), tested)
 
     @property
     def below(self) -> tuple[bool, bool]:
@@ -111,7 +114,8 @@ def rows(
     for group in () if settings.counted else (deciding, apart):
         members = [s for s in wanted if s in group]
         found = [
-            settings.overall(settings.test(*_Figures.of(observed, s).samples())) for s in members
+            settings.overall(settings.test(*_Figures.of(observed, s, settings).tested))
+            for s in members
         ]
         p.update(zip(members, found, strict=True))
         corrected.update(zip(members, interval.holm(found), strict=True))
@@ -120,7 +124,7 @@ def rows(
         tests = settings.tests if statistic in deciding else settings.tests_apart
         tested = statistic in p or (settings.counted and statistic in deciding)
         alpha = settings.together(tests if tested else 1)
-        figures = _Figures.of(observed, statistic)
+        figures = _Figures.of(observed, statistic, settings)
         made.append(
             _row(figures, statistic, settings, alpha, tested=tested, decides=statistic in deciding,
                  p=(p.get(statistic), corrected.get(statistic)))
@@ -138,7 +142,6 @@ def _row(
     decides: bool,
     p: tuple[float | None, float | None],
 ) -> Row:
-    base, new = figures.samples()
     kind = kind_of(statistic)
     threshold = settings.thresholds.of(statistic) / 100
     if kind == "failures":
@@ -150,7 +153,7 @@ def _row(
         if settings.look and found == "unknown":
             found = _alone(failures.judge(parts[0], parts[1], settings.alone(), threshold))
     else:
-        change, found = _judged((base, new), figures, statistic, settings, (alpha, threshold))
+        change, found = _judged(figures.tested, statistic, settings, (alpha, threshold))
         percents = [_percent(v) for v in (change.estimate, change.low, change.high)]
         if not np.isfinite(change.low):
             percents[1] = None
@@ -164,8 +167,8 @@ def _row(
         better=statistic.better,
         kind=kind,
         threshold_percent=100 * threshold,
-        base=_side(figures.highs[0], settings, below=figures.below[0]),
-        new=_side(figures.highs[1], settings, below=figures.below[1]),
+        base=_side(figures, 0, settings),
+        new=_side(figures, 1, settings),
         change_percent=percents[0],
         change_low=percents[1],
         change_high=percents[2],
@@ -173,24 +176,19 @@ def _row(
         p_corrected=p[1],
         verdict=_verdict(found, change, settings, tested=tested),
         decides=decides,
-        needed=_needed((base, new), statistic, threshold, settings, alpha)
+        needed=_needed(figures.tested, statistic, threshold, settings, alpha)
         if decides and not any(figures.below) and not settings.counted
         else None,
     )
 
 
-def _shift(
-    samples: tuple[Sample, Sample],
-    settings: Settings,
-    alpha: float,
-    times: tuple[Array, Array] | None,
-) -> Shift:
+def _shift(samples: tuple[Sample, Sample], settings: Settings, alpha: float) -> Shift:
     """Return the change; what was counted is not estimated."""
     if settings.counted:
         return counted.shift(*samples)
     if settings.paired:
         return signed_rank.shift(*samples, alpha)
-    return order.shift_in_time(*samples, alpha, times)
+    return interval.shift(*samples, alpha)
 
 
 def _alone(found: states.State) -> states.State:
@@ -200,7 +198,6 @@ def _alone(found: states.State) -> states.State:
 
 def _judged(
     sides: tuple[Sample, Sample],
-    figures: _Figures,
     statistic: Statistic,
     settings: Settings,
     limits: tuple[float, float],
@@ -208,11 +205,9 @@ def _judged(
     """Return the interval of a change and what it shows. limits: its alpha, and the threshold."""
     alpha, threshold = limits
     if settings.look:
-        judged = sequential.judge(
-            sides, figures.times, (threshold, statistic.better), (alpha, settings.alone())
-        )
+        judged = sequential.judge(sides, (threshold, statistic.better), (alpha, settings.alone()))
         return judged.change, cast("states.State", str(judged.state))
-    change = _shift(sides, settings, alpha, figures.times)
+    change = _shift(sides, settings, alpha)
     harm = states.Harm.of(change.low, change.high, threshold, statistic.better)
     return change, cast("states.State", str(states.states(harm)))
 
@@ -258,12 +253,16 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _side(values: Array, settings: Settings, *, below: bool) -> Side:
+def _side(figures: _Figures, side: int, settings: Settings) -> Side:
+    values, below = figures.highs[side], figures.below[side]
+    low, high = None, None
     if settings.counted:
-        return Side(tuple(map(float, values)), float(np.median(values)), min(values), max(values))
-    found = None if below else statistics.median_interval(values, 1 - settings.alpha)
-    low, high = found or (None, None)
-    return Side(tuple(map(float, values)), float(np.median(values)), low, high, below)
+        low, high = min(values), max(values)
+    elif not below:
+        low, high = statistics.median_interval(values, 1 - settings.alpha) or (None, None)
+    tested = np.exp(figures.tested[side].high)
+    median = float(np.median(values))
+    return Side(tuple(map(float, values)), tuple(map(float, tested)), median, low, high, below)
 
 
 def geomeans(
@@ -281,9 +280,9 @@ def geomeans(
     ]
     tested.sort(key=lambda s: families().index(s.family))
     for family, group in groupby(tested, key=lambda s: s.family):
-        members = [_Figures.of(observed, statistic) for statistic in group]
+        members = [_Figures.of(observed, statistic, settings) for statistic in group]
         sizes = {tuple(high.size for high in each.highs) for each in members}
-        logs = [each.samples() for each in members]
+        logs = [each.tested for each in members]
         whole = {(observed.boots[0].number, observed.boots[1].number)}
         uneven = sizes != whole if settings.paired else len(sizes) > 1
         if len(members) < 2 or uneven or any(any(each.below) for each in members):
@@ -292,7 +291,7 @@ def geomeans(
         if not np.all(np.isfinite(np.concatenate([base, new]))):
             continue
         samples = Sample(base, base), Sample(new, new)
-        change = _shift(samples, settings, settings.together(), members[0].times)
+        change = _shift(samples, settings, settings.together())
         middle = _percent(change.estimate)
         if middle is not None:
             yield Geomean(family, len(members), middle, _percent(change.low), _percent(change.high))

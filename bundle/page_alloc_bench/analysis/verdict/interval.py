@@ -26,8 +26,8 @@ EXACT_WITH_TIES = 20
 # Boots a side up to which the distribution of U is counted where nothing is tied.
 EXACT = 100
 # U alone is too sure if one side spreads this many times as much as the other, or if one side is
-# this many times as large, for then the smaller one may spread more unseen.
-UNEQUAL_SPREAD = 2.0
+# this many times as large and does not spread more, for then the smaller one may do so unseen.
+UNEQUAL_SPREAD = 1.5
 UNEQUAL_SIZE = 1.5
 
 
@@ -36,11 +36,13 @@ class Sample:
     """What one side measured, a value a boot, or many such sides at once.
 
     low, high: logarithms of what each value is at least and at most. They are the same but for a
-    value below what could be measured, whose low is -inf.
+    value below what could be measured, whose low is -inf. spent: the degrees of freedom that it may
+    have cost to take something off the values.
     """
 
     low: Array
     high: Array
+    spent: int = 0
 
     @classmethod
     def of(cls, values: Array) -> Sample:
@@ -53,6 +55,16 @@ class Sample:
     def boots(self) -> int:
         """Return how many values a side has."""
         return int(self.low.shape[-1])
+
+    @property
+    def freedom(self) -> int:
+        """Return the degrees of freedom of the spread of a side."""
+        return max(1, self.boots - 1 - self.spent)
+
+    @property
+    def known(self) -> bool:
+        """Return whether all values are known, and none is 0."""
+        return self.low is self.high and bool(np.all(np.isfinite(self.low)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ def shift(base: Sample, new: Sample, alpha: float) -> Shift:
     are read by is then often an end of it, and is covered more often than it says: without its ends
     the interval would cover such a truth too seldom, and no other is in between. A truth between
     two steps is covered no more often than it says, and less if the steps are coarse.
-    Where the sides spread unequally, or are of unequal size, it reaches as far as Welch's t
+    Where the sides spread unequally, or the smaller one may, it reaches as far as Welch's t
     interval too: U asks for one distribution, and is too sure if the smaller side spreads more.
     """
     k = critical(base.boots, new.boots, alpha)
@@ -136,16 +148,14 @@ def _widened(
         unequal = np.maximum(*spreads) > UNEQUAL_SPREAD**2 * np.minimum(*spreads)
         parts = [s / side.boots for s, side in zip(spreads, (base, new), strict=True)]
         freedom = (parts[0] + parts[1]) ** 2 / (
-            parts[0] ** 2 / (base.boots - 1) + parts[1] ** 2 / (new.boots - 1)
+            parts[0] ** 2 / base.freedom + parts[1] ** 2 / new.freedom
         )
         half = special.stdtrit(freedom, 1 - alpha / 2) * np.sqrt(parts[0] + parts[1])
         middle = np.mean(new.high, axis=-1) - np.mean(base.high, axis=-1)
+    few, many = (0, 1) if base.boots < new.boots else (1, 0)
     sizes = base.boots, new.boots
-    use = (
-        (unequal | (max(sizes) >= UNEQUAL_SIZE * min(sizes)))
-        & np.isfinite(half)
-        & np.isfinite(middle)
-    )
+    unseen = (sizes[many] >= UNEQUAL_SIZE * sizes[few]) & (spreads[few] >= spreads[many])
+    use = (unequal | unseen) & np.isfinite(half) & np.isfinite(middle)
     return (
         np.where(use, np.minimum(low, middle - half), low),
         np.where(use, np.maximum(high, middle + half), high),

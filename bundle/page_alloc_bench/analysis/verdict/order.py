@@ -7,16 +7,18 @@ side was booted earlier than the other. Times are in seconds, of the start of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .interval import Array, Sample, Shift, midranks, shift
+from .interval import Array, Sample, midranks
 
 # From here on one side is earlier than the other, to such a degree that no drift can be told from a
 # change. Of 6 boots a side in random order, 3 of 100 come out so; of 10, 3 of 1,000.
 CONFOUNDED = 0.75
+_ROUNDING = 1e-9  # logarithms: a drift over the session that is none
 _FIRST_AMONG = 5  # boots of a side, for the first one to be remarkable
 
 
@@ -53,30 +55,47 @@ def order(base: Sequence[float | None], new: Sequence[float | None]) -> Order:
     return Order(float(np.mean(np.sign(second[None, :] - first[:, None]))))
 
 
-def shift_in_time(
-    base: Sample, new: Sample, alpha: float, times: tuple[Array, Array] | None
-) -> Shift:
-    """Return the interval that decides: shift()'s, and without_trend()'s where times are known."""
-    change = shift(base, new, alpha)
-    return change if times is None else without_trend(change, base, new, times)
+def without_trend(
+    base: Sample, new: Sample, times: tuple[Array, Array] | None
+) -> tuple[Sample, Sample]:
+    """Return the figures less the straight trend over time that both sides share.
 
+    The trend is the slope within the sides by least squares, as in an analysis of covariance. That
+    it is not known but estimated costs a degree of freedom, and the more the further apart the mean
+    times of the sides are: each side is stretched about its median by what that adds to the
+    standard error of a difference. So all that is made of the figures bears it: the interval, its
+    p, and the boots needed. Where one side spreads more, the slope may have cost that side alone. A
+    drift that is not straight stays in the figures in part, as noise.
 
-def without_trend(change: Shift, base: Sample, new: Sample, times: tuple[Array, Array]) -> Shift:
-    """Return the interval, widened by what a drift may have made of the sides' distance in time.
-
-    The drift is the slope of the figures over time within the sides, by least squares. Times that
-    amount to nothing, and values that are not known, leave the interval as it is.
+    Without times, with times that amount to nothing, with three boots in all, or with values that
+    are not known or 0, the figures are returned as they are. The last axis is that of the boots.
     """
-    centred = [np.asarray(t, float) - np.mean(t) for t in times]
+    boots = base.boots + new.boots
+    if times is None or boots <= 3 or not (base.known and new.known):
+        return base, new
+    centred = [t - np.mean(t) for t in times]
     scale = sum(float(np.sum(t**2)) for t in centred)
     if not scale:
-        return change
-    with np.errstate(invalid="ignore"):  # values that are not known
-        slope = (base.high @ centred[0] + new.high @ centred[1]) / scale
-    bias = slope * (np.mean(times[1]) - np.mean(times[0]))
-    bias = np.where(np.isfinite(bias), bias, 0.0)
-    low, high = change.low - np.maximum(bias, 0), change.high - np.minimum(bias, 0)
-    return Shift(change.estimate, low, high)
+        return base, new
+    slope = _slope((base.high, new.high), centred, scale, float(np.ptp(np.concatenate(times))))
+    apart = float(np.mean(times[1]) - np.mean(times[0])) ** 2 / scale
+    stretch = math.sqrt((1 + apart / (1 / base.boots + 1 / new.boots)) * (boots - 2) / (boots - 3))
+    middle = float(np.mean(np.concatenate(times)))
+    found = []
+    for side, when in zip((base, new), times, strict=True):
+        level = side.high - slope[..., None] * (when - middle)
+        median = np.median(level, axis=-1, keepdims=True)
+        level = median + stretch * (level - median)
+        found.append(Sample(level, level, spent=1))
+    return found[0], found[1]
+
+
+def _slope(
+    values: tuple[Array, Array], centred: Sequence[Array], scale: float, span: float
+) -> Array:
+    """Return the slope of values over time, and 0 for one that is made by rounding only."""
+    slope = (values[0] @ centred[0] + values[1] @ centred[1]) / scale
+    return np.asarray(np.where(np.abs(slope) * span < _ROUNDING, 0.0, slope))
 
 
 def trend(values: Array, times: Array) -> float | None:

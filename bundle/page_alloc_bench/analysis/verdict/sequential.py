@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import states
-from .interval import Array, Sample, Shift, least_p, ways_of
-from .order import shift_in_time
+from .interval import Sample, Shift, least_p, shift, ways_of
 from .states import Better, Harm
 
 LOOKS = (6, 8, 10, 13, 16, 20)  # boots a side
@@ -144,7 +143,6 @@ class Judged:
 
 def judge(
     sides: tuple[Sample, Sample],
-    times: tuple[Array, Array] | None,
     limit: tuple[float, Better],
     levels: tuple[float, float],
 ) -> Judged:
@@ -154,7 +152,7 @@ def judge(
     of an interval that holds together with all others, and of one whose ends hold alone. That none
     is worse takes no correction for their number: all must be shown (an intersection-union test).
     """
-    together, alone = (shift_in_time(*sides, alpha, times) for alpha in levels)
+    together, alone = (shift(*sides, alpha) for alpha in levels)
     threshold, better = limit
     if better == "higher":
         change = Shift(together.estimate, np.maximum(together.low, alone.low), together.high)

@@ -93,7 +93,7 @@ def _figure(row: Row) -> futility.Figure | None:
     if row.kind == "failures" or row.below:
         return None
     with np.errstate(divide="ignore"):
-        base, new = (np.log(np.array(side.values)) for side in (row.base, row.new))
+        base, new = (np.log(np.array(side.tested)) for side in (row.base, row.new))
     known = row.verdict not in ("too few boots", "not tested")
     state = cast("State", row.verdict if known else "unknown")
     return futility.Figure(base, new, row.threshold_percent / 100, row.better, state)
