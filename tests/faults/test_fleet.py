@@ -24,6 +24,8 @@ import fleet_runner
 import recorded
 from bundle_maker import make_bundle
 from page_alloc_bench import runner
+from page_alloc_bench.fleet.engine import Ended, Engine
+from page_alloc_bench.fleet.rounds import LIMITS
 from page_alloc_bench.packager.interpreter import Interpreter
 from sshd_hosts import SshHost, free_port, make_keys
 from waiting import eventually
@@ -288,6 +290,23 @@ def test_where_no_bundle_fits_the_module_is_built_there(
     assert "--label note={{ 1 + 1 }} x --build-on-target --output-path" in said["building"]
     assert "building: no bundle has a module for 2.6." in err
     assert {name: host.left() for name, host in hosts.items()} == {name: [] for name in hosts}
+
+
+def test_what_is_told_may_take_longer_than_what_is_played(tmp_path: Path) -> None:
+    """As with many hosts, whose results are all stored here."""
+    names = [f"local{number}" for number in range(8)]
+    inventory = tmp_path / "hosts.ini"
+    inventory.write_text("".join(f"{name} ansible_connection=local\n" for name in names))
+    told: list[str] = []
+
+    def tell(ended: Ended) -> None:
+        time.sleep(2)
+        told.append(ended.host)
+
+    facts = {"place": str(tmp_path / "nothing"), "limits": LIMITS, "mark": "mark"}
+    engine = Engine(str(inventory), tmp_path, forks=8, become=False)
+    engine.play("remove", names, facts, tell)
+    assert sorted(told) == names
 
 
 def test_batches_of_drained_hosts(

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
+import pexpect
 
 from page_alloc_bench import resources
 
@@ -30,6 +32,7 @@ _ENDS = {
     "runner_on_failed": FAILED,
     "runner_on_unreachable": UNREACHABLE,
 }
+_CANCELED = 254  # of ansible_runner, for an error of ours
 _ANSIBLE_FAILED_HOSTS = (0, 2, 4)  # exit codes of ansible-playbook: all well, failed, unreachable
 
 
@@ -118,44 +121,60 @@ class Engine:
         """
         for left in self._scratch.glob(f"{_SCRATCH}*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self._scratch) as scratch:
+        # Told in a thread: ansible_runner has no time for it, once Ansible has ended.
+        with (
+            tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self._scratch) as scratch,
+            ThreadPoolExecutor(max_workers=1) as teller,
+        ):
             at = Path(scratch)
             (at / "hosts").write_text("\n".join(hosts) + "\n")
             (at / "facts.yml").write_text(_yaml(facts))
             become = " --become" if self._become else ""
             with_errors: list[BaseException] = []
-            done = ansible_runner.run(
-                private_data_dir=scratch,
-                playbook=str(resources.templates_dir() / "fleet" / f"{name}.yml"),
-                inventory=self.inventory,
-                # Relative to private_data_dir: Ansible divides a limit at each space.
-                limit="@hosts",
-                forks=self._forks,
-                cmdline=f"-e @facts.yml{become}",
-                envvars=_environment(),
-                event_handler=lambda event: _tell(event, told, with_errors),
-                cancel_callback=lambda: bool(with_errors),
-                quiet=True,
-            )
-            if with_errors:
-                raise with_errors[0]
-            if done.rc not in _ANSIBLE_FAILED_HOSTS:
+            try:
+                done = ansible_runner.run(
+                    private_data_dir=scratch,
+                    playbook=str(resources.templates_dir() / "fleet" / f"{name}.yml"),
+                    inventory=self.inventory,
+                    # Relative to private_data_dir: Ansible divides a limit at each space.
+                    limit="@hosts",
+                    forks=self._forks,
+                    cmdline=f"-e @facts.yml{become}",
+                    envvars=_environment(),
+                    event_handler=lambda event: _hear(
+                        event, lambda ended: teller.submit(_tell, ended, told, with_errors)
+                    ),
+                    cancel_callback=lambda: bool(with_errors),
+                    quiet=True,
+                )
+            except pexpect.TIMEOUT as error:
+                raise FleetError(
+                    "this machine is too busy to read all that Ansible said: give the same command "
+                    "again, which goes on"
+                ) from error
+            if done.rc not in (*_ANSIBLE_FAILED_HOSTS, _CANCELED):
                 said = " ".join(done.stdout.read().split())[-1000:]
                 raise FleetError(f"ansible-playbook ended with {done.rc}: {said}")
+        if with_errors:
+            raise with_errors[0]
 
 
-def _tell(
-    event: Mapping[str, Any], told: Callable[[Ended], object], errors: list[BaseException]
-) -> bool:
-    """Pass on the end of a task; ansible_runner would not let an error through."""
+def _hear(event: Mapping[str, Any], passed_on: Callable[[Ended], object]) -> bool:
+    """Pass on the end of a task."""
     end = _ENDS.get(event["event"])
-    if end is not None and not errors:
+    if end is not None:
         data = event["event_data"]
+        passed_on(Ended(data["host"], data["task"], end, data.get("res") or {}))
+    return False  # keeps no copy of the event in a file
+
+
+def _tell(ended: Ended, told: Callable[[Ended], object], errors: list[BaseException]) -> None:
+    """Tell of the end of a task, unless something went wrong before."""
+    if not errors:
         try:
-            told(Ended(data["host"], data["task"], end, data.get("res") or {}))
+            told(ended)
         except Exception as error:
             errors.append(error)
-    return False  # keeps no copy of the event in a file
 
 
 def _environment() -> dict[str, str]:
