@@ -257,3 +257,11 @@ def test_what_is_not_to_be_done_is_refused(tmp_path: Path, arguments: list[str],
     assert ended.exit_code != 0
     assert said in ended.output
     assert not place.exists()
+
+
+@pytest.mark.parametrize("verb", ["collect", "stop"])
+def test_a_comparison_is_no_run_that_could_be_collected(tmp_path: Path, verb: str) -> None:
+    Journal(tmp_path).begin({"hosts": [], "ab": []})
+    ended = CliRunner().invoke(command, [verb, "--dir", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "is of `fleet ab`" in ended.output

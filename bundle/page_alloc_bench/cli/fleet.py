@@ -206,8 +206,12 @@ def _collect(directory: Path, forks: int, undrain: str, *, stop: bool) -> None:
         from page_alloc_bench.fleet.rounds import Rounds, Settings
 
         journal = _journal(directory)
-        journal.go_on()
         plan = journal.plan
+        if "bundles" not in plan:
+            raise click.UsageError(
+                f"{directory} is of `fleet ab`: give the same command as then to go on with it"
+            )
+        journal.go_on()
         engine = Engine(plan["inventory"], directory, forks=forks, become=plan.get("become", False))
         found = {kernel: Path(path) for kernel, path in plan["bundles"].items()}
         settings = Settings(

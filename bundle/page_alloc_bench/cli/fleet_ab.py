@@ -20,7 +20,8 @@ from page_alloc_bench.targets.process import UsageError
 from . import ab_timed, exit_codes
 from .ab import ab as ab_command
 from .common import CONTEXT, DIRECTORY, complain
-from .verdict_command import VerdictCommand
+from .ends import Interrupted
+from .verdict_command import VerdictCommand, cut_off
 from .verdict_options import confidence
 from .with_results import needs, note
 
@@ -97,6 +98,9 @@ def ab(inventory: str, words: tuple[str, ...], *, directory: Path, **options: An
         from page_alloc_bench.fleet.outcome import FleetError
     try:
         code = _run(inventory, words, directory, options)
+    except Interrupted:
+        note(cut_off("interrupted", directory))
+        raise
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     except FleetError as error:
