@@ -18,6 +18,8 @@ from page_alloc_bench.targets import fitted, initramfs, kernels, qmp, root
 from page_alloc_bench.targets.guest import Guest
 
 KERNELS = ("6.1", "6.12")  # the first is the default
+# On a busy machine a guest may not run for a minute, which its kernel would take for a lockup.
+NO_WATCHDOG = "nowatchdog"
 _ANSWERS_S = 60  # a guest on a busy machine is slow to greet
 _NOT_OURS = ("ControlPath", "BatchMode", "ConnectTimeout")
 
@@ -52,7 +54,9 @@ def kexec_host(place: Path, of: str = root.DEFAULT) -> Iterator[KexecHost]:
     name = plain.name.replace("bookworm", "kexec-host")
     own = dataclasses.replace(plain, name=name, packages=packages)
     found = [kernels.fetch(name) for name in KERNELS]
-    with Guest(kernel=found[0], cpus=1, nodes=1, memory="768M", root=own) as guest:
+    with Guest(
+        kernel=found[0], cpus=1, nodes=1, memory="768M", root=own, cmdline_extra=NO_WATCHDOG
+    ) as guest:
         assert guest.scratch is not None
         qmp.ask(guest.scratch, "set-action", {"reboot": "reset"})
         for kernel in found:

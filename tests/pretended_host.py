@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.targets.host import facts, measure
+from page_alloc_bench.targets.host import facts, measure, refusals
 from page_alloc_bench.targets.host.facts import HostKernel
 from page_alloc_bench.targets.host.kexec import Kexec
+from page_alloc_bench.targets.host.method import Method
 from page_alloc_bench.targets.host.restart import Restarter
 from page_alloc_bench.targets.host.shell import Answer, UnreachableError
+from page_alloc_bench.targets.process import UsageError
 
 OLD, NEW = (
     HostKernel(release, f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}")
@@ -32,6 +35,11 @@ restart=/usr/bin/systemctl
 kexec=/usr/sbin/kexec
 kexec_kernel=yes
 kexec_disabled=0
+grub_config=/boot/grub/grub.cfg
+grub_editenv=/usr/bin/grub-editenv
+grub_probe=/usr/sbin/grub-probe
+grub_env=/boot/grub/grubenv
+grub_fs=ext2
 kernel={OLD.release} {OLD.image} {OLD.initrd}
 kernel={NEW.release} {NEW.image} {NEW.initrd}
 """
@@ -40,6 +48,34 @@ kernel={NEW.release} {NEW.image} {NEW.initrd}
 def of(**changed: str) -> facts.Facts:
     found = facts.parse(SAID)
     return facts.Facts({**found.values, **changed}, found.kernels)
+
+
+def kexec(known: facts.Facts) -> Method:
+    return Kexec(known)
+
+
+def refused(
+    known: facts.Facts, way: Callable[[facts.Facts], Method] = kexec, *accepted: str
+) -> str:
+    """What is said where the host is not restarted, "" where it is."""
+    try:
+        refusals.require("box", known, way(known), [OLD, NEW], accepted)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def local_ssh(directory: Path, first: str = "cat") -> str:
+    """A program that is called as ssh is, and runs what it is given here.
+
+    first: a program whose output, of what it is given, is run.
+    """
+    path = directory / "ssh"
+    path.write_text(
+        f'#!/bin/sh\nfor word; do :; done\n[ "$word" = box ] || {first} | sh -c "$word"\n'
+    )
+    path.chmod(0o755)
+    return str(path)
 
 
 class Host:

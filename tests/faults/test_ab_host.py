@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import kexec_host
 import waiting
 from kexec_host import KexecHost
-from page_alloc_bench.campaign.timed import plan
-from page_alloc_bench.jsonl import read as lines
-from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.targets import building, kernels
+from restarting import (
+    BOOT,
+    FIRST_IS_NEW,
+    ONE,
+    ab,
+    answers,
+    attempts,
+    command,
+    ends,
+    make_bundles,
+    reset,
+    shell,
+)
 
-RUN = ("--workload", "pairs", "--duration-s", "1", "--repeat", "1", "--alloc-orders", "0")
-METRIC = "pairs_allocs_per_second"
-BACK = "6m"  # however busy this machine is
-ONE = ("--budget", "1s")  # one boot is measured: none is begun when the time is over
-FIRST_IS_NEW = str(next(seed for seed in range(99) if plan.schedule(20, seed)[0] == "new"))
-BOOT = "cat /proc/sys/kernel/random/boot_id"
 # Also what decides which kernel a host boots: it is all in files.
 FILES = (
     "find / -xdev -type f ! -path '/var/log/*' ! -path '/root/*' | sort; "
@@ -55,66 +55,7 @@ def systemd_host(tmp_path: Path) -> Iterator[KexecHost]:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("bundles")
-    for name in kexec_host.KERNELS:
-        tree = building.tree_request(kernels.fetch(name))
-        request = BuildRequest(**vars(tree), output=place / f"{name}.run")
-        build(request, progress=lambda _message: None)
-    return place
-
-
-def command(host: KexecHost, bundles: Path, *words: str) -> list[str]:
-    program = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--host", "host"]
-    program += ["--ssh", host.ssh, "--bundles", str(bundles), "--back-within", BACK]
-    program += ["--base", host.old, "--new", host.new, "--metric", METRIC]
-    program += ["--accept", "load", *words]  # the load of its own boot
-    return [*program, "--", *RUN]
-
-
-def ab(host: KexecHost, bundles: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(host, bundles, *words), stdin=subprocess.DEVNULL, check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    print(done.stdout, done.stderr)
-    return done
-
-
-def attempts(directory: Path) -> list[dict[str, Any]]:
-    return lines(directory / "attempts.jsonl")
-
-
-def ends(directory: Path) -> list[tuple[str, str]]:
-    return [(each["side"], each["end"]) for each in attempts(directory)]
-
-
-def shell(host: KexecHost, line: str) -> str:
-    """What a line prints on the host, over a connection of its own: the host restarts."""
-    words = [*host.ssh.split(), "host", line]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, check=False, capture_output=True,
-                          text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def answers(host: KexecHost, release: str, line: str = "true") -> bool:
-    """Whether the host answers in this kernel, in which a line succeeds.
-
-    A connection hangs that was being made when the host went down.
-    """
-    words = [*host.ssh.split(), "host", f'[ "$(uname -r)" = {release} ] && {line}']
-    try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, check=False, capture_output=True,
-                              timeout=60)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
-
-
-def reset(host: KexecHost) -> None:
-    """Switch the host off and on, and wait for its default kernel."""
-    subprocess.run(shlex.split(host.power_hook), check=True)
-    assert waiting.in_a_guest(lambda: answers(host, host.old))
+    return make_bundles(tmp_path_factory.mktemp("bundles"), kexec_host.KERNELS)
 
 
 def test_two_kernels_are_compared_by_kexec_and_the_default_one_is_left(
@@ -249,8 +190,8 @@ def test_a_host_that_does_not_come_back_ends_it_with_what_to_do(
     (made,) = attempts(tmp_path)
     assert made["reason"] == f"{host.new} did not answer within 180 s; the host is down"
     assert (
-        "error: host: it does not answer: switch it off and on: it starts its default kernel, "
-        "with nothing of this on it; --power-hook CMD has that done\n"
+        "error: host: it does not answer: switch it off and on: it starts its default kernel; "
+        "--power-hook CMD has that done\n"
         "when it answers, the same command goes on"
     ) in done.stderr
     reset(host)

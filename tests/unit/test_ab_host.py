@@ -3,34 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from page_alloc_bench.cli import main
-from page_alloc_bench.targets.host import facts, refusals, shell
-from page_alloc_bench.targets.host.kexec import Kexec
-from page_alloc_bench.targets.host.method import Method
+from page_alloc_bench.targets.host import shell
 from page_alloc_bench.targets.host.shell import Answer
-from page_alloc_bench.targets.process import UsageError
-from pretended_host import NEW, OLD, SAID, of
-
-
-def kexec(known: facts.Facts) -> Method:
-    return Kexec(known)
-
-
-def refused(
-    known: facts.Facts, way: Callable[[facts.Facts], Method] = kexec, *accepted: str
-) -> str:
-    """What is said where the host is not restarted, "" where it is."""
-    try:
-        refusals.require("box", known, way(known), [OLD, NEW], accepted)
-    except UsageError as error:
-        return str(error)
-    return ""
+from pretended_host import NEW, OLD, SAID, kexec, local_ssh, of, refused
 
 
 def test_a_host_that_is_fit_is_restarted() -> None:
@@ -71,15 +52,6 @@ def test_all_reasons_are_told_at_once_and_those_of_use_can_be_accepted() -> None
 
 
 @pytest.fixture
-def local_ssh(tmp_path: Path) -> str:
-    """A program that is called as ssh is, and runs what it is given here."""
-    path = tmp_path / "ssh"
-    path.write_text('#!/bin/sh\nfor word; do :; done\n[ "$word" = box ] || exec sh -c "$word"\n')
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture
 def a_host(tmp_path: Path) -> str:
     """A program that is called as ssh is, and answers as root of a host that is fit."""
     (tmp_path / "said").write_text(SAID)
@@ -91,8 +63,8 @@ def a_host(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_script_of_ours_is_not_eaten_by_what_it_starts(local_ssh: str) -> None:
-    with shell.Ssh("box", local_ssh) as box:
+def test_a_script_of_ours_is_not_eaten_by_what_it_starts(tmp_path: Path) -> None:
+    with shell.Ssh("box", local_ssh(tmp_path)) as box:
         assert box.run("cat\necho after; exit 3") == Answer(3, "after\n", "")
 
 
@@ -127,7 +99,6 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
         ),
         (["--host", "box", "--boot", "hook", "--boot-hook", "'"], "--boot-hook: ': No closing"),
         (["--host", "box", "--ssh", "'"], "--ssh: ': No closing quotation"),
-        (["--host", "box", "v1", "v2"], "--host compares kernels that are installed there"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: list[str], why: str, a_host: str) -> None:

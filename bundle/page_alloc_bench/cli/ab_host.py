@@ -116,7 +116,7 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
         raise UsageError("--host compares kernels that are installed there: give --base and --new")
     with Ssh(options["host"], options["ssh"]) as shell:
         facts = host_facts.read(shell)
-        way = method(options["boot"], facts, options["boot_hook"])
+        way = method(options["boot"], shell, facts, options["boot_hook"])
         refusals.require(shell.host, facts, way, [facts.present], options["accept"])
         chosen = ab_host_kernels.named(facts, options)
         _require(shell, facts, way, chosen, options["accept"])

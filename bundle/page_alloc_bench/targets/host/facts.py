@@ -36,6 +36,20 @@ say restart "$(has systemctl reboot || { [ -w /proc/sysrq-trigger ] && echo sysr
 say kexec "$(has kexec)"
 say kexec_kernel "$([ -e /sys/kernel/kexec_loaded ] && echo yes)"
 say kexec_disabled "$(cat /proc/sys/kernel/kexec_load_disabled 2>/dev/null)"
+grub=$(first /boot/grub/grub.cfg /boot/grub2/grub.cfg)
+editenv=$(has grub-editenv grub2-editenv)
+probe=$(has grub-probe grub2-probe)
+say grub_config "$grub"
+say grub_editenv "$editenv"
+say grub_probe "$probe"
+if [ "$grub" ]; then
+    # It may be a link to another file system.
+    env=$(readlink -f "${grub%/*}/grubenv")
+    [ -e "$env" ] && say grub_env "$env"
+    [ "$editenv" ] && say grub_next "$($editenv "$env" list 2>/dev/null | grep ^next_entry=)"
+    [ "$probe" ] && say grub_fs "$($probe --target=fs "${env%/*}" 2>/dev/null)" &&
+        say grub_abstraction "$($probe --target=abstraction "${env%/*}" 2>/dev/null)"
+fi
 for image in /boot/vmlinuz-* /boot/vmlinux-*; do
     release=${image#/boot/vmlinu?-}
     [ -d "/lib/modules/$release" ] || continue

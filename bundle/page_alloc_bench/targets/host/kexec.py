@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-from page_alloc_bench.targets.host.facts import PATH, Facts, HostKernel
-from page_alloc_bench.targets.host.method import ARM_S, Refusal, go_down, own_cmdline
-from page_alloc_bench.targets.host.shell import Shell, UnreachableError, checked
+from page_alloc_bench.targets.host.facts import Facts, HostKernel
+from page_alloc_bench.targets.host.method import Refusal, go_down, order, own_cmdline
+from page_alloc_bench.targets.host.shell import Shell
 
 _LOADED = "/sys/kernel/kexec_loaded"
 _UNLOAD = "kexec -u 2>/dev/null"
@@ -34,19 +33,17 @@ class Kexec:
         if not facts["kexec"]:
             found.append(Refusal("kexec is not installed there", "apt-get install kexec-tools"))
         if not facts["kexec_kernel"]:
-            found.append(Refusal("its kernel has no kexec (CONFIG_KEXEC)", "use --boot hook"))
+            found.append(Refusal("its kernel has no kexec (CONFIG_KEXEC)", "use --boot grub"))
         if facts["kexec_disabled"] == "1":
-            advice = "restart it without that setting, or use --boot hook"
+            advice = "restart it without that setting, or use --boot grub"
             found.append(Refusal("kernel.kexec_load_disabled is 1 there", advice))
         return found
 
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel, and WORDS as more arguments. Raises TargetError."""
-        # In one: nothing stays loaded that a later restart would start, whatever happens here.
-        script = f"{self._load(kernel, words)}\n{go_down(self.facts, 'kexec', 'kexec -e')}"
-        script = f"{PATH}({script}\n)\ncode=$?; [ $code = 0 ] || {_UNLOAD}; exit $code"
-        with suppress(UnreachableError):  # it may be gone before it can answer
-            checked(shell, script, f"the restart into {kernel.release} by kexec", timeout=ARM_S)
+        what = f"the restart into {kernel.release} by kexec"
+        down = go_down(self.facts, "kexec", "kexec -e")
+        order(shell, what, self._load(kernel, words), down, _UNLOAD)
 
     def _load(self, kernel: HostKernel, words: str) -> str:
         arguments = [kernel.image, f"--command-line={own_cmdline(self.facts, words)}"]

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from page_alloc_bench.targets.host.facts import Facts, HostKernel
-from page_alloc_bench.targets.host.shell import Shell
+from page_alloc_bench.targets.host.facts import PATH, Facts, HostKernel
+from page_alloc_bench.targets.host.shell import Shell, UnreachableError, checked
 
 ARM_S = 600.0  # until a kernel is loaded, or copied
 # Documentation/admin-guide/sysrq.rst: all is written, no file system can be written to any more,
@@ -46,13 +47,26 @@ class Method(Protocol):
         """Make the host restart with a kernel, and WORDS as more arguments. Raises TargetError."""
 
     def took(self, shell: Shell) -> bool | None:
-        """Return whether the kernel was started at the last restart; None where nobody knows."""
+        """Return whether the kernel was started at the last restart; None where nobody knows.
+
+        What is left of the order is taken back. Raises TargetError where that fails.
+        """
 
     def disarm(self) -> str:
         """Return a script that takes back what would start a kernel at the next restart."""
 
 
-def go_down(facts: Facts, verb: str, otherwise: str) -> str:
+def order(shell: Shell, what: str, arm: str, down: str, disarm: str) -> None:
+    """Have a host armed for a kernel, and go down. Raises TargetError that says WHAT failed.
+
+    In one script: whatever happens here, nothing stays armed that a later restart would start.
+    """
+    script = f"{PATH}({arm}\n{down}\n)\ncode=$?; [ $code = 0 ] || {{ {disarm}; }}; exit $code"
+    with suppress(UnreachableError):  # it may be gone before it can answer
+        checked(shell, script, what, timeout=ARM_S)
+
+
+def go_down(facts: Facts, verb: str, otherwise: str = f"reboot || reboot -f || {_BARE}") -> str:
     """Return a script that has the host go down: by a verb of systemctl, or else as said.
 
     The host may be gone before it can answer.
@@ -64,7 +78,7 @@ def go_down(facts: Facts, verb: str, otherwise: str) -> str:
 
 def plain_restart(facts: Facts) -> str:
     """Return a script that restarts the host as it does by itself."""
-    return go_down(facts, "reboot", f"reboot || reboot -f || {_BARE}")
+    return go_down(facts, "reboot")
 
 
 def own_cmdline(facts: Facts, words: str) -> str:

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from page_alloc_bench.targets.host.facts import Facts
+from page_alloc_bench.targets.host.grub import Grub, menu_of
 from page_alloc_bench.targets.host.hook import Hook
 from page_alloc_bench.targets.host.kexec import Kexec
 from page_alloc_bench.targets.host.method import Method
+from page_alloc_bench.targets.host.shell import Shell
 from page_alloc_bench.targets.process import UsageError
 
-METHODS = ("kexec", "hook")
+METHODS = ("kexec", "grub", "hook")
 
 
-def method(name: str, facts: Facts, hook: str | None) -> Method:
-    """Return the way called NAME, for a host. Raises UsageError."""
+def method(name: str, shell: Shell, facts: Facts, hook: str | None) -> Method:
+    """Return the way called NAME, for a host. Raises UsageError and TargetError."""
     if (name == "hook") != (hook is not None):
         raise UsageError("--boot hook and --boot-hook COMMAND need each other")
     if hook is not None:
         return Hook(hook)
-    return Kexec(facts)
+    return Grub(facts, menu_of(shell, facts)) if name == "grub" else Kexec(facts)

@@ -18,7 +18,7 @@ from page_alloc_bench.targets.process import TargetError
 BACK_S = 900.0
 _LOOK = "cat /proc/sys/kernel/random/boot_id && uname -r && cat /proc/cmdline"
 _LOOK_S, _POLL_S = 60.0, 2.0
-_OFF_AND_ON = "switch it off and on: it starts its default kernel, with nothing of this on it"
+_OFF_AND_ON = "switch it off and on: it starts its default kernel"
 _STARTED_S = 180.0  # until systemd has started all that belongs to a boot
 _STARTED = f"[ ! -d /run/systemd/system ] || timeout {_STARTED_S:.0f} systemctl is-system-running \
 --wait >/dev/null 2>&1 || true"

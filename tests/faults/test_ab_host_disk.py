@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Comparisons on a host that boots from its disk: a guest with GRUB, systemd and two kernels."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import disk_host
+from bundle_maker import make_bundle
+from disk_host import DiskHost
+from kexec_host import NO_WATCHDOG
+from restarting import BOOT, FIRST_IS_NEW, ONE, ab, attempts, ends, make_bundles, shell
+
+# Which kernel a host boots, and which it could: all of it is in these.
+STATE = (
+    "find /boot /lib/modules | sort; find /boot /etc -xdev -type f | sort | xargs sha256sum; "
+    "ls -d /run/page-alloc-bench* 2>&1; cat /sys/kernel/kexec_loaded"
+)
+
+
+def write_menu(booted: DiskHost) -> None:
+    """Have GRUB's menu written as hosts have it, with the older kernel as the default."""
+    # It would boot the newest otherwise, also those that tests add.
+    entry = f"gnulinux-advanced-{disk_host.UUID}>gnulinux-{booted.old}-advanced-{disk_host.UUID}"
+    edits = f's/^GRUB_DEFAULT=.*/GRUB_DEFAULT="{entry}"/; s/watchdog_thresh=30/{NO_WATCHDOG}/'
+    default = f"sed -i {shlex.quote(edits)} /etc/default/grub"
+    shell(booted, f"{default} && update-grub")
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[DiskHost]:
+    with DiskHost() as booted:
+        write_menu(booted)
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundles(tmp_path_factory.mktemp("bundles"), disk_host.KERNELS)
+
+
+def release_in(directory: Path) -> str:
+    """The kernel of the one result in a directory."""
+    (result,) = directory.iterdir()
+    found: str = json.loads(result.read_text())["run"]["kernel"]["release"]
+    return found
+
+
+def test_a_one_shot_entry_of_grub_boots_once_and_leaves_boot_as_it_was(
+    host: DiskHost, bundles: Path, tmp_path: Path
+) -> None:
+    state, boot = shell(host, STATE), shell(host, BOOT)
+    words = ["--dir", str(tmp_path), "--seed", FIRST_IS_NEW, *ONE, "--yes", "--boot", "grub"]
+    done = ab(host, bundles, *words)
+    assert done.returncode == 2, done.stderr
+    assert ends(tmp_path) == [("new", "ok")]
+    assert release_in(tmp_path / "new") == host.new
+    assert shell(host, "uname -r").strip() == host.old
+    assert shell(host, BOOT) != boot
+    assert shell(host, STATE) == state
+
+
+def with_module_for(bundles: Path, release: str, place: Path) -> Path:
+    """Bundles, and one that says that it has a module for a release which never comes up."""
+    place.mkdir()
+    for bundle in bundles.iterdir():
+        (place / bundle.name).symlink_to(bundle)
+    make_bundle(place / "other.run", release=release)
+    return place
+
+
+@pytest.fixture
+def broken(host: DiskHost) -> Iterator[str]:
+    """A release whose kernel panics at once, for want of a root, and stands still."""
+    release = f"{host.new}-broken"
+    image, initrd = f"/boot/vmlinuz-{release}", f"/boot/initrd.img-{release}"
+    modules = f"/lib/modules/{release}"
+    shell(host, f"cp /boot/vmlinuz-{host.new} {image} && mkdir {modules} && cd / && "
+          f"echo dev | cpio -o -H newc >{initrd} && update-grub")  # fmt: skip
+    yield release
+    shell(host, f"rm -r {image} {initrd} {modules} && update-grub")
+
+
+def test_a_kernel_that_panics_after_a_one_shot_is_told_and_the_host_switched_off_and_on(
+    host: DiskHost, bundles: Path, broken: str, tmp_path: Path
+) -> None:
+    state, place = shell(host, STATE), tmp_path / "ab"
+    words = ["--dir", str(place), "--seed", FIRST_IS_NEW, *ONE, "--yes"]
+    words += ["--boot", "grub", "--power-hook", host.power_hook, "--back-within", "4m"]
+    words += ["--console", host.console_command]
+    done = ab(host, with_module_for(bundles, broken, tmp_path / "bundles"), *words, new=broken)
+    assert done.returncode == 4, done.stderr
+    (made,) = attempts(place)
+    assert (made["side"], made["end"]) == ("new", "panic")
+    assert made["reason"].startswith(
+        f"{broken} did not answer within 240 s; after --power-hook {host.old} came up; "
+        "its console has: Kernel panic - not syncing"
+    )
+    assert "Kernel panic" in (place / made["console"]).read_text()
+    assert "calling --power-hook" in done.stderr
+    assert "1 panic" in done.stdout
+    assert not list(place.glob("new/*"))
+    assert shell(host, "uname -r").strip() == host.old
+    assert shell(host, STATE) == state
+
+
+@pytest.fixture
+def liar(host: DiskHost) -> Iterator[str]:
+    """A release by its name whose kernel is another."""
+    release = f"{host.old}-liar"
+    copy = f"for what in vmlinuz initrd.img; do cp $what-{host.old} $what-{release}; done"
+    shell(host, f"cd /boot; {copy}; mkdir /lib/modules/{release} && update-grub")
+    yield release
+    shell(host, f"rm -r /boot/*-{release} /lib/modules/{release} && update-grub")
+
+
+def test_another_kernel_than_grub_was_asked_for_is_told_by_name(
+    host: DiskHost, bundles: Path, liar: str, tmp_path: Path
+) -> None:
+    both, place = with_module_for(bundles, liar, tmp_path / "bundles"), tmp_path / "ab"
+    words = ["--dir", str(place), "--seed", FIRST_IS_NEW, *ONE, "--yes", "--boot", "grub"]
+    done = ab(host, both, *words, new=liar)
+    assert done.returncode == 4, done.stderr
+    (made,) = attempts(place)
+    assert made["side"] == "new"
+    assert made["reason"].startswith(f"{host.old} came up, not {liar}")
+    assert not list(place.glob("new/*"))
+
+
+def test_grub_is_refused_where_its_environment_is_on_lvm(
+    host: DiskHost, bundles: Path, tmp_path: Path
+) -> None:
+    shell(
+        host,
+        "truncate -s 100M /var/tmp/pv && pv=$(losetup -f --show /var/tmp/pv) && "
+        "vgcreate -q vg $pv && lvcreate -q -y -Zn -l 100%FREE -n lv vg && mkfs.ext4 -q /dev/vg/lv "
+        "&& mount /dev/vg/lv /mnt && cp -r /boot/grub/. /mnt && umount /mnt && "
+        "mount /dev/vg/lv /boot/grub",
+    )
+    try:
+        boot, state = shell(host, BOOT), shell(host, STATE)
+        done = ab(host, bundles, "--dir", str(tmp_path), "--yes", "--boot", "grub")
+        assert done.returncode == 3
+        said = " ".join(done.stderr.split())
+        assert "GRUB cannot write its environment, which is on ext2 on lvm" in said
+        assert "use --boot kexec" in said
+        assert (shell(host, BOOT), shell(host, STATE)) == (boot, state)
+    finally:
+        shell(host, "umount /boot/grub; vgremove -q -f vg; losetup -D; rm /var/tmp/pv")
