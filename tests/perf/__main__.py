@@ -80,8 +80,10 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
         yield from ab.alone()
         yield from ab.overhead()
     if "fleet" in wanted:
+        yield from fleet.overhead()
         yield from fleet.store()
         yield from fleet.trend()
+        yield from fleet.change_points()
 
 
 def _in_guest(guest: Guest, groups: Iterable[Group]) -> Iterator[Figure]:
