@@ -33,7 +33,7 @@ LIMITS = {
     "fetch": 900, "remove": 700,
 }  # fmt: skip
 # What a module that is compiled there adds to those.
-_BUILD_S = {"look": 600, "detach": 600, "remove": 600}
+_BUILD_S = {"look": 1800, "detach": 1800, "remove": 1800}
 _REFUSED = 3  # exit code of a bundle: the host is not fit
 _SHARE = 0.2  # by which the time between two looks differs, by chance
 # What is not put back into service: something may be left there.
