@@ -81,6 +81,9 @@ bool pab_may_go_on(struct pab_worker *worker);
 /* The start-up of the pattern is over on this worker. */
 void pab_mark_steady(struct pab_worker *worker);
 
+/* Sleep until the session stops. */
+void pab_await_stop(struct pab_worker *worker);
+
 /* How many more blocks the worker may allocate before it has made all that it shall. */
 static inline u64 pab_left(const struct pab_worker *worker)
 {

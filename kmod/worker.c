@@ -108,6 +108,16 @@ void pab_free_timed(struct pab_worker *worker, struct page *page)
 	pab_chooser_next(&worker->choose_free, &worker->random[PAB_STREAM_SAMPLE]);
 }
 
+void pab_await_stop(struct pab_worker *worker)
+{
+	set_current_state(TASK_IDLE);
+	while (!pab_stopping(worker)) {
+		schedule();
+		set_current_state(TASK_IDLE);
+	}
+	__set_current_state(TASK_RUNNING);
+}
+
 /* Sleep, but no longer than the session goes on. */
 static void pab_sleep(struct pab_worker *worker, unsigned int ms)
 {

@@ -21,6 +21,9 @@ TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 IN_GUEST = "/opt/lab"
 SLOW_CLOCK = ": a clock read costs "  # how a warning of it goes on
+# X86_FEATURE_ERMS and X86_FEATURE_REP_GOOD in arch/x86/include/asm/cpufeatures.h: without them the
+# kernel clears pages by plain stores, which an emulated CPU does many times faster than rep stos.
+CLEAR_FAST = "clearcpuid=297,112"
 _SCRATCH = tempfile.TemporaryDirectory(prefix="pab-lab.")  # goes when the tests end
 
 
@@ -102,6 +105,12 @@ def free_bytes(guest: Guest) -> int:
     assert free_kib
     on_cpu_lists = map(int, re.findall(r"^ +count: (\d+)", text, re.MULTILINE))
     return int(free_kib[1]) * 1024 + sum(on_cpu_lists) * 4096
+
+
+def whole_blocks(guest: Guest, order: int = 9) -> int:
+    """How many blocks of an order are free in a guest, those in larger ones too."""
+    rows = (line.split()[4:] for line in guest.run("cat /proc/buddyinfo").stdout.splitlines())
+    return sum(int(n) << i for row in rows for i, n in enumerate(row) if i >= order) >> order
 
 
 def await_free(guest: Guest, wanted: float) -> int:

@@ -22,6 +22,8 @@ STEPPING = {**PAIRS, "parameters": {"held": 7, "every": 100}}
 BURSTS = {**ANTAGONIST, "pattern": "bursts", "parameters": {"depth": 100, "release": 0}}
 BACKWARDS = {**BURSTS, "parameters": {"depth": 100, "release": 1}}
 ANY_ORDER = {**BURSTS, "parameters": {"depth": 100, "release": 2}}
+FRAGMENT = {**ANTAGONIST, "pattern": "fragment",
+            "parameters": {"blocks": 30, "order": 9, "keep": 1, "every": 1}}
 RINGS = {**ANTAGONIST, "pattern": "rings", "parameters": {"depth": 64, "fake": 0},
          "peers": {0: 2, 1: 3, 2: 1, 3: 0}}
 FUNNEL = {**RINGS, "peers": {0: 1, 1: 1, 2: 1, 3: 3}}

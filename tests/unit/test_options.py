@@ -71,6 +71,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "build_on_target": False,
         "exact_allocs": 300_000,
         "counters": False,
+        "keep_pages": ["movable", "pinned", "islands"],
     }
 
 

@@ -15,7 +15,13 @@ import pytest
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import Interrupted, RunnerError
-from page_alloc_bench.runner.kernel import huge_pages, migrate_types, perf_events, procfs
+from page_alloc_bench.runner.kernel import (
+    fragmented,
+    huge_pages,
+    migrate_types,
+    perf_events,
+    procfs,
+)
 from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS, Signals
 from page_alloc_bench.runner.measuring import counting
 from page_alloc_bench.runner.measuring.bench import Bench
@@ -170,6 +176,27 @@ def test_the_summary_says_what_the_benchmark_itself_costs() -> None:
     )
     made.end(complete=True, reason=None, exit_code=0)
     assert "% of the time was the benchmark's own" in summary.render(made)
+
+
+def test_fragment_is_said_to_take_longer_for_more_memory_and_more_cases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds(words: str, total: int) -> float:
+        monkeypatch.setattr(procfs, "meminfo", lambda *_path: {"MemTotal": total})
+        asked = options.parse(["--workload=fragment", f"--keep-pages={words}"])
+        return workload.every()["fragment"].seconds_of(asked, 9)["fragment"]
+
+    one = seconds("pinned", 1 << 30)
+    assert seconds("pinned", 64 << 30) > one > 5  # as long as lists are waited for
+    assert seconds("pinned,islands", 1 << 30) == pytest.approx(2 * one)
+
+
+def test_how_fragmented_free_memory_is_by_buddyinfo() -> None:
+    table = {"node 0 Normal": [10, 5, 0, 2, 1], "node 1 Normal": [4, 0, 1, 0, 0]}
+    assert fragmented.free_blocks(table, 3) == 2 + 2
+    assert fragmented.free_blocks(table, 0) == 10 + 10 + 16 + 16 + 4 + 4
+    assert fragmented.unusable_permille(table, 3) == (60 - 32) * 1000 // 60
+    assert fragmented.unusable_permille({"node 0 Normal": [0, 0]}, 1) == 0
 
 
 def test_figures_of_events_are_of_what_could_be_counted_only() -> None:

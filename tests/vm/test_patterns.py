@@ -38,6 +38,10 @@ with Device() as session:
             {"depth": [1, 1 << 25], "release": [0, 2]},
             [*BLOCKS, *PATHS],
         ],
+        "fragment": [
+            {"blocks": [1, 1 << 25], "order": [1, 10], "keep": [1, 1 << 25], "every": [1, 1 << 25]},
+            [*BLOCKS, *PATHS],
+        ],
         "handover": [{"depth": [1, 4096]}, [*BLOCKS, *PATHS, "never"]],
         "pairs": [
             {"held": [0, (1 << 25) - 1], "every": [1, (1 << 64) - 1]},
@@ -117,7 +121,7 @@ print(json.dumps([before, free_bytes()]))
 
 EACH = [
     "ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER",
-    "RINGS", "FAKE", "BULK",
+    "FRAGMENT", "RINGS", "FAKE", "BULK",
 ]  # fmt: skip
 
 
@@ -142,7 +146,7 @@ print(json.dumps(dict(state=running.state, held=running.allocs - running.frees,
     assert seen["state"] == 2  # until it is stopped
     assert seen["allocs"] == [12345] * 4
     assert seen["frees"] == 4 * 12345
-    assert seen["held"] == 0 or pattern == "HANDOVER"
+    assert seen["held"] == 0 or pattern in ("HANDOVER", "FRAGMENT")
     assert seen["finished"] == [1] * 4
     assert all(took > 0 for took in seen["took"])
 

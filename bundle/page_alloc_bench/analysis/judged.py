@@ -27,7 +27,7 @@ from .verdict.interval import Sample
 _SHOWN = "not tested"
 _SPEEDS = ("rate", "median", "instructions")
 # What a family of figures about fragmentation is called begins with this.
-_FRAGMENTATION = "fragment"
+_FRAGMENTATION = "fragmentation"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _MOST_COLD = 3.0  # more is noise
 _LIVE = 0.15  # of a fill: from here on its own speed tells something
 _WEIGHT = 0.5  # of the last fill among those before it
 _LAST_PART = 0.05
+_NONE, _MOST = "no memory is filled", "no process fills memory until it is killed"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
         "reason": None,
     }
     if not record["fills"]:
-        record["reason"] = "no memory is filled"
+        most = any(each.checks is None for each in workload.chosen(options))
+        record["reason"] = _MOST if most else _NONE
         record["estimated_s"] = round(sum(step.all_s for step in steps(options, record)), 1) or None
         return record
     try:
@@ -112,7 +114,9 @@ def line(record: dict[str, Any]) -> str:
     if not record["fills"]:
         known = record["estimated_s"]
         about = "" if known is None else f" takes about {duration(known)}, and"
-        return f"the run{about} fills no memory"
+        return f"the run{about} " + (
+            "uses most of the memory" if record["reason"] == _MOST else "fills no memory"
+        )
     fills = f"{record['fills']} fills of {units.size(record['fill_bytes'])}"
     if record["estimated_s"] is None:
         return f"how long {fills} take is not known: {record['reason']}"

@@ -21,7 +21,7 @@ class Latencies:
     """What has been timed so far.
 
     capacity: the most latencies in the sample of a CPU; size: and in the one that is recorded.
-    cpus: of the run.
+    cpus: of the run; none, if what each of them timed is not told.
     timed, samples: of each repetition, how many operations, and a uniform sample of them.
     """
 
@@ -45,7 +45,8 @@ class Latencies:
         """
         this = merged.Timed(self.capacity)
         for cpu, latency, step_ns in each:
-            self.course.add(cpu, latency)
+            if self.cpus:
+                self.course.add(cpu, latency)
             this.add(latency, step_ns)
             self.found.add(latency, step_ns)
         self.timed.append(sum(this.timed))
@@ -60,4 +61,5 @@ class Latencies:
         kept = [len(each) for each in self.samples]
         sample = sampling.merge_samples(self.timed, kept, self.samples, self.size, self.seed)
         recorded.put_latencies(put, timed, case, self.found, sample)
-        self.course.put(put, timed, case)
+        if self.cpus:
+            self.course.put(put, timed, case)

@@ -155,9 +155,9 @@ class Told:
     def __init__(self, bench: Bench, name: str) -> None:
         self._bench = bench
         self._name = name
-        self._cases: list[dict[str, Any]] = []
+        self.cases: list[dict[str, Any]] = []
         self._absent: list[dict[str, str]] = []
-        told = {"name": name, "cases": self._cases, "absent": self._absent}
+        told = {"name": name, "cases": self.cases, "absent": self._absent}
         bench.document.run.setdefault("workloads", []).append(told)
 
     def each(self, plans: Callable[[int], Iterable[Plan]], measure: Callable[[Plan], None]) -> None:
@@ -168,10 +168,10 @@ class Told:
         for order in orders(self._bench.options):
             with self._bench.phase(self._name, order):
                 for plan in plans(order):
-                    if not self._left_out(plan.case, plan.held_bytes):
+                    if not self.left_out(plan.case, plan.held_bytes):
                         measure(plan)
             self._bench.case_ended()
-        self._ended()
+        self.ended()
 
     def measure(
         self,
@@ -185,7 +185,7 @@ class Told:
 
         parameters: what run.workloads has of it. repetition: takes where it is, for messages.
         """
-        self._cases.append(
+        self.cases.append(
             {
                 "case": plan.case.suffix(),
                 "order": plan.case.order,
@@ -201,7 +201,7 @@ class Told:
             with self._bench.signals.deferred():
                 record()
 
-    def _left_out(self, case: Case, held: int) -> bool:
+    def left_out(self, case: Case, held: int) -> bool:
         """Say why a case is left out; return whether it is. held: what it uses, in bytes."""
         from page_alloc_bench.runner.kernel import huge_pages, procfs
         from page_alloc_bench.runner.measuring.rate.cases import PART, room_bytes
@@ -213,7 +213,7 @@ class Told:
         if why is None and not can_populate():
             why = "this kernel has no MADV_POPULATE_WRITE, as Linux has from 5.14 on"
         if why is not None:
-            self._absent.append({"case": case.suffix(), "why": why})
+            self.leave_out(case, why)
             return True
         room = room_bytes(procfs.meminfo())
         if held > room:
@@ -223,9 +223,13 @@ class Told:
             )
         return held > room
 
-    def _ended(self) -> None:
+    def leave_out(self, case: Case, why: str) -> None:
+        """Tell of a case that cannot be measured here."""
+        self._absent.append({"case": case.suffix(), "why": why})
+
+    def ended(self) -> None:
         """Say that nothing could be measured, if so. Raises RunnerError where memory was short."""
-        if not self._cases and self._absent:
+        if not self.cases and self._absent:
             self._bench.warn(f"{self._name}: not measured: {self._absent[0]['why']}")
-        elif not self._cases:
+        elif not self.cases:
             raise RunnerError(f"{self._name}: no case could be measured; the warnings say why")

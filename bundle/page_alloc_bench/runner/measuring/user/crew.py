@@ -80,16 +80,26 @@ class Crew:
         finally:
             os._exit(1)
 
-    def await_ready(self) -> None:
+    def await_ready(self, seconds: float = _READY_S) -> None:
         """Return when all workers are ready. Raises RunnerError."""
-        self.wait(_READY_S, "", lambda: all(self._slate.each(READY)))
+        self.wait(seconds, "", lambda: all(self._slate.each(READY)))
         if not all(self._slate.each(READY)):
-            raise RunnerError(f"{self._what}: its processes were not ready in {_READY_S:g} s")
+            raise RunnerError(f"{self._what}: its processes were not ready in {seconds:g} s")
 
-    def wait(self, seconds: float, text: str, until: Callable[[], bool] | None = None) -> None:
-        """Wait so long, or until something is true. Raises RunnerError if a process ends."""
+    def wait(
+        self,
+        seconds: float,
+        text: str,
+        until: Callable[[], bool] | None = None,
+        *,
+        poll_s: float = _POLL_S,
+    ) -> None:
+        """Wait so long, or until something is true. Raises RunnerError if a process ends.
+
+        poll_s: between two looks; where processes are measured meanwhile, looks cost them time.
+        """
         end = time.monotonic() + seconds
-        poll_s = _TICK_S if until is None else _POLL_S
+        poll_s = _TICK_S if until is None else poll_s
         while (left := end - time.monotonic()) > 0 and not (until is not None and until()):
             self._bench.reporter.tick(text)
             self._check()
