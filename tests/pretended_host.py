@@ -111,6 +111,9 @@ class Host:
     def put(self, path: Path, remote: str) -> None:
         raise AssertionError((path, remote))
 
+    def unpack(self, directory: Path, remote: str) -> None:
+        raise AssertionError((directory, remote))
+
     def forget(self) -> None:
         pass
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import disk_host
 from bundle_maker import make_bundle
 from disk_host import DiskHost
 from kexec_host import NO_WATCHDOG
+from page_alloc_bench.targets import kernels
 from restarting import BOOT, FIRST_IS_NEW, ONE, ab, attempts, ends, make_bundles, shell
 
 # Which kernel a host boots, and which it could: all of it is in these.
@@ -51,6 +54,14 @@ def release_in(directory: Path) -> str:
     return found
 
 
+def uninstall(host: DiskHost) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--uninstall"]
+    return subprocess.run(
+        [*program, "--host", "host", "--ssh", host.ssh], stdin=subprocess.DEVNULL, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
 def test_a_one_shot_entry_of_grub_boots_once_and_leaves_boot_as_it_was(
     host: DiskHost, bundles: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +73,36 @@ def test_a_one_shot_entry_of_grub_boots_once_and_leaves_boot_as_it_was(
     assert release_in(tmp_path / "new") == host.new
     assert shell(host, "uname -r").strip() == host.old
     assert shell(host, BOOT) != boot
+    assert shell(host, STATE) == state
+
+
+def test_a_kernel_from_here_is_installed_beside_the_hosts_own_and_removed(
+    host: DiskHost, bundles: Path, tmp_path: Path
+) -> None:
+    state, release = shell(host, STATE), kernels.fetch("5.10").release
+    words = ["--dir", str(tmp_path), "--seed", FIRST_IS_NEW, *ONE, "--yes"]
+    done = ab(host, bundles, *words, new="5.10")
+    assert done.returncode == 2, done.stderr
+    assert ends(tmp_path) == [("new", "ok")]
+    assert release_in(tmp_path / "new") == release
+    there = f"/boot/page-alloc-bench/{release}/vmlinuz /lib/modules/{release}/page-alloc-bench"
+    assert shell(host, f"ls {there}").split() == there.split()
+    removed = uninstall(host)
+    assert removed.returncode == 0, removed.stderr
+    assert f"removed {release}" in removed.stderr
+    assert shell(host, STATE) == state
+    again = uninstall(host)
+    assert again.returncode == 0
+    assert "nothing is installed there" in again.stderr
+
+
+def test_a_kernel_from_here_replaces_none_of_the_hosts_own(
+    host: DiskHost, bundles: Path, tmp_path: Path
+) -> None:
+    state = shell(host, STATE)
+    done = ab(host, bundles, "--dir", str(tmp_path), "--yes", new=disk_host.KERNELS[1])
+    assert done.returncode == 3
+    assert f"has a kernel {host.new} of its own" in " ".join(done.stderr.split())
     assert shell(host, STATE) == state
 
 

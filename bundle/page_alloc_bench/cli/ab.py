@@ -34,7 +34,8 @@ from page_alloc_bench.targets.process import UsageError
 @click.option(
     "--base",
     metavar="KERNEL",
-    help="A kernel of `kernels --list`, a built tree, or an image in one.",
+    help="A kernel of `kernels --list`, a built tree, or an image in one; with --host also a "
+    "release that is installed there.",
 )
 @click.option(
     "--new", "news", multiple=True, metavar="KERNEL", help="The same. Repeatable with --exact."

@@ -13,14 +13,15 @@ import click
 from click.core import ParameterSource
 
 from page_alloc_bench.campaign.journal import Journal
-from page_alloc_bench.cli import ab_host_kernels, ab_timed
+from page_alloc_bench.cli import ab_host_kernels, ab_revisions, ab_timed, ab_verdict
 from page_alloc_bench.cli.ab_host_kernels import Chosen
 from page_alloc_bench.cli.ab_timed import seconds
 from page_alloc_bench.cli.ends import Interrupted
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.host import facts as host_facts
-from page_alloc_bench.targets.host import measure, refusals
+from page_alloc_bench.targets.host import install, measure, refusals
 from page_alloc_bench.targets.host.facts import Facts
+from page_alloc_bench.targets.host.install import Package
 from page_alloc_bench.targets.host.measure import Measurement
 from page_alloc_bench.targets.host.method import Method
 from page_alloc_bench.targets.host.methods import METHODS, method
@@ -53,13 +54,15 @@ _OPTIONS = (
                  "Repeatable."),
     click.option("--plan", "plan_only", is_flag=True,
                  help="Say what would be done to the host, and end."),
+    click.option("--uninstall", is_flag=True,
+                 help="Remove the kernels from the host that earlier calls installed, and end."),
     click.option("--yes", is_flag=True,
                  help="Agree to what is done to the host. Without it, you are asked."),
 )  # fmt: skip
 _NAMES = {
     "ssh": "--ssh", "boot": "--boot", "boot_hook": "--boot-hook", "power_hook": "--power-hook",
     "console": "--console", "back_within": "--back-within", "bundles": "--bundles",
-    "accept": "--accept", "plan_only": "--plan", "yes": "--yes",
+    "accept": "--accept", "plan_only": "--plan", "uninstall": "--uninstall", "yes": "--yes",
 }  # fmt: skip
 _OF_GUESTS = {
     "cpus": "--cpus", "nodes": "--nodes", "memory": "--mem", "accel": "--accel",
@@ -111,14 +114,22 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
 
     Raises UsageError, CampaignError, TargetError and PackagerError.
     """
+    if options["uninstall"]:
+        return _uninstall(revisions, options)
     ab_timed.require_analysis()
-    if revisions or options["tree"]:
-        raise UsageError("--host compares kernels that are installed there: give --base and --new")
+    if revisions:
+        _require_two(revisions, options)
     with Ssh(options["host"], options["ssh"]) as shell:
         facts = host_facts.read(shell)
         way = method(options["boot"], shell, facts, options["boot_hook"])
         refusals.require(shell.host, facts, way, [facts.present], options["accept"])
-        chosen = ab_host_kernels.named(facts, options)
+        if revisions:
+            built, failed = ab_revisions.both(revisions, dict(options))
+            if failed is not None:
+                return ab_verdict.tell(directory, failed, (), failed.failed, 0)
+            chosen = ab_host_kernels.revisions(built, facts, options)
+        else:
+            chosen = ab_host_kernels.named(directory, facts, options)
         _require(shell, facts, way, chosen, options["accept"])
         click.echo(_told(shell.host, facts, way, chosen, options), err=True)
         if options["plan_only"]:
@@ -136,14 +147,41 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
         return _compare(Journal(directory), restarter, chosen, options)
 
 
+def _require_two(revisions: list[str], options: Mapping[str, Any]) -> None:
+    if options["base"] or options["news"]:
+        raise UsageError("give two revisions, or --base and --new, not both")
+    if options["aa"]:
+        raise UsageError("--host compares no revision with itself: give --aa with --base")
+    if len(revisions) != 2:
+        raise UsageError("give two revisions of --tree, or --base and --new")
+
+
+def _uninstall(revisions: list[str], options: Mapping[str, Any]) -> int:
+    """Take the kernels of ours off a host."""
+    if revisions or options["base"] or options["news"]:
+        raise UsageError("--uninstall removes all that was installed: name no kernel")
+    with Ssh(options["host"], options["ssh"]) as shell:
+        removed = install.uninstall(shell)
+    what = f"removed {', '.join(removed)}" if removed else "nothing is installed there"
+    note(f"{options['host']}: {what}")
+    return DONE
+
+
 def _require(
     shell: Shell, facts: Facts, way: Method, chosen: Mapping[str, Chosen], accepted: Sequence[str]
 ) -> None:
     """Raise UsageError where the host is not to be restarted with these kernels."""
     if any(each.words for each in chosen.values()) and not way.takes_cmdline:
         raise UsageError(f"--boot {way.name} gives kernels no --cmdline-*: use --boot kexec")
-    kernels = [facts.present, *(each.kernel for each in chosen.values())]
-    refusals.require(shell.host, facts, way, kernels, accepted)
+    packages = [each.package for each in chosen.values() if each.package]
+    if packages and not way.takes_any:
+        raise UsageError(
+            f"--boot {way.name} starts kernels of the host's own: name releases of it, or use "
+            "--boot kexec"
+        )
+    install.require_new(shell, packages)
+    own = [each.kernel for each in chosen.values() if not each.package]
+    refusals.require(shell.host, facts, way, [facts.present, *own], accepted)
 
 
 def _told(
@@ -162,6 +200,11 @@ def _told(
         f"{facts['release']} runs",
         *(f"{side}: {each.label}" for side, each in chosen.items()),
         "what is done there, as root:",
+        *(
+            f"  0. {release} is installed in {install.PLACE} and /lib/modules, and stays there for "
+            "the\n     next call, until --uninstall"
+            for release in sorted(_packages(chosen))
+        ),
         f"  1. it is restarted into {facts['release']}, to see it come back",
         f"  2. up to {2 * options['most']} restarts into base and new, and a run in each: the run "
         "loads",
@@ -171,6 +214,11 @@ def _told(
         "the default boot entry is not changed: any other restart boots what it always did",
         f"if it is not back within {back}, {lost}",
     ])  # fmt: skip
+
+
+def _packages(chosen: Mapping[str, Chosen]) -> dict[str, Package]:
+    """Return what is to be installed, by the release."""
+    return {each.package.release: each.package for each in chosen.values() if each.package}
 
 
 def _machine(host: str, facts: Facts, way: Method) -> dict[str, Any]:
@@ -214,9 +262,11 @@ def _compare(
     sides = {}
     for side, each in chosen.items():
         wanted = Measurement(
-            each.kernel, each.words, each.bundle, asked["bench_options"], asked["timeout"]
+            each.kernel, each.words, each.bundle(), asked["bench_options"], asked["timeout"]
         )
         sides[side] = Side(side, each.label, restarter, wanted)
+    for package in _packages(chosen).values():
+        install.install(restarter.shell, package, note)
     try:
         note(f"{host}: restarting once into {facts['release']}, to see it come back")
         restarter.try_once(facts.present)

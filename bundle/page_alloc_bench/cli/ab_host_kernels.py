@@ -1,48 +1,62 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The sides of `ab --host`: releases that are installed there."""
+"""The sides of `ab --host`: releases that are installed there, and kernels that are built here."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench.cli import ab_timed
+from page_alloc_bench.campaign.build_cache import Built
+from page_alloc_bench.cli import ab_kernels, ab_revisions, ab_timed
+from page_alloc_bench.targets import bootable
+from page_alloc_bench.targets.host import install
 from page_alloc_bench.targets.host.facts import Facts, HostKernel
+from page_alloc_bench.targets.host.install import Package
 from page_alloc_bench.targets.process import UsageError
+
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A side's kernel on the host, and its bundle. about: what a plan says of it."""
+    """A side's kernel, how it is there, and its bundle.
+
+    bundle: returns its path, and builds it if need be. about: what a plan says of it. package: what
+    is to be installed first, None for a kernel of the host's own.
+    """
 
     kernel: HostKernel
+    called: str
     words: str
-    bundle: Path
+    bundle: Callable[[], Path]
     about: Mapping[str, Any]
+    package: Package | None = None
 
     @property
     def label(self) -> str:
         """Return what people call it."""
-        return f"{self.kernel.release}, {self.words}" if self.words else self.kernel.release
+        return f"{self.called}, {self.words}" if self.words else self.called
 
 
-def named(facts: Facts, options: Mapping[str, Any]) -> dict[str, Chosen]:
-    """Return the kernels that --base and --new name. Raises UsageError."""
+def named(directory: Path, facts: Facts, options: Mapping[str, Any]) -> dict[str, Chosen]:
+    """Return the kernels that --base and --new name. DIRECTORY gets what is built for them.
+
+    Raises UsageError and TargetError.
+    """
+    if options["tree"]:
+        raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
     bundles = _bundles(options["bundles"])
     words = words_of(options)
     found = {}
     for side, name in ab_timed.names(options).items():
-        kernel = facts.kernels.get(name)
-        if kernel is None:
-            there = ", ".join(sorted(facts.kernels)) or "none"
-            raise UsageError(
-                f"{name!r} is not in /boot of the host with its modules in /lib/modules (there "
-                f"are: {there})"
-            )
-        found[side] = _installed(kernel, facts["machine"], bundles, words[side])
+        there = facts.kernels.get(name)
+        if there is not None:
+            found[side] = _installed(there, facts["machine"], bundles, words[side])
+        else:
+            found[side] = _from_here(directory, name, facts, words[side])
     return found
 
 
@@ -63,7 +77,11 @@ def _installed(kernel: HostKernel, machine: str, bundles: Mapping[str, Path], wo
         )
     digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
     about = {"release": release, "bundle": digest}
-    return Chosen(kernel, words, bundle, about)
+    return Chosen(kernel, release, words, _there(bundle), about)
+
+
+def _there(bundle: Path) -> Callable[[], Path]:
+    return lambda: bundle
 
 
 def _bundles(place: Path | None) -> dict[str, Path]:
@@ -74,3 +92,49 @@ def _bundles(place: Path | None) -> dict[str, Path]:
         return bundles.by_kernel(place) if place else {}
     except FleetError as error:
         raise UsageError(f"--bundles: {error}") from error
+
+
+def _from_here(directory: Path, name: str, facts: Facts, words: str) -> Chosen:
+    """Return a kernel of the list, of a built tree, or an image."""
+    try:
+        found = bootable.named(name)
+    except UsageError as error:
+        there = ", ".join(sorted(facts.kernels)) or "none"
+        raise UsageError(
+            f"{name!r} is not in /boot of the host with its modules in /lib/modules (there are: "
+            f"{there}); here, {error}"
+        ) from error
+    _require_arch(found.label, found.arch, facts)
+    package = install.package(found)
+
+    def bundle() -> Path:
+        place = directory / f"bundle-{found.release}.run"
+        if not place.exists():
+            bootable.build(found, place)
+        return place
+
+    about = ab_kernels.identity(found)
+    return Chosen(package.installed, found.label, words, bundle, about, package)
+
+
+def revisions(
+    built: Mapping[str, Built], facts: Facts, options: Mapping[str, Any]
+) -> dict[str, Chosen]:
+    """Return revisions of a git tree, which were built here, by the side. Raises UsageError."""
+    words = words_of(options)
+    found = {}
+    for side, kernel in built.items():
+        _require_arch(kernel.label, kernel.arch, facts)
+        modules = kernel.directory / "modules/lib/modules" / kernel.release
+        package = Package(kernel.release, kernel.image, kernel.config, modules)
+        about = ab_revisions.timed(kernel).identity
+        found[side] = Chosen(
+            package.installed, kernel.label, words[side], _there(kernel.bundle), about, package
+        )
+    return found
+
+
+def _require_arch(label: str, arch: str, facts: Facts) -> None:
+    machine = facts["machine"]
+    if arch != _ARCH.get(machine):
+        raise UsageError(f"{label} is for {arch}, and the host is {machine}")

@@ -46,18 +46,26 @@ def built(
     revisions: list[str], options: dict[str, Any]
 ) -> tuple[dict[str, Kernel], Comparison | None]:
     """Return the kernels of two revisions for a comparison by time; or what does not build."""
+    found, failed = both(revisions, options)
+    return {name: timed(kernel) for name, kernel in found.items()}, failed
+
+
+def both(
+    revisions: list[str], options: dict[str, Any]
+) -> tuple[dict[str, Built], Comparison | None]:
+    """Return two revisions as they were built; or what does not build."""
     wanted = asked(options)
     repository = wanted.repository()
     named, (pair,) = _named(repository, revisions, each=False)
     revision_options.warn_of_uncommitted(repository, list(named.values()))
     kernels = Kernels(wanted, repository, named["base"])
     pair.differing = kernels.compare_configs(named["base"], named["new"])
-    found: dict[str, Kernel] = {}
+    found: dict[str, Built] = {}
     failed = {}
     for name, commit in named.items():
         kernel = kernels.build(commit)
         if isinstance(kernel, Built):
-            found[name] = timed(kernel)
+            found[name] = kernel
         else:
             failed[name] = f"it does not build: {kernel.reason}"
     labels = {name: commit.label for name, commit in named.items()}

@@ -78,11 +78,20 @@ class Bootable:
 
 
 def find(text: str) -> Bootable:
+    """Return the kernel that TEXT names, for a guest with two serial ports alone.
+
+    Raises what named() does, and UsageError for one that cannot boot there, with what to do.
+    """
+    found = named(text)
+    require_serial(found)
+    return found
+
+
+def named(text: str) -> Bootable:
     """Return the kernel that TEXT names: one of the list, a built tree, or an image.
 
     One of the list is fetched into the cache first if need be. Raises UsageError for what there is
-    not or what cannot boot with two serial ports alone, with what to do, and TargetError where a
-    kernel cannot be fetched.
+    not, with what to do, and TargetError where a kernel cannot be fetched.
     """
     names = [row.name for row in (*kernels.KERNELS, kernels.SANITIZER)]
     path = Path(text).expanduser()
@@ -95,7 +104,6 @@ def find(text: str) -> Bootable:
         )
     found = of_tree(path) if path.is_dir() else of_image(path)
     found.source()
-    require_serial(found)
     return found
 
 

@@ -32,6 +32,7 @@ class Grub:
     menu: str
     name: str = "grub"
     takes_cmdline: bool = False
+    takes_any: bool = False
 
     def about(self) -> str:
         """Return what it will do to the host, in a line."""

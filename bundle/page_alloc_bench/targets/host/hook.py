@@ -43,6 +43,7 @@ class Hook:
     command: str
     name: str = "hook"
     takes_cmdline: bool = False
+    takes_any: bool = False
 
     def __post_init__(self) -> None:
         """Raise UsageError for what is no command."""

@@ -22,6 +22,7 @@ class Kexec:
     facts: Facts
     name: str = "kexec"
     takes_cmdline: bool = True
+    takes_any: bool = True
 
     def about(self) -> str:
         """Return what it will do to the host, in a line."""

@@ -37,6 +37,10 @@ class Method(Protocol):
     def takes_cmdline(self) -> bool:
         """Return whether it can give a kernel more arguments."""
 
+    @property
+    def takes_any(self) -> bool:
+        """Return whether it can start a kernel that the host's boot loader does not know."""
+
     def about(self) -> str:
         """Return what it will do to the host, in a line."""
 

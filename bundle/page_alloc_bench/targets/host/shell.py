@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,9 @@ class Shell(Protocol):
 
     def put(self, path: Path, remote: str) -> None:
         """Make a file of this host the file REMOTE there, of mode 0600. Raises TargetError."""
+
+    def unpack(self, directory: Path, remote: str) -> None:
+        """Copy what is in DIRECTORY into the directory REMOTE there. Raises TargetError."""
 
     def forget(self) -> None:
         """Make a new connection the next time: the host restarts."""
@@ -122,6 +126,27 @@ class Ssh:
         script = f"umask 077; cat >{shlex.quote(remote)}"
         with path.open("rb") as file:
             self._stream(f"{self._root}sh -c {shlex.quote(script)}", file, str(path))
+
+    def unpack(self, directory: Path, remote: str) -> None:
+        """Copy what is in DIRECTORY into the directory REMOTE there. Raises TargetError."""
+        # Links to the tree that it was built in mean nothing there.
+        words = ["tar", "-C", str(directory), "--exclude=./build", "--exclude=./source"]
+        with tempfile.TemporaryFile() as said:
+            with subprocess.Popen(
+                [*words, "--owner=0", "--group=0", "-cf", "-", "."],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+            ) as tar:
+                there = f"{self._root}tar -C {shlex.quote(remote)} --no-overwrite-dir -xf -"
+                try:
+                    self._stream(there, tar.stdout, str(directory))
+                finally:
+                    tar.kill()
+            if tar.returncode:
+                said.seek(0)
+                why = tail(said.read().decode(errors="replace"), 3)
+                raise TargetError(f"{directory} cannot be read: {why}")
 
     def forget(self) -> None:
         """Make a new connection the next time: the host restarts."""
