@@ -113,6 +113,15 @@ def whole_blocks(guest: Guest, order: int = 9) -> int:
     return sum(int(n) << i for row in rows for i, n in enumerate(row) if i >= order) >> order
 
 
+def traces(guest: Guest) -> str:
+    """What a run has left behind in a guest, as lines: its module, files and processes."""
+    return guest.run(
+        "grep page_alloc_bench /proc/modules; ls -d /dev/shm/page-alloc-bench.* /dev/page_alloc*; "
+        "ps -eo comm | grep ^pab",
+        check=False,
+    ).stdout
+
+
 def await_free(guest: Guest, wanted: float) -> int:
     """What the guest has free, as soon as it is what is wanted, or after a while.
 

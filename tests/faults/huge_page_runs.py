@@ -75,12 +75,3 @@ def do_once(host: Guest, scratch: Path, true: str, do: str) -> None:
     program.write_text(_ONCE)
     host.copy_to(program, "/root/once.py")
     host.run(["python3", "/root/once.py", true, do], timeout=500)
-
-
-def traces(host: Guest) -> str:
-    """What a run has left behind."""
-    return host.run(
-        "grep page_alloc_bench /proc/modules; ls -d /dev/shm/page-alloc-bench.* /dev/page_alloc*; "
-        "ps -eo comm | grep ^pab",
-        check=False,
-    ).stdout

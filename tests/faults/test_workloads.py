@@ -146,14 +146,6 @@ def await_workers(host: Guest) -> None:
     time.sleep(1.5)
 
 
-def traces(host: Guest) -> str:
-    return host.run(
-        "grep page_alloc_bench /proc/modules; ls -d /dev/shm/page-alloc-bench.* /dev/page_alloc*; "
-        "ps -eo comm | grep ^pab",
-        check=False,
-    ).stdout
-
-
 @pytest.mark.parametrize(
     ("workload", "do", "code"),
     [
@@ -195,5 +187,5 @@ def test_every_page_is_back_however_it_ends(
     finally:
         process.kill()
         host.run("echo 1 > /sys/devices/system/cpu/cpu1/online", check=False)
-    assert in_a_guest(lambda: traces(host) == "")
+    assert in_a_guest(lambda: lab.traces(host) == "")
     assert lab.await_free(host, before * 0.999) >= before * 0.999

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lab
-from faults.huge_page_runs import BENCH, do_once, guest, run, traces
+from faults.huge_page_runs import BENCH, do_once, guest, run
 from page_alloc_bench.targets.guest import Guest
 
 HUGE_BYTES = 2 << 20  # of x86-64
@@ -103,6 +103,26 @@ def test_nobody_is_killed_and_every_page_is_back(
     assert "Out of memory" not in host.dmesg()
 
 
+def test_memory_that_is_as_whole_as_before_is_not_called_fragmented(host: Guest) -> None:
+    """The kernel seems to say all the time what it said before: a copy is mounted over it."""
+    before = lab.free_bytes(host)
+    host.run(
+        "cat /proc/buddyinfo > /root/buddyinfo && mount --bind /root/buddyinfo /proc/buddyinfo"
+    )
+    try:
+        result = run(host, "fragment --keep-pages pinned", code=1)
+    finally:
+        host.run("umount /proc/buddyinfo")
+    assert result["run"]["complete"] is False
+    reason = result["run"]["ended"]["reason"]
+    (whole,) = result["fragment_blocks_before_order9"]
+    assert f"not fragmented: of {whole:,} whole blocks {whole:,} are left" in reason
+    assert result["fragment_blocks_fragmented_order9"] == [whole]
+    assert "fragment_huge_pages_order9" not in result
+    assert lab.traces(host) == ""
+    assert lab.await_free(host, before * 0.999) >= before * 0.999
+
+
 @pytest.mark.parametrize(
     ("workload", "do", "code"),
     [
@@ -131,7 +151,7 @@ def test_every_page_is_back_however_it_ends(
     finally:
         process.kill()
     deadline = time.monotonic() + 30
-    while (left := traces(host)) and time.monotonic() < deadline:
+    while (left := lab.traces(host)) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left == ""
     assert lab.await_free(host, before * 0.999) >= before * 0.999
@@ -155,7 +175,7 @@ def test_a_cpu_that_goes_offline_ends_it_and_every_page_is_back(host: Guest) -> 
         process.kill()
         host.run("echo 1 > /sys/devices/system/cpu/cpu1/online", check=False)
     deadline = time.monotonic() + 30
-    while (left := traces(host)) and time.monotonic() < deadline:
+    while (left := lab.traces(host)) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left == ""
     assert lab.await_free(host, before * 0.999) >= before * 0.999
