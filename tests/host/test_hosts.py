@@ -82,6 +82,7 @@ done
 cp "$1" /mnt/root/bench.run
 mount -t proc proc /mnt/proc
 mount --rbind /dev /mnt/dev
+mount -t tmpfs tmpfs /mnt/dev/shm # its own: other bundles come and go in this machine's
 cat >/mnt/run.sh
 exec chroot /mnt /bin/sh -e /run.sh
 """
