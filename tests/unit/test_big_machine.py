@@ -29,8 +29,6 @@ from page_alloc_bench.runner.result import summary
 CPUS, NODES = big_machine.CPUS, big_machine.NODES
 MOST_BYTES = 20_000_000  # of JSON, with default options
 
-pytestmark = pytest.mark.xdist_group("big machine")  # one process makes the run
-
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
