@@ -40,20 +40,37 @@ def changed(result: Result, path: Path, change: Change, *, orders: int = 1) -> R
     document = result.document
     change(document)
     if orders == 1:
-        for name in [name for name in document if name.endswith("_order4")]:
-            del document[name]
-        for part in ("phases", "iterations"):
-            document["run"][part] = [i for i in document["run"][part] if i["order"] == 0]
+        of_order_0(document)
     path.write_text(json.dumps(document))
     return results.load(path)
+
+
+def of_order_0(document: dict[str, Any]) -> None:
+    """Leave out what was measured of order 4."""
+    for name in [name for name in document if name.endswith("_order4")]:
+        del document[name]
+    for part in ("phases", "iterations"):
+        document["run"][part] = [i for i in document["run"][part] if i["order"] == 0]
+
+
+def brief(document: dict[str, Any]) -> None:
+    """Leave two figures: for pages that are read for their words, as each picture takes a while."""
+    of_order_0(document)
+    kept = ("run", "idle_available", "kernel_page_alloc_latenc", "kernel_page_allocs_timed")
+    for name in [name for name in document if not name.startswith(kept)]:
+        del document[name]
+    document["run"]["phases"] = document["run"]["phases"][:1]
 
 
 RATES = {1: 1000, 2: 1900, 4: 3400, 8: 4000}  # of so many CPUs; each of four does 85 %, of eight 50
 
 
-def stepped(tmp_path: Path, number: int, slower: float = 1.0) -> Result:
-    """A recorded run to which --cpus-steps 1,2,4,all on eight CPUs adds rates of pairs."""
+def stepped(
+    tmp_path: Path, number: int, slower: float = 1.0, change: Change = of_order_0
+) -> Result:
+    """A changed run to which --cpus-steps 1,2,4,all on eight CPUs adds rates of pairs."""
     document = recorded.documents(recorded.BASE)[number]
+    change(document)
     document["run"]["cpus"] = list(range(8))
     for cpus, rate in RATES.items():
         suffix = "_order0" if cpus == 8 else f"_order0_cpus_{cpus}"

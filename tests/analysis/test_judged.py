@@ -16,7 +16,7 @@ from page_alloc_bench.analysis import compare, format_words, report, results
 from page_alloc_bench.analysis.judged import Judged, judged
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.runner.result import declared, metrics
-from reporting import Page, stepped
+from reporting import Page, brief, stepped
 
 THINGS = [
     "Speed", "Tails, by path", "Scaling by CPUs", "Fragmentation", "Lost memory",
@@ -79,8 +79,8 @@ def test_what_is_shown_to_be_worse_is_the_worst(tmp_path: Path) -> None:
 
 
 def test_scaling_is_told_by_what_each_cpu_keeps(tmp_path: Path) -> None:
-    base = [stepped(tmp_path, number) for number in range(8)]
-    new = [stepped(tmp_path, number, slower=0.5) for number in range(8, 16)]
+    base = [stepped(tmp_path, number, change=brief) for number in range(8)]
+    new = [stepped(tmp_path, number, slower=0.5, change=brief) for number in range(8, 16)]
     told = judge(base, new)["Scaling by CPUs"]
     assert told.worst is not None
     assert told.worst.name == "pairs: allocation rate, order 0: what each CPU keeps on 8"

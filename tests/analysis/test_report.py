@@ -15,7 +15,7 @@ from page_alloc_bench.analysis.report import sides
 from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli import main
 from recorded import BASE, NEW
-from reporting import Change, Page, changed
+from reporting import Change, Page, brief, changed, of_order_0
 
 
 def test_labels_tell_sides_apart_however_long(base: list[Result], tmp_path: Path) -> None:
@@ -82,26 +82,30 @@ def test_sides_that_must_not_be_compared_are_not(
     base: list[Result], new: list[Result], tmp_path: Path
 ) -> None:
     def slow(document: dict[str, Any]) -> None:
+        brief(document)
         document["run"]["machine"]["thp"]["enabled"] = "never"
 
+    ours = [changed(base[n], tmp_path / f"{n}.json", brief) for n in range(2)]
     other = changed(new[0], tmp_path / "x.json", slow)
-    text = Page(report.html(base[:2], [other])).text
+    text = Page(report.html(ours, [other])).text
     assert "Not compared" in text
     assert "thp.enabled" in text
     assert "invalidates the comparison" in text
     assert "What changed" not in text
-    assert "What changed" in Page(report.html(base[:2], [other], allow=["thp.enabled"])).text
+    assert "What changed" in Page(report.html(ours, [other], allow=["thp.enabled"])).text
 
 
 def test_warnings_and_unfinished_runs_come_first(base: list[Result], tmp_path: Path) -> None:
     def spoil(document: dict[str, Any]) -> None:
+        brief(document)
         run = document["run"]
         run["warnings"] = ["memory has been LOST"]
         run["iterations"][0]["warnings"] = ["no report of the kill"]
         run["complete"] = False
         run["ended"] = {"complete": False, "reason": "stopped by SIGINT", "exit_code": 130}
 
-    text = Page(report.html([changed(base[0], tmp_path / "x.json", spoil), base[1]])).text
+    sound = changed(base[1], tmp_path / "y.json", brief)
+    text = Page(report.html([changed(base[0], tmp_path / "x.json", spoil), sound])).text
     first = text[: text.index("Allocation latency")]
     for told in ("LOST (1 of 2 runs)", "no report of the kill", "not complete: stopped by SIGINT"):
         assert told in first
@@ -124,6 +128,7 @@ def test_a_run_in_which_nothing_moved_tells_what_the_kernel_said(
     base: list[Result], tmp_path: Path
 ) -> None:
     def stop(document: dict[str, Any]) -> None:
+        brief(document)
         document["run"]["stall"] = {
             "phase": "idle",
             "at_s": 12.5,
@@ -186,8 +191,9 @@ def test_what_was_not_measured_is_left_out(
 def test_what_one_run_of_a_side_has_not_measured_is_left_out(
     base: list[Result], tmp_path: Path
 ) -> None:
-    poor = [changed(base[i], tmp_path / f"{i}.json", change) for i, change in enumerate(WITHOUT)]
-    assert_told_without_figures(report.html([*poor, base[len(WITHOUT)]]))
+    changes = (*WITHOUT, of_order_0)
+    runs = [changed(base[i], tmp_path / f"{i}.json", change) for i, change in enumerate(changes)]
+    assert_told_without_figures(report.html(runs))
 
 
 # The command.
@@ -198,9 +204,15 @@ def run(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_it_ends_with_0_when_the_page_is_written(tmp_path: Path, base: list[Result]) -> None:
+def test_it_ends_with_0_when_the_page_is_written(
+    tmp_path: Path, base: list[Result], new: list[Result]
+) -> None:
     path = tmp_path / "report.html"
-    assert run(base[0].path, "--vs", NEW / "0*.json.gz", "-o", path)[0] == 0
+    one, _, _ = (
+        changed(result, tmp_path / f"{name}.json", brief)
+        for name, result in (("x", base[0]), ("00", new[0]), ("01", new[1]))
+    )
+    assert run(one.path, "--vs", tmp_path / "0*.json", "-o", path)[0] == 0
     assert "new (init_on_alloc=0)" in path.read_text()
 
 

@@ -23,8 +23,6 @@ DATA = Path(__file__).resolve().parents[1] / "data/results"
 CHROMIUM = "/usr/bin/chromium"
 CHARTS = {"single": 20, "two-sided": 23, "by turns": 29}
 
-pytestmark = pytest.mark.xdist_group("browser")  # one process starts it
-
 # A text of a picture that the picture's own edge cuts off, or two that lie on each other.
 FAULTY_TEXTS = """() => {
     const faults = [];
@@ -127,32 +125,21 @@ def opened(browser: Browser, path: Path, **options: Any) -> Opened:
     return made
 
 
-@pytest.fixture(params=["light", "dark"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=[400, 1600])
-def width(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
-@pytest.fixture(params=["single", "two-sided"])
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def reader(
+# The layout depends on the width, and the colours on the scheme: each is with either of the other.
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        ("single", 400, "light"),
+        ("single", 1600, "dark"),
+        ("two-sided", 400, "dark"),
+        ("two-sided", 1600, "light"),
+    ],
+)
+def test_it_is_quiet_readable_and_accessible(
     browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str
-) -> Iterator[Opened]:
+) -> None:
     screen = {"width": width, "height": 900}
-    made = opened(browser, reports[name], viewport=screen, color_scheme=scheme)
-    yield made
-    made.page.context.close()
-
-
-def test_it_is_quiet_readable_and_accessible(reader: Opened, width: int) -> None:
+    reader = opened(browser, reports[name], viewport=screen, color_scheme=scheme)
     page = reader.page
     for fold in page.locator("details").all():
         fold.evaluate("fold => { fold.open = true }")

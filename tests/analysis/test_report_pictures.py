@@ -27,7 +27,7 @@ from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import Case
-from reporting import RATES, Page, changed, stepped
+from reporting import RATES, Page, brief, changed, stepped
 
 
 def test_bands_do_not_grow_with_the_number_of_runs(base: list[Result]) -> None:
@@ -156,8 +156,8 @@ def test_show_has_the_curve_as_a_table(tmp_path: Path) -> None:
 
 
 def test_a_page_says_by_what_its_runs_were_chosen(tmp_path: Path) -> None:
-    stepped(tmp_path, 0)
-    stepped(tmp_path, 1)
+    stepped(tmp_path, 0, change=brief)
+    stepped(tmp_path, 1, change=brief)
     words = ["report", str(tmp_path / "*.json"), "--filter", "parameters.seed=2", "-o"]
     done = CliRunner().invoke(main, [*words, str(tmp_path / "page.html")])
     assert done.exit_code == 0, done.output
