@@ -9,6 +9,7 @@ so that a traceback points into the whole source, whose digest the manifest has.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import tokenize
@@ -21,8 +22,9 @@ from page_alloc_bench.runner.result.case import SUFFIX
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 
 
+@functools.cache
 def slim(source: str) -> str:
-    """Return the source without comments and docstrings.
+    """Return the source without comments and docstrings; each bundle of many has the same.
 
     The comments that a file begins with, which say whose it is, stay.
     """

@@ -8,6 +8,7 @@ a function or a docstring counts. Rather a module too many than one that is miss
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -62,8 +63,13 @@ class Library:
         for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
             if candidate.is_file():
                 return candidate
-        found = sorted(self.extensions.glob(f"{name}.cpython-*.so"))
-        return found[0] if found else None
+        return self._extensions.get(name)
+
+    @functools.cached_property
+    def _extensions(self) -> dict[str, Path]:
+        """The files of modules in C, by name."""
+        found = sorted(self.extensions.glob("*.cpython-*.so"), reverse=True)
+        return {path.name.partition(".cpython-")[0]: path for path in found}
 
 
 def needed(library: Library, sources: Iterable[str]) -> dict[str, Path]:
