@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from page_alloc_bench.packager.zipapp import Member
 
 RELEASE = "6.1.0-test"
 MACHINE = "x86_64"
+PATH = f"{Path(sys.executable).resolve().parent}:{os.environ['PATH']}"
 MODULE_DATA = b"\x7fELF not really a module\n" * 100
 
 # Tells what it was started with, and serves the verbs as the real runner does.
@@ -101,8 +103,12 @@ def start(
     env: Mapping[str, str] | None = None,
     **more: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end with text on its pipes."""
-    merged = {**os.environ, **(env or {})}
+    """Run a command to its end with text on its pipes.
+
+    Its PATH begins with the Python of the tests: a version manager's scripts would look for one at
+    each start.
+    """
+    merged = {**os.environ, "PATH": PATH, **(env or {})}
     more.setdefault("stdin", subprocess.DEVNULL)
     if "input" in more:
         del more["stdin"]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,47 @@ def kernel() -> kernels.FetchedKernel:
     return kernels.fetch()
 
 
-def build_in(
-    scratch: Path, kdir: Path, monkeypatch: pytest.MonkeyPatch, python: str = EMBEDDED
-) -> BuildResult:
-    """Build with all temporary files under ``scratch``."""
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    return build(BuildRequest(kdir=kdir, output=scratch / "bench.run", python=python))
+@pytest.fixture(scope="module")
+def built(kernel: kernels.FetchedKernel, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    """A bundle; all temporary files were beside it, where compile_commands.json is too."""
+    place = tmp_path_factory.mktemp("built")
+    commands = place / "compile_commands.json"
+    request = BuildRequest(
+        kernel.kdir, output=place / "bench.run", compile_commands=commands, python=HOST
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(place))
+        return build(request)
+
+
+@dataclass(frozen=True)
+class OwnTree:
+    """Headers that a test may change, a first bundle for them, and what building it said."""
+
+    kdir: Path
+    request: BuildRequest
+    first: BuildResult
+    said: list[str]
+
+
+@pytest.fixture(scope="module")
+def own_tree(kernel: kernels.FetchedKernel, tmp_path_factory: pytest.TempPathFactory) -> OwnTree:
+    """A tree without Module.symvers whose kernel has been linked."""
+    place = tmp_path_factory.mktemp("own")
+    kdir = place / "linux"
+    shutil.copytree(kernel.kdir, kdir, symlinks=True)
+    for name in ("scripts", "tools"):  # links of Debian's that lead out of the tree
+        if (kdir / name).is_symlink():
+            (kdir / name).unlink()
+            (kdir / name).symlink_to((kernel.kdir / name).resolve())
+    (kdir / "Module.symvers").unlink()
+    source = place / "x.c"
+    source.write_text("int main(void) { return 0; }\n")
+    link = ["gcc", "-Wl,--build-id=0x0123abcd", "-o", kdir / "vmlinux", source]
+    subprocess.run(link, check=True)
+    said: list[str] = []
+    request = BuildRequest(kdir, output=place / "bench.run", python=HOST)
+    return OwnTree(kdir, request, build(request, said.append), said)
 
 
 def module_of(result: BuildResult) -> bytes:
@@ -56,24 +91,26 @@ def test_two_builds_agree_to_the_byte(
     monkeypatch.setenv("CFLAGS_MODULE", "-DX -O1")
     monkeypatch.setenv("KBUILD_EXTRA_SYMBOLS", "/nonexistent")
     monkeypatch.setenv("GNUMAKEFLAGS", "CONFIG_MODVERSIONS=")
-    second = build_in(tmp_path / "another place", kernel.kdir, monkeypatch)
+    another = tmp_path / "another place"
+    another.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(another))
+    second = build(BuildRequest(kdir=kernel.kdir, output=another / "bench.run", python=EMBEDDED))
     assert bundle.read_bytes() == second.path.read_bytes()
 
 
 def test_the_result_describes_the_bundle(
-    kernel: kernels.FetchedKernel, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: kernels.FetchedKernel, bundle: Path, built: BuildResult
 ) -> None:
-    result = build_in(tmp_path / "a", kernel.kdir, monkeypatch, HOST)
-    (module,) = result.modules
+    (module,) = built.modules
     assert (module.info.release, module.info.machine) == (kernel.release, "x86_64")
-    assert result.size == result.path.stat().st_size <= SMALL
+    assert built.size == built.path.stat().st_size <= SMALL
     listed = subprocess.run([bundle, "--info"], capture_output=True, text=True, check=True)
     (entry,) = json.loads(listed.stdout)["modules"]
     assert entry["release"] == kernel.release
     assert entry["vermagic"].startswith(kernel.release + " ")
     assert "GCC" in entry["compiler"]
-    for place in (tmp_path, resources.kmod_dir(), kernel.kdir):
-        assert str(place).encode() not in module_of(result)
+    for place in (built.path.parent, resources.kmod_dir(), kernel.kdir):
+        assert str(place).encode() not in module_of(built)
 
 
 def test_the_sources_stay_clean(bundle: Path) -> None:
@@ -83,41 +120,19 @@ def test_the_sources_stay_clean(bundle: Path) -> None:
 
 
 def test_a_tree_without_symvers_builds_with_a_warning(
-    kernel: kernels.FetchedKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: kernels.FetchedKernel, own_tree: OwnTree
 ) -> None:
-    kdir = tmp_path / "linux"
-    shutil.copytree(kernel.kdir, kdir, symlinks=True)
-    for name in ("scripts", "tools"):  # links of Debian's that lead out of the tree
-        if (kdir / name).is_symlink():
-            (kdir / name).unlink()
-            (kdir / name).symlink_to((kernel.kdir / name).resolve())
-    (kdir / "Module.symvers").unlink()
-    result = build_in(tmp_path / "a", kdir, monkeypatch, HOST)
-    assert "Module.symvers" in result.warnings[0]
-    assert result.modules[0].info.release == kernel.release
+    assert "Module.symvers" in own_tree.first.warnings[0]
+    assert own_tree.first.modules[0].info.release == kernel.release
 
 
-def test_a_tree_that_has_changed_since_its_kernel_was_linked(
-    kernel: kernels.FetchedKernel, tmp_path: Path
-) -> None:
-    kdir = tmp_path / "linux"
-    shutil.copytree(kernel.kdir, kdir, symlinks=True)
-    for name in ("scripts", "tools"):
-        if (kdir / name).is_symlink():
-            (kdir / name).unlink()
-            (kdir / name).symlink_to((kernel.kdir / name).resolve())
-    source = tmp_path / "x.c"
-    source.write_text("int main(void) { return 0; }\n")
-    link = ["gcc", "-Wl,--build-id=0x0123abcd", "-o", kdir / "vmlinux", source]
-    subprocess.run(link, check=True)
-    said: list[str] = []
-    request = BuildRequest(kdir, output=tmp_path / "bench.run", python=HOST)
-    build_of = build(request, said.append).modules[0].build
-    assert build_of["build_id"] == "0123abcd"
-    assert not [line for line in said if "has changed since" in line]
+def test_a_tree_that_has_changed_since_its_kernel_was_linked(own_tree: OwnTree) -> None:
+    assert own_tree.first.modules[0].build["build_id"] == "0123abcd"
+    assert not [line for line in own_tree.said if "has changed since" in line]
     # An option: what fixdep has put in the place of the whole configuration.
-    (kdir / "include/config/NUMA").touch()
-    build_of = build(request, said.append).modules[0].build
+    (own_tree.kdir / "include/config/NUMA").touch()
+    said: list[str] = []
+    build_of = build(own_tree.request, said.append).modules[0].build
     assert (build_of["build_id"], build_of["version"]) == (None, None)
     assert build_of["config"]
     (line,) = [line for line in said if "has changed since" in line]
@@ -135,14 +150,9 @@ def test_a_wrong_flag_shows_the_compilers_own_words(
     assert not output.exists()
 
 
-def test_compile_commands_name_the_real_sources(
-    kernel: kernels.FetchedKernel, tmp_path: Path
-) -> None:
-    output = tmp_path / "compile_commands.json"
-    bench = tmp_path / "bench.run"
-    build(BuildRequest(kdir=kernel.kdir, output=bench, compile_commands=output, python=HOST))
-    files = {Path(entry["file"]) for entry in json.loads(output.read_text())}
-    assert files == set(resources.kmod_dir().rglob("*.c"))
+def test_compile_commands_name_the_real_sources(built: BuildResult) -> None:
+    entries = json.loads((built.path.parent / "compile_commands.json").read_text())
+    assert {Path(entry["file"]) for entry in entries} == set(resources.kmod_dir().rglob("*.c"))
 
 
 def test_the_probe_knows_debians_tree(kernel: kernels.FetchedKernel) -> None:
