@@ -6,6 +6,7 @@ A reset of the guest stands for switching the power off and on.
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import waiting
+from bundle_maker import make_bundle
 from page_alloc_bench.campaign.timed import plan
 from page_alloc_bench.jsonl import read as lines
 from page_alloc_bench.packager.build import BuildRequest, build
@@ -24,6 +26,11 @@ BACK = "20m"  # however busy this machine is
 ONE = ("--budget", "1s")  # one boot is measured: none is begun when the time is over
 FIRST_IS_NEW = str(next(seed for seed in range(99) if plan.schedule(20, seed)[0] == "new"))
 BOOT = "cat /proc/sys/kernel/random/boot_id"
+# Which kernel a host boots, and which it could: all of it is in these.
+STATE = (
+    "find /boot /lib/modules | sort; find /boot /etc -xdev -type f | sort | xargs sha256sum; "
+    "ls -d /run/page-alloc-bench* 2>&1; cat /sys/kernel/kexec_loaded"
+)
 
 
 class Host(Protocol):
@@ -50,6 +57,15 @@ def make_bundles(place: Path, names: tuple[str, ...]) -> Path:
     return place
 
 
+def with_module_for(bundles: Path, release: str, place: Path) -> Path:
+    """Bundles, and one that says that it has a module for a release which never comes up."""
+    place.mkdir()
+    for bundle in bundles.iterdir():
+        (place / bundle.name).symlink_to(bundle)
+    make_bundle(place / "other.run", release=release)
+    return place
+
+
 def command(host: Host, bundles: Path, *words: str, new: str = "") -> list[str]:
     program = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--host", "host"]
     program += ["--ssh", host.ssh, "--bundles", str(bundles), "--back-within", BACK]
@@ -73,6 +89,21 @@ def attempts(directory: Path) -> list[dict[str, Any]]:
 
 def ends(directory: Path) -> list[tuple[str, str]]:
     return [(each["side"], each["end"]) for each in attempts(directory)]
+
+
+def release_in(directory: Path) -> str:
+    """The kernel of the one result in a directory."""
+    (result,) = directory.iterdir()
+    found: str = json.loads(result.read_text())["run"]["kernel"]["release"]
+    return found
+
+
+def uninstall(host: Host) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--uninstall"]
+    return subprocess.run(
+        [*program, "--host", "host", "--ssh", host.ssh], stdin=subprocess.DEVNULL, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def shell(host: Host, line: str) -> str:

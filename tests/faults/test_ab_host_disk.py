@@ -3,27 +3,30 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import disk_host
-from bundle_maker import make_bundle
 from disk_host import DiskHost
 from kexec_host import NO_WATCHDOG
 from page_alloc_bench.targets import kernels
-from restarting import BOOT, FIRST_IS_NEW, ONE, ab, attempts, ends, make_bundles, shell
-
-# Which kernel a host boots, and which it could: all of it is in these.
-STATE = (
-    "find /boot /lib/modules | sort; find /boot /etc -xdev -type f | sort | xargs sha256sum; "
-    "ls -d /run/page-alloc-bench* 2>&1; cat /sys/kernel/kexec_loaded"
-)
+from restarting import (
+    BOOT,
+    FIRST_IS_NEW,
+    ONE,
+    STATE,
+    ab,
+    attempts,
+    ends,
+    make_bundles,
+    release_in,
+    shell,
+    uninstall,
+    with_module_for,
+)  # fmt: skip
 
 
 def write_menu(booted: DiskHost) -> None:
@@ -45,21 +48,6 @@ def host() -> Iterator[DiskHost]:
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundles(tmp_path_factory.mktemp("bundles"), disk_host.KERNELS)
-
-
-def release_in(directory: Path) -> str:
-    """The kernel of the one result in a directory."""
-    (result,) = directory.iterdir()
-    found: str = json.loads(result.read_text())["run"]["kernel"]["release"]
-    return found
-
-
-def uninstall(host: DiskHost) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--uninstall"]
-    return subprocess.run(
-        [*program, "--host", "host", "--ssh", host.ssh], stdin=subprocess.DEVNULL, check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
 
 
 def test_a_one_shot_entry_of_grub_boots_once_and_leaves_boot_as_it_was(
@@ -104,15 +92,6 @@ def test_a_kernel_from_here_replaces_none_of_the_hosts_own(
     assert done.returncode == 3
     assert f"has a kernel {host.new} of its own" in " ".join(done.stderr.split())
     assert shell(host, STATE) == state
-
-
-def with_module_for(bundles: Path, release: str, place: Path) -> Path:
-    """Bundles, and one that says that it has a module for a release which never comes up."""
-    place.mkdir()
-    for bundle in bundles.iterdir():
-        (place / bundle.name).symlink_to(bundle)
-    make_bundle(place / "other.run", release=release)
-    return place
 
 
 @pytest.fixture
