@@ -115,6 +115,24 @@ def test_a_host_that_does_not_take_the_kernel_is_no_result_of_that_kernel() -> N
     assert host.boots == 0
 
 
+def test_from_a_kernel_that_cannot_start_the_next_the_host_restarts_plainly_first() -> None:
+    host = Host([NEW.release, OLD.release, OLD.release])
+    answers = host.run
+
+    def run(script: str, *, timeout: float = 0) -> Answer:
+        if "kexec -l" in script and host.release == NEW.release:
+            return Answer(1, "", "kexec_load failed: Function not implemented")
+        return answers(script, timeout=timeout)
+
+    host.run = run  # type: ignore[method-assign]
+    into = restarter(host)
+    into.into(NEW)
+    assert into.into(OLD).seen is not None
+    restarts = [script for script in host.scripts if "systemctl " in script]
+    told = [("kexec -l" in each, "systemctl reboot" in each) for each in restarts]
+    assert [each for each in told if any(each)] == [(True, False), (False, True), (True, False)]
+
+
 def test_a_host_that_is_down_ends_it_with_what_to_do() -> None:
     host = Host([None])
     measured(host)

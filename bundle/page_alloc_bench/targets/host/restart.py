@@ -88,8 +88,7 @@ class Restarter:
         Raises DownError where the host is not reached before, TargetError where it does not take
         the order, StaysError where it takes it and goes on.
         """
-        before = self.up().boot_id
-        self.method.restart(self.shell, kernel, words)
+        before = self._order(kernel, words)
         seen = self._await(before)
         if seen is not None:
             return Restarted(seen, took=self.method.took(self.shell))
@@ -101,6 +100,23 @@ class Restarter:
             self.note(str(error))
             return Restarted(None, cycled=True)
         return Restarted(seen, cycled=True, took=self.method.took(self.shell))
+
+    def _order(self, kernel: HostKernel, words: str) -> str:
+        """Have the host restart with a kernel; return the boot that ends.
+
+        A kernel that is compared may lack what it takes, such as CONFIG_KEXEC or EFI variables; the
+        host's default has it.
+        """
+        now = self.up()
+        try:
+            self.method.restart(self.shell, kernel, words)
+        except TargetError as error:
+            if now.release == self.facts["release"]:
+                raise
+            self.note(f"{error}\nrestarting it as it does by itself, to try again from there")
+            now = self.into_default()
+            self.method.restart(self.shell, kernel, words)
+        return now.boot_id
 
     def try_once(self, kernel: HostKernel) -> None:
         """Restart with the kernel that runs now, to see that it can be done.
