@@ -161,6 +161,24 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--alloc-orders", "zero"], "zero"),
+        (["--held", "5", "--spread", "6"], "spread"),
+        (["--iterations", "0"], "iterations"),
+        (["--no-such-option"], "no-such-option"),
+    ],
+)
+def test_bad_usage_names_what_is_wrong(
+    arguments: list[str], word: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options.parse(arguments)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert word in line
+
+
 def test_cpu_lists_are_the_kernels_own() -> None:
     assert options.parse(["--cpus=8,0-3,2"]).cpus == [0, 1, 2, 3, 8]
 

@@ -331,14 +331,11 @@ def test_the_bundle_tells_about_itself_without_root(host: Guest) -> None:
     assert "damaged" in bad.stderr
 
 
+# What the host or the way out has a part in; tests/unit has what is wrong on every host.
 BAD = [
     ("--alloc-orders 11", 2, ["11", "10"]),
-    ("--alloc-orders zero", 2, ["zero"]),
     ("--cpus 0,17", 2, ["17"]),
     ("--keep --cpus x", 2, ["x"]),
-    ("--held 5 --spread 6", 2, ["spread"]),
-    ("--iterations 0", 2, ["iterations"]),
-    ("--no-such-option", 2, ["no-such-option"]),
     ("--output-path /nowhere/out.json", 2, ["/nowhere"]),
     ("--output-path /proc/out.json", 2, ["/proc/out.json"]),
     ("--held 100000", 3, ["--held"]),
