@@ -72,6 +72,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "exact_allocs": 300_000,
         "counters": False,
         "keep_pages": ["movable", "pinned", "islands"],
+        "huge_per_second": 64,
+        "churn_percent": 90,
     }
 
 

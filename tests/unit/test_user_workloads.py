@@ -101,6 +101,46 @@ def test_exits_counts_what_dying_processes_give_back() -> None:
         assert rate == pytest.approx(pages / 2 * 1e9 / took, rel=1e-6, abs=1)
 
 
+HUGEALLOC = ["--workload=hugealloc", "--duration-s=2", "--repeat=1", "--churn-percent=50"]
+
+
+def test_hugealloc_asks_at_its_pace_beside_churn_and_counts_what_it_got(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    available = 256 << 20  # of all that this machine has
+    sizes = {**procfs.meminfo(), "MemAvailable": available}
+    monkeypatch.setattr(procfs, "meminfo", lambda *_path: sizes)
+    if huge_pages.why_not(huge_pages.huge_order()):
+        pytest.skip("no huge pages here")
+    made = measure([*HUGEALLOC, "--huge-per-second=4"])
+    order = huge_pages.huge_order()
+
+    def one(name: str) -> int:
+        (value,) = made.metrics[f"hugealloc_{name}_order{order}"]
+        return int(value)
+
+    assert one("asked_pages") == 2 * 4
+    assert one("huges_timed") == one("huge_pages")
+    assert one("huges_timed") + one("fallbacks_timed") == 2 * 4
+    assert one("churned_pages") > 0
+    assert one("burst_ns") * 2 >= one("huge_latency_sum_ns") + one("fallback_latency_sum_ns")
+    (case,) = made.run["workloads"][0]["cases"]
+    assert case["parameters"]["huge_per_second"] == 4
+    # A sixth of what is churned, and what the kernel keeps for itself, is free here and there.
+    sizes = case["parameters"]
+    kept = sizes["churn_bytes"] - sizes["scattered_bytes"]
+    assert kept == pytest.approx(available // 2 * 5 / 6, abs=4 << 20)
+    assert available // 2 < case["held_bytes"] <= available
+    assert sizes["held_huge_pages"] >= 0
+
+
+def test_hugealloc_leaves_room_beside_what_is_churned() -> None:
+    for wrong in ("--churn-percent=91", "--churn-percent=0", "--huge-per-second=0"):
+        with pytest.raises(SystemExit) as ended:
+            options.parse(["--workload=hugealloc", wrong])
+        assert ended.value.code == 2
+
+
 def test_what_a_run_is_cut_short_by_leaves_no_process_and_keeps_what_is_whole() -> None:
     signals = Signals()
     numbers = (*STOP_SIGNALS, signal.SIGALRM)
