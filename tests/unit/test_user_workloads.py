@@ -134,6 +134,25 @@ def test_hugealloc_asks_at_its_pace_beside_churn_and_counts_what_it_got(
     assert sizes["held_huge_pages"] >= 0
 
 
+def test_hugealloc_ends_where_what_moves_memory_beside_it_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = {**procfs.meminfo(), "MemAvailable": 256 << 20}
+    monkeypatch.setattr(procfs, "meminfo", lambda *_path: sizes)
+    if huge_pages.why_not(huge_pages.huge_order()):
+        pytest.skip("no huge pages here")
+
+    class Killing(Reporter):
+        def tick(self, text: str = "", *_told: object) -> None:
+            if text.endswith("1 of 3"):  # it is the first process that was started
+                children = f"/proc/self/task/{os.getpid()}/children"
+                with open(children) as listed:
+                    os.kill(int(listed.read().split()[0]), signal.SIGKILL)
+
+    with pytest.raises(RunnerError, match=r"hugealloc, churn: process [0-9]+ has ended"):
+        measure([*HUGEALLOC, "--repeat=3", "--huge-per-second=4"], Killing())
+
+
 def test_hugealloc_leaves_room_beside_what_is_churned() -> None:
     for wrong in ("--churn-percent=91", "--churn-percent=0", "--huge-per-second=0"):
         with pytest.raises(SystemExit) as ended:

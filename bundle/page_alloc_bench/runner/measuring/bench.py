@@ -86,7 +86,8 @@ class Session(Protocol):
 class Bench:
     """One run on a loaded module: fills document, and says on reporter how it goes.
 
-    options: of the run. cpus: those to use. device: the session with the module.
+    options: of the run. cpus: those to use. device: the session with the module. watched: what must
+    go on whatever is waited for: each raises RunnerError where it does not.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Bench:
         self.document = document
         self.reporter = reporter
         self.signals = signals
+        self.watched: list[Callable[[], object]] = []
         self._on_phase_end = on_phase_end
         self._on_case_end = on_case_end
         self._start = time.monotonic()

@@ -44,6 +44,7 @@ class Crew:
         self.pids: list[int] = []
 
     def __enter__(self) -> Crew:
+        self._bench.watched.append(self._check)
         try:
             parent = os.getpid()
             with HeldSignals():
@@ -63,6 +64,8 @@ class Crew:
 
     def __exit__(self, *_error: object) -> None:
         with self._bench.signals.deferred():
+            if self._check in self._bench.watched:
+                self._bench.watched.remove(self._check)
             for pid in self.pids:
                 os.kill(pid, signal.SIGKILL)  # it is ours until it is reaped
             for pid in self.pids:
@@ -96,14 +99,17 @@ class Crew:
     ) -> None:
         """Wait so long, or until something is true. Raises RunnerError if a process ends.
 
+        Those of other crews are looked at too: what is measured here needs them.
+
         poll_s: between two looks; where processes are measured meanwhile, looks cost them time.
         """
         end = time.monotonic() + seconds
         poll_s = _TICK_S if until is None else poll_s
         while (left := end - time.monotonic()) > 0 and not (until is not None and until()):
             self._bench.reporter.tick(text)
-            self._check()
+            self._check_all()
             time.sleep(min(left, poll_s))
+        self._check_all()
 
     def finish(self) -> None:
         """Ask the workers to end, and return when they have. Raises RunnerError."""
@@ -116,6 +122,10 @@ class Crew:
                 self.pids.pop()
         if self._slate.reason:
             raise RunnerError(f"{self._what}: {self._slate.reason}")
+
+    def _check_all(self) -> None:
+        for check in self._bench.watched:
+            check()
 
     def _check(self) -> None:
         for pid in self.pids:
