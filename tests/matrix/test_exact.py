@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,3 +70,20 @@ def test_killed_in_a_boot_it_leaves_no_guest_and_goes_on(tmp_path: Path) -> None
             named = sum(function["instructions"] for function in where["functions"])
             assert named == where["total"]["instructions"]
             assert where["total"]["atomics"] / case["allocs"] == pytest.approx(3.0, abs=0.05)
+
+
+def test_no_thread_of_the_kernel_works_beside_what_is_counted(tmp_path: Path) -> None:
+    """khugepaged and DAMON's thread, which Debian's newest kernels start, worked there before."""
+    words = ["--base", "7.3", "--new", "6.12", "--threshold", "100%", "--dir", str(tmp_path)]
+    options = ["--", "--alloc-orders", "0,9", "--exact-allocs", str(ALLOCS)]
+    tool = [sys.executable, "-m", "page_alloc_bench.cli", "ab", "--exact"]
+    done = subprocess.run([*tool, *words, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = {
+        function["name"]
+        for path in (*(tmp_path / "base").iterdir(), *(tmp_path / "new").iterdir())
+        for where in json.loads(path.read_text())["run"]["where"]
+        for function in where["functions"]
+    }
+    assert "get_page_from_freelist" in names
+    assert not {name for name in names if re.search(r"damon|khugepaged|collapse_scan", name)}

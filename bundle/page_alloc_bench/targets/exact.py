@@ -30,6 +30,13 @@ MEMORY = "1G"
 THRESHOLD = "0.1%"
 # Clearing is counted by the byte: it would hide the allocator.
 DEFAULT_ARGUMENTS = "init_on_alloc=0"
+# Threads of the kernel that work now and then, on the only CPU. mm/damon/stat.c starts DAMON's by
+# default in Debian's kernels from 7.2 on. khugepaged is made to sleep, not left out: without huge
+# pages the kernel keeps less memory free (set_recommended_min_free_kbytes(), mm/khugepaged.c), so
+# the lists of a CPU would be shorter than they are on hosts.
+_DAMON_OFF = "damon_stat.enabled=N"
+_KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
+_WEEKS = 4_000_000_000  # milliseconds
 _KINDS = ("atomics", "loads", "stores")
 _BUNDLE = "/root/bench"
 _SAID_LINES, _LOG_LINES = 5, 10
@@ -105,6 +112,7 @@ def _arguments(arch: str) -> str:
         *(["noreplace-smp"] if arch == "amd64" else []),
         # The TSC's rate is measured anew in each boot, with an error of 1e-5.
         *(["clocksource=hpet"] if arch == "amd64" else []),
+        _DAMON_OFF,
         COUNTS,
         DEFAULT_ARGUMENTS,
     ]
@@ -116,6 +124,7 @@ def _script(command: Sequence[str], bench_options: Sequence[str], *, symbols: bo
     table = f"grep ' [tTwW] ' /proc/kallsyms | grep -v '\\[' >{OUTPUT}/kallsyms"
     lines = [
         "echo 0 >/proc/sys/kernel/kptr_restrict",
+        f"[ ! -e {_KHUGEPAGED} ] || echo {_WEEKS} >{_KHUGEPAGED}",
         "export LC_ALL=C.UTF-8",
         shlex.join([*command, *given, *bench_options]),
         "status=$?",
