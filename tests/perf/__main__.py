@@ -16,7 +16,7 @@ from page_alloc_bench import outputs
 from page_alloc_bench.packager import build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
-from perf import ab, antagonist, exact, findlimit, fleet, python, repeat, runner
+from perf import ab, antagonist, exact, findlimit, fleet, python, repeat, runner, workloads
 from perf.figures import Figure, at_most
 
 GROUPS = (
@@ -25,6 +25,7 @@ GROUPS = (
     "antagonist",
     "cpu",
     "cpus",
+    "workloads",
     "findlimit",
     "startup",
     "memory",
@@ -59,6 +60,7 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
             "antagonist": antagonist.against_floor,
             "cpu": lambda guest: runner.cpu(guest, bundle),
             "repeat": repeat.rate,
+            "workloads": workloads.against_floor,
         }
         with_four_cpus: Groups = {
             "cpus": antagonist.over_cpus,
@@ -66,6 +68,7 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
             "startup": lambda guest: runner.startup(guest, bundle),
             "memory": lambda guest: runner.memory(guest, bundle),
             "repeat": lambda guest: repeat.memory(guest, bundle),
+            "workloads": lambda guest: workloads.isolated(guest, bundle),
         }
         for groups, guest in (
             (by_instructions, Guest(kernel, icount=True, cmdline_extra="init_on_alloc=0")),

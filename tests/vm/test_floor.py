@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import floors
 import lab
 from page_alloc_bench.targets.guest import Guest
 
@@ -51,37 +52,12 @@ def test_latencies_agree_with_the_floor(counted: Guest, order: int) -> None:
         assert ours[kind] == pytest.approx(floor_ns + ours["clock_ns"], abs=40)
 
 
-FINISH = """
-import json, time
-from page_alloc_bench.runner.module.device import Device
-
-with Device() as session:
-    session.configure(pattern={pattern!r}, parameters={parameters}, order={order}, seed=1, cpus=[0],
-                      time_one_in={one_in}, sample_capacity=1000, allocs=200_000)
-    session.start()
-    time.sleep(2)
-    assert session.progress().finished == 1
-    session.stop()
-    stats = session.cpu_stats(0)
-print(json.dumps((stats.end_ns - stats.begin_ns) / stats.allocs))
-"""
-# Of each pattern its parameters, and those of the floor that make it do the same.
-PATTERNS = {
-    "antagonist": ({"held": 1000, "spread": 1000}, {"bursts": 600}),
-    "pairs": ({"held": 0, "every": 1}, {"pairs": 200_000}),
-    "bursts": ({"depth": 1000, "release": 0}, {"depth": 1000, "bursts": 200}),
-}
-
-
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", floors.PATTERNS)
 def test_a_pattern_costs_hardly_more_than_a_bare_loop(counted: Guest, pattern: str) -> None:
     """With every 64th operation timed, as runs do, and with none."""
-    parameters, of_floor = PATTERNS[pattern]
-    bare = lab.floor(counted, order=0, **of_floor)
-    floor = (bare["alloc_ns"] + bare["free_ns"]) / bare["allocs"]
+    bare = floors.bare(counted, pattern)
     for one_in, least in ((64, 0.97), (0, 0.98)):
-        code = FINISH.format(pattern=pattern, parameters=parameters, order=0, one_in=one_in)
-        assert least < floor / lab.python(counted, code) <= 1.005
+        assert least < bare / floors.ours(counted, pattern, one_in=one_in) <= 1.005
 
 
 def test_the_clock_is_calibrated(counted: Guest) -> None:

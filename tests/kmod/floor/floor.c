@@ -11,7 +11,8 @@
  *
  * With `pairs` it allocates and frees one block so many times instead, all of
  * which is in alloc_ns; with `depth` each burst is of so many blocks, all of
- * which are freed again, the oldest first.
+ * which are freed again, the oldest first; with `bulk` each is one call for so
+ * many pages, which are freed one by one.
  */
 #include <linux/completion.h>
 #include <linux/gfp.h>
@@ -22,6 +23,7 @@
 #include <linux/timekeeping.h>
 #include <linux/vmalloc.h>
 
+#include "compat.h"
 #include "patterns/antagonist.h"
 #include "random.h"
 
@@ -41,6 +43,8 @@ static ulong pairs;
 module_param(pairs, ulong, 0444);
 static ulong depth;
 module_param(depth, ulong, 0444);
+static ulong bulk;
+module_param(bulk, ulong, 0444);
 
 static ulong allocs;
 module_param(allocs, ulong, 0444);
@@ -120,6 +124,27 @@ static int floor_bursts(void)
 	return 0;
 }
 
+static noinline int floor_bulk(void)
+{
+	ulong burst, i, got;
+	u64 start = ktime_get_ns();
+
+	for (burst = 0; burst < bursts; burst++) {
+		got = pab_alloc_bulk(GFP_KERNEL | __GFP_NOWARN, bulk, ring);
+		for (i = 0; i < got; i++) {
+			__free_pages(ring[i], 0);
+			ring[i] = NULL;
+		}
+		allocs += got;
+		if (got < bulk)
+			return -ENOMEM;
+		cond_resched();
+	}
+	alloc_ns = ktime_get_ns() - start;
+	frees = allocs;
+	return 0;
+}
+
 static int floor_antagonist(void)
 {
 	u64 random = pab_random_seed(seed, cpu, PAB_STREAM_PATTERN);
@@ -151,7 +176,9 @@ static int floor_antagonist(void)
 
 static int floor_run(void *unused)
 {
-	int err = pairs ? floor_pairs() : depth ? floor_bursts() : floor_antagonist();
+	int err = pairs ? floor_pairs() :
+		  bulk ? floor_bulk() :
+		  depth ? floor_bursts() : floor_antagonist();
 
 	complete(&over);
 
@@ -167,7 +194,7 @@ static int floor_run(void *unused)
 static int __init floor_init(void)
 {
 	struct task_struct *task;
-	ulong size = roundup_pow_of_two(depth ?: held + spread);
+	ulong size = roundup_pow_of_two(depth ?: bulk ?: held + spread);
 	int err;
 
 	ring_mask = size - 1;
