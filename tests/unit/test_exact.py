@@ -224,6 +224,7 @@ def test_several_kernels_make_a_table_and_who_grew() -> None:
     assert "| pairs | 0 | 714.1 | 861.3 | 714.1 | +0.0% |" in text
     assert "| pairs | 4 | 1,642.8 | 1,366.8 | 1,642.8 | +0.0% |" in text
     assert "- pairs at order 0, 5.10 → 6.1, +147.2: `__rmqueue_pcplist` +72.0" in text
+    assert "differ by 0.0046 % at most (antagonist at order 0, 6.12), and by 0.00067 %" in text
     assert "Left out" not in text
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,17 +90,33 @@ def text(releases: Releases) -> str:
 
 
 def _notes(releases: Releases) -> Iterator[str]:
-    worst = max((s.spread(c) for s in releases.sides for c in releases.cases), default=0.0)
     kernels = ", ".join(side.label for side in releases.sides)
     yield (
-        f"Instructions of one allocation and its free. Kernels: {kernels}. Boots of one kernel "
-        f"differ by {worst:.1e} at most. It is the length of the path, not cache misses or locks."
+        f"Instructions of one allocation and its free. Kernels: {kernels}. {_spreads(releases)} "
+        "It is the length of the path, not cache misses or locks."
     )
     for what in releases.left_out:
         yield f"Left out: {what}."
     for side in releases.sides:
         if not any(side.whole(case) for case in releases.cases):
             yield f"Left out: the functions of {side.label}, which were not counted."
+
+
+def _spreads(releases: Releases) -> str:
+    """Say how far the boots of one kernel differ: the error of each figure."""
+    found = [
+        (side.spread(case), f"{case}, {name}")
+        for side, name in zip(releases.sides, names(releases))
+        for case in releases.cases
+    ]
+    if not found:
+        return "No case is counted in all kernels."
+    worst, where = max(found)
+    half = statistics.median(spread for spread, _ in found)
+    return (
+        f"Boots of one kernel differ by {100 * worst:.2g} % at most ({where}), "
+        f"and by {100 * half:.2g} % or less in half of the figures."
+    )
 
 
 def grown(releases: Releases) -> Iterator[str]:

@@ -68,10 +68,11 @@ def figure(height: float, title: str | None) -> tuple[Figure, Axes]:
     return made, made.add_subplot()
 
 
-def head(figure: Figure, title: str | None) -> None:
+def head(figure: Figure, title: str | None, columns: int = 1) -> None:
     """Put title and legend above the axes, where they hide nothing and have the whole width."""
     figure.legend(
         loc="outside upper left",
+        ncols=columns,
         title=_wrap(title) if title else None,
         title_fontproperties={"size": FONT, "weight": "bold"},
         alignment="left",
