@@ -114,13 +114,19 @@ static __always_inline struct page *pab_alloc(struct pab_worker *worker)
 	return page;
 }
 
-/* Free a block that has been taken out of its slot, whichever worker allocated it. */
-static __always_inline void pab_free(struct pab_worker *worker, struct page *page)
+/* Free a block that has been taken out of its slot; the caller counts it. */
+static __always_inline void pab_free_uncounted(struct pab_worker *worker, struct page *page)
 {
 	if (likely(--worker->choose_free.until))
 		__free_pages(page, worker->order);
 	else
 		pab_free_timed(worker, page);
+}
+
+/* Free a block that has been taken out of its slot, whichever worker allocated it. */
+static __always_inline void pab_free(struct pab_worker *worker, struct page *page)
+{
+	pab_free_uncounted(worker, page);
 	pab_count_free(worker);
 }
 

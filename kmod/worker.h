@@ -84,10 +84,15 @@ static inline bool pab_stopping(const struct pab_worker *worker)
 	return READ_ONCE(*worker->stopping);
 }
 
-static __always_inline void pab_count_free(struct pab_worker *worker)
+static __always_inline void pab_count_frees(struct pab_worker *worker, u64 count)
 {
 	/* Who acquires all frees before it reads any allocs never sees fewer allocs. */
-	smp_store_release(&worker->frees, worker->frees + 1);
+	smp_store_release(&worker->frees, worker->frees + count);
+}
+
+static __always_inline void pab_count_free(struct pab_worker *worker)
+{
+	pab_count_frees(worker, 1);
 }
 
 #endif /* PAB_WORKER_H */

@@ -39,7 +39,7 @@ static noinline u64 bulk_call_timed(struct pab_worker *worker, u64 wanted)
 /* Fill the first slots; return how many, 0 when the session stopped first. */
 static u64 bulk_alloc(struct pab_worker *worker, u64 wanted)
 {
-	u64 got, i;
+	u64 got;
 
 	if (likely(--worker->choose_alloc.until))
 		got = pab_alloc_bulk(worker->gfp, wanted, worker->slots);
@@ -51,9 +51,9 @@ static u64 bulk_alloc(struct pab_worker *worker, u64 wanted)
 		worker->slots[0] = pab_alloc_retry(worker);
 		got = !!worker->slots[0];
 	}
-	for (i = 0; i < got; i++)
-		if (page_to_nid(worker->slots[i]) != worker->node)
-			WRITE_ONCE(worker->remote, worker->remote + 1);
+	/* All pages of a call are of one zone: __alloc_pages_bulk(), mm/page_alloc.c. */
+	if (got && page_to_nid(worker->slots[0]) != worker->node)
+		WRITE_ONCE(worker->remote, worker->remote + got);
 	WRITE_ONCE(worker->allocs, worker->allocs + got);
 	return got;
 }
@@ -62,6 +62,7 @@ static void bulk_run(struct pab_worker *worker, const u64 *parameters)
 {
 	const u64 pages = parameters[PAGES];
 	const unsigned int calls = max_t(u64, BULK_MOST / pages, 1);
+	struct page **const slots = worker->slots;
 	struct page *page;
 	unsigned int call;
 	u64 got, i;
@@ -73,10 +74,11 @@ static void bulk_run(struct pab_worker *worker, const u64 *parameters)
 			if (!got)
 				return;
 			for (i = 0; i < got; i++) {
-				page = worker->slots[i];
-				worker->slots[i] = NULL;
-				pab_free(worker, page);
+				page = slots[i];
+				slots[i] = NULL;
+				pab_free_uncounted(worker, page);
 			}
+			pab_count_frees(worker, got);
 			cond_resched();
 		}
 	}
