@@ -17,6 +17,8 @@ PATTERNS = {
     "bursts": ({"depth": 1000, "release": 0}, {"depth": 1000, "bursts": ALLOCS // 1000}),
     "bulk": ({"pages": 64}, {"bulk": 64, "bursts": ALLOCS // 64}),
 }
+# Where no list of a CPU holds a block, all states of its buddy are gone through.
+_LARGE_PAIRS = ({"held": 63, "every": 1000}, {"pairs": ALLOCS, "held": 63, "every": 1000})
 _FINISH = """
 import json, time
 from page_alloc_bench.runner.module.device import Device
@@ -33,16 +35,20 @@ print(json.dumps((stats.end_ns - stats.begin_ns) / stats.allocs))
 """
 
 
+def _parameters(pattern: str, order: int) -> tuple[dict[str, int], dict[str, int]]:
+    return _LARGE_PAIRS if (pattern, order) == ("pairs", 4) else PATTERNS[pattern]
+
+
 def bare(guest: Guest, pattern: str, order: int = 0) -> float:
     """Return the instructions of an allocation and its free in a bare loop."""
-    _, words = PATTERNS[pattern]
+    _, words = _parameters(pattern, order)
     seen = lab.floor(guest, order=order, **words)
     return (seen["alloc_ns"] + seen["free_ns"]) / seen["allocs"]
 
 
 def ours(guest: Guest, pattern: str, order: int = 0, *, one_in: int) -> float:
     """Return the same of the module, which is loaded: it times one operation in ONE_IN, or none."""
-    parameters, _ = PATTERNS[pattern]
+    parameters, _ = _parameters(pattern, order)
     code = _FINISH.format(
         pattern=pattern, parameters=parameters, order=order, one_in=one_in, allocs=ALLOCS
     )

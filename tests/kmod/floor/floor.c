@@ -10,9 +10,11 @@
  * and free_ns.
  *
  * With `pairs` it allocates and frees one block so many times instead, all of
- * which is in alloc_ns; with `depth` each burst is of so many blocks, all of
- * which are freed again, the oldest first; with `bulk` each is one call for so
- * many pages, which are freed one by one.
+ * which is in alloc_ns: with `every` it holds one block more after so many
+ * pairs, up to `held`, and then none again, as kmod/patterns/pairs.c does. With
+ * `depth` each burst is of so many blocks, all of which are freed again, the
+ * oldest first; with `bulk` each is one call for so many pages, which are freed
+ * one by one.
  */
 #include <linux/completion.h>
 #include <linux/gfp.h>
@@ -41,6 +43,8 @@ static ulong bursts = 1000;
 module_param(bursts, ulong, 0444);
 static ulong pairs;
 module_param(pairs, ulong, 0444);
+static ulong every;
+module_param(every, ulong, 0444);
 static ulong depth;
 module_param(depth, ulong, 0444);
 static ulong bulk;
@@ -88,19 +92,32 @@ static noinline void floor_drain(struct floor *floor, ulong target)
 
 static noinline int floor_pairs(void)
 {
+	ulong next = every ?: pairs, count = 0, i;
 	u64 start = ktime_get_ns();
+	struct page *page;
 
 	for (allocs = 0; allocs < pairs; allocs++) {
-		struct page *page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
-
+		page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
 		if (!page)
-			return -ENOMEM;
-		__free_pages(page, order);
+			break;
+		if (allocs < next) {
+			__free_pages(page, order);
+		} else if (count < held) {
+			next += every;
+			ring[count++] = page;
+		} else {
+			next += every;
+			while (count)
+				__free_pages(ring[--count], order);
+			__free_pages(page, order);
+		}
 		cond_resched();
 	}
 	alloc_ns = ktime_get_ns() - start;
 	frees = allocs;
-	return 0;
+	for (i = 0; i < count; i++)
+		__free_pages(ring[i], order);
+	return allocs < pairs ? -ENOMEM : 0;
 }
 
 static int floor_bursts(void)
