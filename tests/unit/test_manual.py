@@ -166,6 +166,9 @@ def test_help_shows_a_topic_as_plain_text_where_there_is_no_terminal(topic: Path
     assert "<!--" not in stdout
     assert "\x1b" not in stdout
     assert ".md)" not in stdout
+    pictures = re.findall(r"`(/[^`]*\.svg)`", stdout)
+    assert len(pictures) == topic.read_text().count(".svg)")
+    assert all(Path(picture).is_file() for picture in pictures)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ _MANUAL = Path(__file__).resolve().parents[1] / "manual"
 _WIDTH = 100  # columns; longer lines are hard to read
 _WORD = 26  # columns that a long word gets whole, if it can be
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
+_PICTURE = re.compile(r"!\[(?P<what>[^]\n]*)\]\((?P<file>[\w.-]+)\)")
 _OTHER_TOPIC = re.compile(r"\[[^]\n]+\]\((?P<topic>[\w-]+)\.md(?:#[\w-]+)?\)")
 
 
@@ -66,6 +67,7 @@ def _title(text: str) -> str:
 def _rendered(text: str) -> str:
     """Return Markdown as a terminal shows it, or as it stands if stdout is not a terminal."""
     text = _OTHER_TOPIC.sub(r"`page-alloc-bench help \g<topic>`", _COMMENT.sub("", text))
+    text = _PICTURE.sub(lambda found: f"{found['what']}: `{_MANUAL / found['file']}`", text)
     if not sys.stdout.isatty():
         return text
     from rich.console import Console, ConsoleOptions, RenderResult
