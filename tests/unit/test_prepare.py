@@ -61,7 +61,7 @@ def test_every_script_installs_what_it_needs() -> None:
     }
     asked = {name: words for name, words in asked.items() if words}
     assert asked.pop("try") == [" try"]
-    whole = ("test", "perf", "sanitize", "kernels", "calibrate", "manual")
+    whole = ("test", "perf", "sanitize", "kernels", "calibrate", "costs", "manual")
     assert asked == {name: [" test"] for name in whole}
     assert "./scripts/test" in (TOP / ".ci/run").read_text()
 
