@@ -98,6 +98,28 @@ def test_a_signal_at_any_moment_is_128_and_more_without_a_word(number: signal.Si
         assert (done.returncode, done.stderr) == (128 + number, ""), later
 
 
+def test_a_signal_that_a_library_swallows_is_not_lost() -> None:
+    """As by "except:" around an import that may fail, which some have."""
+    script = (
+        "import os, signal, sys, time, page_alloc_bench.__main__ as command\n"
+        f"sys.argv = {['page-alloc-bench', *COMPARE]!r}\n"
+        "class Library:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'scipy':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            try:\n"
+        "                os.kill(os.getpid(), signal.SIGINT)\n"
+        "                time.sleep(1)\n"
+        "            except: pass\n"
+        "sys.meta_path.insert(0, Library())\n"
+        "command.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "")
+
+
 def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
     script = f"trap '' INT HUP; {shlex.join([*PAB, 'query', 'SELECT 1', RESULT])} & "
     script += "sleep 0.3; kill -INT $!; kill -HUP $!; wait $!"

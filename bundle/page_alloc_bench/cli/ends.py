@@ -48,11 +48,16 @@ class _Silent(outputs.Writer):
 def run(main: Callable[[], object]) -> None:
     """Run the command line of this process, which main takes, to its end."""
     _own_streams()
-    _raise_signals()
+    came = _raise_signals()
+    code: int | str | None = None
     try:
         main()
+    except SystemExit as end:
+        code = end.code
     except Interrupted as interrupted:
-        sys.exit(128 + interrupted.signum)
+        code = 128 + interrupted.signum
+    # Also where a library took it for what is wrong with an import, by "except:".
+    sys.exit(128 + came[0] if came else code)
 
 
 def status(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
@@ -129,17 +134,21 @@ def _text(raw: io.FileIO, encoding: str | None, *, line_buffering: bool = False)
     )
 
 
-def _raise_signals() -> None:
+def _raise_signals() -> list[int]:
     """Turn the signals that ask a process to end into Interrupted, but for those it ignores.
 
-    Only the first is raised; what is cleaned up after it is not cut short.
+    Only the first is raised; what is cleaned up after it is not cut short. It comes into the list
+    that is returned.
     """
+    came: list[int] = []
 
     def handler(signum: int, _frame: FrameType | None) -> None:
         for number in taken:
             signal.signal(number, lambda *_: None)
+        came.append(signum)
         raise Interrupted(signum)
 
     taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in taken:
         signal.signal(number, handler)
+    return came
