@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,3 +76,32 @@ def do_once(host: Guest, scratch: Path, true: str, do: str) -> None:
     program.write_text(_ONCE)
     host.copy_to(program, "/root/once.py")
     host.run(["python3", "/root/once.py", true, do], timeout=500)
+
+
+def end_and_find_every_page_back(
+    host: Guest, scratch: Path, options: str, once: tuple[str, str], code: int | None
+) -> None:
+    """Start a run, do something to it, and look at what is left.
+
+    once: a condition, and what is done as soon as it holds, as do_once() takes them.
+    code: its exit code, with which it leaves a partial result; None where it leaves nothing.
+    """
+    before = lab.free_bytes(host)
+    process = host.popen(
+        f"echo $$ > /root/pid; exec {BENCH} --workload {options} "
+        "--output-path /root/cut.json >/dev/null 2>&1"
+    )
+    try:
+        do_once(host, scratch, *once)
+        ended = process.wait(300)
+        if code is not None:
+            assert ended == code
+            cut = json.loads(host.run("cat /root/cut.json").stdout)
+            assert cut["run"]["complete"] is False
+    finally:
+        process.kill()
+    deadline = time.monotonic() + 30
+    while (left := lab.traces(host)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == ""
+    assert lab.await_free(host, before * 0.999) >= before * 0.999

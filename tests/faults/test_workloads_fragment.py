@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lab
-from faults.huge_page_runs import BENCH, do_once, guest, run
+from faults.huge_page_runs import BENCH, end_and_find_every_page_back, guest, run
 from page_alloc_bench.targets.guest import Guest
 
 HUGE_BYTES = 2 << 20  # of x86-64
@@ -136,25 +136,8 @@ def test_memory_that_is_as_whole_as_before_is_not_called_fragmented(host: Guest)
 def test_every_page_is_back_however_it_ends(
     host: Guest, tmp_path: Path, workload: str, do: str, code: int | None
 ) -> None:
-    before, whole = lab.free_bytes(host), lab.whole_blocks(host)
-    process = host.popen(
-        f"echo $$ > /root/pid; exec {BENCH} --workload {workload} "
-        "--output-path /root/cut.json >/dev/null 2>&1"
-    )
-    try:
-        do_once(host, tmp_path, f"pieces() > {0.3 * whole}", do)
-        ended = process.wait(300)
-        if code is not None:
-            assert ended == code
-            cut = json.loads(host.run("cat /root/cut.json").stdout)
-            assert cut["run"]["complete"] is False
-    finally:
-        process.kill()
-    deadline = time.monotonic() + 30
-    while (left := lab.traces(host)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert left == ""
-    assert lab.await_free(host, before * 0.999) >= before * 0.999
+    true = f"pieces() > {0.3 * lab.whole_blocks(host)}"
+    end_and_find_every_page_back(host, tmp_path, workload, (true, do), code)
 
 
 def test_a_cpu_that_goes_offline_ends_it_and_every_page_is_back(host: Guest) -> None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 import lab
-from faults.huge_page_runs import BENCH, do_once, guest, run
+from faults.huge_page_runs import end_and_find_every_page_back, guest, run
 from page_alloc_bench.targets.guest import Guest
 
 HUGE = 9  # order of a huge page of x86-64
@@ -70,22 +68,5 @@ def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -
 def test_every_page_is_back_however_it_ends(
     host: Guest, tmp_path: Path, do: str, code: int | None
 ) -> None:
-    before, whole = lab.free_bytes(host), lab.whole_blocks(host)
-    process = host.popen(
-        f"echo $$ > /root/pid; exec {BENCH} --workload hugealloc --repeat 50 "
-        "--output-path /root/cut.json >/dev/null 2>&1"
-    )
-    try:
-        do_once(host, tmp_path, f"free(9) < {0.2 * whole}", do)
-        ended = process.wait(300)
-        if code is not None:
-            assert ended == code
-            cut = json.loads(host.run("cat /root/cut.json").stdout)
-            assert cut["run"]["complete"] is False
-    finally:
-        process.kill()
-    deadline = time.monotonic() + 30
-    while (left := lab.traces(host)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert left == ""
-    assert lab.await_free(host, before * 0.999) >= before * 0.999
+    true = f"free(9) < {0.2 * lab.whole_blocks(host)}"
+    end_and_find_every_page_back(host, tmp_path, "hugealloc --repeat 50", (true, do), code)
