@@ -29,15 +29,18 @@ def one(result: dict[str, Any], name: str) -> int:
 
 def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -> None:
     before = lab.free_bytes(host)
-    result = run(host, "hugealloc --counters --duration-s 4 --repeat 1 --huge-per-second 4")
+    result = run(host, "hugealloc --counters --duration-s 4 --repeat 1 --huge-per-second 32")
     (phase,) = result["run"]["phases"]
     (case,) = result["run"]["workloads"][0]["cases"]
     delta = phase["vmstat_delta"]
     asked = one(result, "asked_pages")
-    assert asked == 4 * 4 == 4 * case["parameters"]["huge_per_second"]
+    assert 4 * 16 < asked == 4 * case["parameters"]["huge_per_second"]
     # What is held beside it, so that nothing whole is left, are huge pages too.
     kernel = delta["thp_fault_alloc"] - case["parameters"]["held_huge_pages"]
-    assert 0 < one(result, "huge_pages") == kernel
+    assert 0 < one(result, "huge_pages") == kernel < asked
+    # Each time the kernel was really asked, also where there was none before. What is held beside
+    # it may have fallen back too.
+    assert asked - one(result, "huge_pages") <= delta["thp_fault_fallback"]
     assert one(result, "huges_timed") + one(result, "fallbacks_timed") == asked
     assert one(result, "churned_pages") > 1000
     for name, counters in (
@@ -45,7 +48,7 @@ def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -
         ("scanned_pages", ["compact_migrate_scanned", "compact_free_scanned"]),
         ("migrated_pages", ["pgmigrate_success"]),
     ):
-        assert one(result, name) <= sum(delta.get(counter, 0) for counter in counters), name
+        assert 0 < one(result, name) <= sum(delta.get(counter, 0) for counter in counters), name
     assert one(result, "compact_fails") <= one(result, "compact_stalls")
     assert lab.warnings_but_preflights(result) == []
     assert "Out of memory" not in host.dmesg()

@@ -58,12 +58,17 @@ class Asking:
         had = bool(array("Q", os.pread(self._table, 8, last * 8))[0] & _PRESENT)
         self._notes[not had](took)
         if not had:
-            self.give_back(address, self._page)
+            self._own.madvise(address, self._page, MADV_DONTNEED)
         return had
 
-    def give_back(self, address: int, size: int) -> None:
-        """Give memory back."""
-        self._own.madvise(address, size, MADV_DONTNEED)
+    def start_again(self) -> None:
+        """Give all back, the page tables too, and map memory anew.
+
+        Where a base page was had, its page table stays, and the kernel looks for no huge page there
+        again: __handle_mm_fault(), mm/memory.c.
+        """
+        self._own.unmap()
+        self.start = self._own.map()
 
 
 def capacity(bench: Bench, workers: int) -> int:

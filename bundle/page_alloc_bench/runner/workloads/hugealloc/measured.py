@@ -94,8 +94,8 @@ class HugeAlloc:
         size = (churned + reserve) // len(cpus) // block * block
         if not pages or size <= (scattered + reserve) // len(cpus):
             raise RunnerError(
-                f"{NAME}: {units.whole_mib(available)} are available: too little. Free memory, or "
-                "give a larger --churn-percent"
+                f"{NAME}: {units.whole_mib(available)} are available: too little for "
+                f"--churn-percent {self._options.churn_percent}. Free memory, or use a larger host"
             )
         return _Plan(
             case, cpus,
@@ -255,7 +255,7 @@ def _hold(plan: _Plan, board: slate.Slate, blocks: int) -> None:
 
 
 def _ask(plan: _Plan, board: slate.Slate, seconds: int, seed: int) -> None:
-    """Ask for so many huge pages at the begin of each second, and give them back at its end."""
+    """Ask for so many huge pages at the beginning of each second, and give them back at its end."""
     block = procfs.page_size() << plan.case.order
     asking = huge.Asking(board, 0, seed, plan.pages * block, plan.case.order)
     had = inside_ns = 0
@@ -269,7 +269,7 @@ def _ask(plan: _Plan, board: slate.Slate, seconds: int, seed: int) -> None:
         board.words[board.place(0, slate.INSIDE_NS)] = inside_ns
         due = max(due + 1, time.monotonic())
         time.sleep(max(due - time.monotonic(), 0))
-        asking.give_back(asking.start, plan.pages * block)
+        asking.start_again()
     board.words[board.place(0, slate.READY)] = 1
     while not board.stopping:
         time.sleep(1)
