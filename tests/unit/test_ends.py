@@ -98,8 +98,9 @@ def test_a_signal_at_any_moment_is_128_and_more_without_a_word(number: signal.Si
         assert (done.returncode, done.stderr) == (128 + number, ""), later
 
 
-def test_a_signal_that_a_library_swallows_is_not_lost() -> None:
-    """As by "except:" around an import that may fail, which some have."""
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_that_a_library_swallows_is_not_lost(times: int) -> None:
+    """As by "except:" around an import that may fail, which some have; and the next one ends it."""
     script = (
         "import os, signal, sys, time, page_alloc_bench.__main__ as command\n"
         f"sys.argv = {['page-alloc-bench', *COMPARE]!r}\n"
@@ -111,13 +112,36 @@ def test_a_signal_that_a_library_swallows_is_not_lost() -> None:
         "                os.kill(os.getpid(), signal.SIGINT)\n"
         "                time.sleep(1)\n"
         "            except: pass\n"
+        f"            if {times} > 1:\n"
+        "                os.kill(os.getpid(), signal.SIGTERM)\n"
+        "                time.sleep(60)\n"
         "sys.meta_path.insert(0, Library())\n"
         "command.main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=50
     )
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "")
+
+
+def test_what_is_cleaned_up_after_a_signal_is_not_cut_short_by_another() -> None:
+    script = (
+        "import os, signal, time\n"
+        "from page_alloc_bench.cli import ends\n"
+        "def command():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(0.1)\n"
+        "        print('clean')\n"
+        "ends.run(command)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "clean\n", "")
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import traceback
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, TextIO
@@ -56,8 +57,11 @@ def run(main: Callable[[], object]) -> None:
         code = end.code
     except Interrupted as interrupted:
         code = 128 + interrupted.signum
-    # Also where a library took it for what is wrong with an import, by "except:".
-    sys.exit(128 + came[0] if came else code)
+    if came:  # also where a library took it for what is wrong with an import, by "except:"
+        code = 128 + came[0]
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def status(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
@@ -137,16 +141,23 @@ def _text(raw: io.FileIO, encoding: str | None, *, line_buffering: bool = False)
 def _raise_signals() -> list[int]:
     """Turn the signals that ask a process to end into Interrupted, but for those it ignores.
 
-    Only the first is raised; what is cleaned up after it is not cut short. It comes into the list
-    that is returned.
+    What is cleaned up after one is not cut short by the next: as long as an Interrupted is on its
+    way, no other is raised. One that a library has swallowed is gone, and the next is raised again.
+    Returns a list, which gets the numbers of those that were raised.
     """
     came: list[int] = []
+    on_its_way: list[weakref.ref[Interrupted]] = []
 
     def handler(signum: int, _frame: FrameType | None) -> None:
-        for number in taken:
-            signal.signal(number, lambda *_: None)
+        if on_its_way and on_its_way[-1]() is not None:
+            return
+        interrupted = Interrupted(signum)
         came.append(signum)
-        raise Interrupted(signum)
+        on_its_way.append(weakref.ref(interrupted))
+        try:
+            raise interrupted
+        finally:
+            del interrupted  # or it would live as long as its traceback, which has this frame
 
     taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     for number in taken:
