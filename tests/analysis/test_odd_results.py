@@ -151,10 +151,10 @@ SHOWN: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
     "csv": lambda path, _: ("export", "--format", "csv", "--fact", "all", path),
     "openmetrics": lambda path, _: ("export", "--format", "openmetrics", path),
     "kcidb": lambda path, _: ("export", "--format", "kcidb", path),
+    "falba": lambda path, to: ("export", "--format", "falba", "-o", to / "db", path),
 }
 SLOW: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
     "parquet": lambda path, to: ("export", "--format", "parquet", "-o", to / "p", path),
-    "falba": lambda path, to: ("export", "--format", "falba", "-o", to / "db", path),
     "query": lambda path, _: ("query", "SELECT * FROM facts, runs, metrics, samples LIMIT 9", path),
 }
 

@@ -175,8 +175,9 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(
 def test_bad_usage_names_what_is_wrong(
     arguments: list[str], word: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         options.parse(arguments)
+    assert ended.value.code == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert word in line
 
