@@ -9,11 +9,10 @@ from pathlib import Path
 
 import floors
 import lab
+from page_alloc_bench.runner.module import abi, sampling
 from page_alloc_bench.targets.guest import Guest
 from perf.figures import Figure, at_least, at_most
 
-_ONE_IN = 64  # as in runs
-_HARDLY = 0x10000  # the fewest that can be timed: PAB_MAX_TIME_ONE_IN
 _ORDERS = {"bulk": (0,)}  # it asks for pages
 
 
@@ -23,13 +22,13 @@ def against_floor(guest: Guest) -> Iterator[Figure]:
     for pattern in floors.PATTERNS:
         for order in _ORDERS.get(pattern, (0, 4)):
             floor = floors.bare(guest, pattern, order)
-            timed = floors.ours(guest, pattern, order, one_in=_ONE_IN)
+            timed = floors.ours(guest, pattern, order, one_in=sampling.ONE_IN)
             untimed = floors.ours(guest, pattern, order, one_in=0)
             named = f"bare loop / {pattern}, order {order}, by instructions"
             yield at_least(named, floor / timed, 0.97)
             yield at_least(f"{named}, none timed", floor / untimed, 0.98)
-    untimed, hardly = (floors.ours(guest, "pairs", one_in=n) for n in (0, _HARDLY))
-    name = "what timing one pair in 65536 adds to each, instructions"
+    untimed, hardly = (floors.ours(guest, "pairs", one_in=n) for n in (0, abi.MAX_TIME_ONE_IN))
+    name = f"what timing one pair in {abi.MAX_TIME_ONE_IN} adds to each, instructions"
     yield at_most(name, abs(hardly - untimed), 0.1)
     guest.run("rmmod page_alloc_bench")
 

@@ -63,10 +63,10 @@ class Library:
         for candidate in (path / "__init__.py", path.with_name(f"{path.name}.py")):
             if candidate.is_file():
                 return candidate
-        return self._extensions.get(name)
+        return self._in_c.get(name)
 
     @functools.cached_property
-    def _extensions(self) -> dict[str, Path]:
+    def _in_c(self) -> dict[str, Path]:
         """The files of modules in C, by name."""
         found = sorted(self.extensions.glob("*.cpython-*.so"), reverse=True)
         return {path.name.partition(".cpython-")[0]: path for path in found}
