@@ -244,21 +244,19 @@ def test_rates_follow_from_counts_and_durations(job: dict[str, Any]) -> None:
     assert 0.5 * job["seconds"] < total < job["seconds"]
 
 
-def test_counts_agree_with_the_kernels_own(job: dict[str, Any]) -> None:
-    """In the antagonized phase the child takes pages too, as many as it counted."""
+def test_counts_are_those_of_workers_and_child_and_of_the_phases(job: dict[str, Any]) -> None:
+    """The workers go on between two phases, which a busy host draws out: no phase has that."""
     result = job["result"]
     for order in (0, 4):
-        deltas = [
-            phase["vmstat_delta"]
+        phases = sum(
+            value
             for phase in result["run"]["phases"]
             if phase["order"] == order and phase["name"] in ("steady_wait", "antagonized", "stop")
-        ]
-        kernel = sum(
-            value
-            for delta in deltas
-            for name, value in delta.items()
+            for name, value in phase["vmstat_delta"].items()
             if name.startswith("pgalloc_")
         )
+        (kernel,) = result[f"kernel_pages_allocated_by_vmstat_order{order}"]
+        assert 0.5 * kernel < phases <= kernel
         ours = result[f"kernel_page_allocs_order{order}"][0] << order
         child = sum(result[f"antagonized_available_rss_bytes_order{order}"]) // 4096
         assert ours + child == pytest.approx(kernel, rel=0.02)
