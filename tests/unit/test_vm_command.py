@@ -165,6 +165,11 @@ def test_what_cannot_work_is_refused_before_the_boot(
     assert sorted(os.listdir()) == before
 
 
+def test_what_has_no_antagonist_needs_no_room_for_one() -> None:
+    assert run_vm("-o", "none", *BENCH, "--workload", "pairs").exit_code == 0
+    assert Guest.booted == 1
+
+
 @pytest.mark.parametrize("word", ["--help", "-h", "--version"])
 def test_help_of_the_benchmark_needs_no_guest(word: str, capfd: pytest.CaptureFixture[str]) -> None:
     result = run_vm(*BENCH, word)

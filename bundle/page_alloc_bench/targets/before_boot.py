@@ -88,6 +88,8 @@ def _check_values(options: Options, machine: Machine) -> None:
             f"order {max(options.alloc_orders)} is too large: the largest is {_MAX_ORDER} "
             "(--alloc-orders)"
         )
+    if options.spread is None:  # no antagonist is measured
+        return
     # What the runner would refuse too, but of what is free then.
     blocks = machine.cpus if options.cpus is None else len(options.cpus)
     blocks *= options.held + options.spread
