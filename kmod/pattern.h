@@ -84,10 +84,27 @@ void pab_mark_steady(struct pab_worker *worker);
 /* Sleep until the session stops. */
 void pab_await_stop(struct pab_worker *worker);
 
+/* Sleep, but no longer than the session goes on. */
+void pab_sleep(struct pab_worker *worker, unsigned int ms);
+
 /* How many more blocks the worker may allocate before it has made all that it shall. */
 static inline u64 pab_left(const struct pab_worker *worker)
 {
 	return worker->limit - worker->allocs;
+}
+
+static __always_inline struct page *pab_alloc_once(struct pab_worker *worker)
+{
+	if (likely(--worker->choose_alloc.until))
+		return alloc_pages(worker->gfp, worker->order);
+	return pab_alloc_timed(worker);
+}
+
+static __always_inline void pab_count_alloc(struct pab_worker *worker, struct page *page)
+{
+	if (page_to_nid(page) != worker->node)
+		WRITE_ONCE(worker->remote, worker->remote + 1);
+	WRITE_ONCE(worker->allocs, worker->allocs + 1);
 }
 
 /*
@@ -97,20 +114,26 @@ static inline u64 pab_left(const struct pab_worker *worker)
  */
 static __always_inline struct page *pab_alloc(struct pab_worker *worker)
 {
-	struct page *page;
+	struct page *page = pab_alloc_once(worker);
 
-	if (likely(--worker->choose_alloc.until))
-		page = alloc_pages(worker->gfp, worker->order);
-	else
-		page = pab_alloc_timed(worker);
 	if (unlikely(!page)) {
 		page = pab_alloc_retry(worker);
 		if (!page)
 			return NULL;
 	}
-	if (page_to_nid(page) != worker->node)
-		WRITE_ONCE(worker->remote, worker->remote + 1);
-	WRITE_ONCE(worker->allocs, worker->allocs + 1);
+	pab_count_alloc(worker, page);
+	return page;
+}
+
+/* The same without waiting: NULL, which is counted, where there is none. */
+static inline struct page *pab_try_alloc(struct pab_worker *worker)
+{
+	struct page *page = pab_alloc_once(worker);
+
+	if (page)
+		pab_count_alloc(worker, page);
+	else
+		WRITE_ONCE(worker->failures, worker->failures + 1);
 	return page;
 }
 

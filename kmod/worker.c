@@ -118,8 +118,7 @@ void pab_await_stop(struct pab_worker *worker)
 	__set_current_state(TASK_RUNNING);
 }
 
-/* Sleep, but no longer than the session goes on. */
-static void pab_sleep(struct pab_worker *worker, unsigned int ms)
+void pab_sleep(struct pab_worker *worker, unsigned int ms)
 {
 	set_current_state(TASK_IDLE);
 	if (!pab_stopping(worker))

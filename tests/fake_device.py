@@ -15,7 +15,7 @@ from page_alloc_bench.runner.result.histogram import HIST_BUCKETS, bucket_floor
 EDGES = [bucket_floor(bucket) for bucket in range(HIST_BUCKETS + 1)]
 _PATHS = {"hit_alloc": 0.5, "refill_alloc": 0.25, "bypass_alloc": 0.0, "fallback_alloc": 0.25,
           "put_free": 0.75, "drain_free": 0.25}  # fmt: skip
-_OPERATIONS = ("alloc", "free", "alloc_failure", *_PATHS)
+_OPERATIONS = ("alloc", "free", "alloc_failure", *_PATHS, "pressed", "streak")
 _TICK_NS = 1_000_000_000  # between two looks at the progress
 _KINDS = 16  # different reservoirs: making one for each of a thousand CPUs takes too long
 

@@ -28,6 +28,8 @@ RINGS = {**ANTAGONIST, "pattern": "rings", "parameters": {"depth": 64, "fake": 0
          "peers": {0: 2, 1: 3, 2: 1, 3: 0}}
 FUNNEL = {**RINGS, "peers": {0: 1, 1: 1, 2: 1, 3: 3}}
 BULK = {**ANTAGONIST, "pattern": "bulk", "parameters": {"pages": 64}}
+ATOMIC = {**ANTAGONIST, "pattern": "atomic", "parameters": {"blocks": 1000, "every_ms": 1},
+          "gfp": Gfp.ATOMIC}
 FAKE = {**RINGS, "parameters": {"depth": 64, "fake": 1}}
 
 TRACING = "/sys/kernel/tracing"

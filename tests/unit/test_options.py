@@ -74,6 +74,10 @@ def test_defaults_are_those_of_the_documentation() -> None:
         "keep_pages": ["movable", "pinned", "islands"],
         "huge_per_second": 64,
         "churn_percent": 90,
+        "atomic_orders": [0, 3],
+        "burst_blocks": 0,
+        "bursts_per_second": 25,
+        "fills": 5,
     }
 
 

@@ -33,6 +33,10 @@ with Device() as session:
             {"held": [1, 1 << 24], "spread": [1, 1 << 24]},
             [*BLOCKS, *PATHS],
         ],
+        "atomic": [
+            {"blocks": [1, 1 << 25], "every_ms": [1, 1000]},
+            [*BLOCKS, *PATHS, "pressed", "streak"],
+        ],
         "bulk": [{"pages": [1, 4096]}, [*BLOCKS, *PATHS]],
         "bursts": [
             {"depth": [1, 1 << 25], "release": [0, 2]},
@@ -121,7 +125,7 @@ print(json.dumps([before, free_bytes()]))
 
 EACH = [
     "ANTAGONIST", "HANDOVER", "PAIRS", "STEPPING", "BURSTS", "BACKWARDS", "ANY_ORDER",
-    "FRAGMENT", "RINGS", "FAKE", "BULK",
+    "FRAGMENT", "RINGS", "FAKE", "BULK", "ATOMIC",
 ]  # fmt: skip
 
 

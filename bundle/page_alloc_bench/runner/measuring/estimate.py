@@ -2,7 +2,8 @@
 """How long a run takes: estimated before it from a probe, and again from what it has measured.
 
 A run is its phases (steps()), and nearly all of its time is fills: in each order --iterations of
-them without the antagonist, and as many beside it, where it has half of each CPU.
+them without the antagonist, and as many beside it, where it has half of each CPU; or --fills of
+them beside atomic allocations.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def steps(options: Options, record: dict[str, Any]) -> list[Step]:
             found.append(Step(phase, order, 0, other_s))
             continue
         each_s = fill_s * (1.0 if phase == "idle" else _BESIDE) + around_s
-        found.append(Step(phase, order, options.iterations, each_s, first_s))
+        found.append(Step(phase, order, _fills(options, phase), each_s, first_s))
         first_s = 0.0
     return found
 
@@ -80,7 +81,7 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "estimated_s": None,
         "actual_s": None,
-        "fills": options.iterations * sum(p in plan.MEASURED for p, _ in workload.plan(options)),
+        "fills": sum(_fills(options, phase) for phase, _ in workload.plan(options)),
         "fill_bytes": size,
         "swap_bytes": swap,
         # Whoever was out of memory has touched all of it.
@@ -107,6 +108,11 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
     }
     record["estimated_s"] = round(sum(step.all_s for step in steps(options, record)), 1)
     return record
+
+
+def _fills(options: Options, phase: str) -> int:
+    """Return how often memory is filled in a phase."""
+    return int(getattr(options, plan.MEASURED[phase])) if phase in plan.MEASURED else 0
 
 
 def line(record: dict[str, Any]) -> str:

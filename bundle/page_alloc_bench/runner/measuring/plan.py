@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Phases of an order in which the child of findlimit fills the memory, --iterations times each.
-MEASURED = ("idle", "antagonized")
+# Phases of an order in which the child of findlimit fills the memory, with the option that says how
+# often each.
+MEASURED = {"idle": "iterations", "antagonized": "iterations", "atomic": "fills"}
 _WITH_ANTAGONIST = ("steady_wait", "antagonized", "stop", "results")
 
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import procfs
+from page_alloc_bench.runner.measuring.bench import Bench
+from page_alloc_bench.runner.measuring.stall import StalledError
 from page_alloc_bench.runner.module.abi import CpuStats
 from page_alloc_bench.runner.module.merged import Timed
 from page_alloc_bench.runner.result import metrics
@@ -19,6 +22,23 @@ def offline(cpus: Sequence[int]) -> str:
     if not gone:
         return ""
     return f"CPU {gone[0]} has gone offline. Bring it back, or leave it out (--cpus)"
+
+
+def stalled(
+    bench: Bench, error: StalledError, phase: str, order: int, *, number: int | None, where: str
+) -> RunnerError:
+    """Put what the kernel says of a stall into the document; return what ends the run.
+
+    number: of the iteration, if it is one; where: the same for the message.
+    """
+    bench.document.run["stall"] = {
+        "phase": phase,
+        "order": order,
+        "iteration": number,
+        "at_s": bench.elapsed_s(),
+        **error.record,
+    }
+    return RunnerError(f"order {order}, {phase.replace('_', ' ')}{where}: {error}")
 
 
 def clocks(stats: Sequence[CpuStats]) -> list[dict[str, int | None]]:

@@ -12,7 +12,9 @@ leaves measure().
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from page_alloc_bench.runner.errors import FindlimitError
@@ -36,7 +38,7 @@ class Settings:
     cpus: each gets a thread that faults memory in. mapping_bytes: size of each mapping; None: as
     large as the machine's memory and swap. thp: inherit, always or never. no_swap: keep the child's
     memory out of swap. stall_s: how long neither the child nor the OOM killer may make progress,
-    0 for ever.
+    0 for ever. moving_bytes: what others take and give back all the time.
     """
 
     cpus: tuple[int, ...]
@@ -44,6 +46,20 @@ class Settings:
     thp: str = "inherit"
     no_swap: bool = False
     stall_s: float = 0.0
+    moving_bytes: int = 0
+
+
+def settings(options: argparse.Namespace, cpus: Sequence[int], moving_bytes: int = 0) -> Settings:
+    """Return what the options of a run ask for."""
+    gib = options.findlimit_mmap_size_gib
+    return Settings(
+        cpus=tuple(cpus),
+        mapping_bytes=gib << 30 if gib else None,
+        thp=options.thp,
+        no_swap=options.no_swap,
+        stall_s=options.stall_s,
+        moving_bytes=moving_bytes,
+    )
 
 
 @dataclass(frozen=True)
@@ -117,10 +133,10 @@ def measure(settings: Settings, *, on_progress: Progress | None = None) -> Limit
             *_absence_warnings(watch.absent_s),
         ]
         with signals.window():
-            release_s = _await_release(own, charged, min(counted, rss), kill, end.died_ns)
-        if release_s is None:
-            release_s = BACK_TIMEOUT_S
-            warnings.append(f"the memory was not all back after {BACK_TIMEOUT_S:g} s")
+            release_s = _await_release(
+                own, charged, min(counted, rss), kill, end.died_ns, moving=settings.moving_bytes
+            )
+        warnings += _release_warnings(release_s)
         warnings += witness.log_warnings(log, kill)
     return Limit(
         available_bytes=counted,
@@ -182,29 +198,41 @@ def _absence_warnings(absent_s: float) -> list[str]:
     ]
 
 
+def _release_warnings(release_s: float) -> list[str]:
+    if release_s < BACK_TIMEOUT_S:
+        return []
+    return [f"the memory was not all back after {BACK_TIMEOUT_S:g} s"]
+
+
 # After
 
 
 def _await_release(
-    own: cgroup.MemoryCgroup | None, charged: int, taken: int, kill: oom_log.Kill, died_ns: int
-) -> float | None:
+    own: cgroup.MemoryCgroup | None,
+    charged: int,
+    taken: int,
+    kill: oom_log.Kill,
+    died_ns: int,
+    *,
+    moving: int,
+) -> float:
     """Wait until TAKEN bytes are free again and stay so; return how long after the death that was.
 
-    charged: what OWN held before. None: they were not back within the time allowed.
+    charged: what OWN held before. moving: what others may have of it, or not, at each look.
+    BACK_TIMEOUT_S: they were not back in that time.
     """
     inside = own if own and kill.constraint == "CONSTRAINT_MEMCG" else None
     deadline_ns = died_ns + int(BACK_TIMEOUT_S * 1e9)
+    least, step = agreement.BACK_SHARE * taken - moving, max(taken // 1000, 1 << 20, moving)
     last, since_ns = -1, died_ns
     while True:
         at_ns = time.monotonic_ns()
-        if inside:
-            back = charged + taken - (inside.usage_bytes() or 0)
-        else:
-            # Next to nothing was free when the killer came, so all that the child had must be.
-            back = memory.free_bytes(agreement.BACK_SHARE * taken)
-        if back >= agreement.BACK_SHARE * taken and abs(back - last) <= max(taken // 1000, 1 << 20):
+        # Next to nothing was free when the killer came, so all that the child had must be.
+        free = memory.free_bytes(least) if inside is None else 0
+        back = charged + taken - (inside.usage_bytes() or 0) if inside else free
+        if back >= least and abs(back - last) <= step:
             return (since_ns - died_ns) / 1e9
         if at_ns > deadline_ns:
-            return None
+            return BACK_TIMEOUT_S
         last, since_ns = back, at_ns
         time.sleep(_BACK_INTERVAL_S)

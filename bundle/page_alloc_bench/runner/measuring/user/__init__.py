@@ -203,9 +203,7 @@ class Told:
 
     def left_out(self, case: Case, held: int) -> bool:
         """Say why a case is left out; return whether it is. held: what it uses, in bytes."""
-        from page_alloc_bench.runner.kernel import huge_pages, procfs
-        from page_alloc_bench.runner.measuring.rate.cases import PART, room_bytes
-        from page_alloc_bench.runner.result import units
+        from page_alloc_bench.runner.kernel import huge_pages
 
         from .populated import can_populate
 
@@ -215,6 +213,14 @@ class Told:
         if why is not None:
             self.leave_out(case, why)
             return True
+        return self.too_large(case, held)
+
+    def too_large(self, case: Case, held: int) -> bool:
+        """Say that a case is left out if it uses too much, in bytes; return whether it does."""
+        from page_alloc_bench.runner.kernel import procfs
+        from page_alloc_bench.runner.measuring.rate.cases import PART, room_bytes
+        from page_alloc_bench.runner.result import units
+
         room = room_bytes(procfs.meminfo())
         if held > room:
             self._bench.warn(

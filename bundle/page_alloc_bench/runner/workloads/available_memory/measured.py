@@ -116,14 +116,7 @@ class AvailableMemory:
 
         if antagonized:
             self._device.watch_oom()
-        gib = self._options.findlimit_mmap_size_gib
-        settings = measure.Settings(
-            cpus=tuple(self._cpus),
-            mapping_bytes=gib << 30 if gib else None,
-            thp=self._options.thp,
-            no_swap=self._options.no_swap,
-            stall_s=self._options.stall_s,
-        )
+        settings = measure.settings(self._options, self._cpus)
         start_s = self._bench.elapsed_s()
         try:
             limit = measure.measure(settings, on_progress=on_progress)
@@ -148,14 +141,7 @@ class AvailableMemory:
     ) -> RunnerError:
         """Put what the kernel says of a stall into the document; return what ends the run."""
         where = "" if number is None else f", iteration {number} of {self._options.iterations}"
-        self._document.run["stall"] = {
-            "phase": phase,
-            "order": self._order,
-            "iteration": number,
-            "at_s": self._bench.elapsed_s(),
-            **error.record,
-        }
-        return RunnerError(f"order {self._order}, {phase.replace('_', ' ')}{where}: {error}")
+        return recorded.stalled(self._bench, error, phase, self._order, number=number, where=where)
 
     def _record(self, phase: str, number: int, start_s: float, limit: measure.Limit) -> None:
         """Put one whole iteration into the document."""
