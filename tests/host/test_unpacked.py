@@ -20,6 +20,10 @@ def test_it_runs_with_the_python_of_the_bundle(embedding_bundle: Path, tmp_path:
     assert all(str(path) == name for name, path in unpacked.files.items())
     assert not any(name.endswith(".tar.gz") for name in unpacked.files)
     assert all(Path(word).exists() for word in unpacked.command if word.startswith("/"))
+    # Compiled, so that the guest need not do it.
+    sources = [name for name in unpacked.files if "/site-packages/" in name and name[-3:] == ".py"]
+    compiled = [name for name in unpacked.files if name.endswith(".pyc")]
+    assert len(compiled) == len(sources) > 0
     done = subprocess.run(
         [*unpacked.command, "one", "two"], capture_output=True, text=True, check=True, env={},
         stdin=subprocess.DEVNULL,

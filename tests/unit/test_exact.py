@@ -36,8 +36,14 @@ block ffffffff81001004 1 0 0 0
 """
 
 
-def boot(per_operation: float, functions: dict[str, float], *, operations: int = 100_000) -> Any:
-    """A result with one case: pairs at order 0."""
+def boot(
+    per_operation: float,
+    functions: dict[str, float],
+    *,
+    operations: int = 100_000,
+    order: int = 0,
+) -> Any:
+    """A result with one case: pairs."""
     total = round(per_operation * operations)
     rows = [
         {"name": name, "instructions": round(value * operations), "atomics": 0, "loads": None,
@@ -45,7 +51,7 @@ def boot(per_operation: float, functions: dict[str, float], *, operations: int =
         for name, value in functions.items()
     ]  # fmt: skip
     counts = {"instructions": total, "atomics": 3 * operations, "loads": None, "stores": None}
-    case = {"pattern": "pairs", "order": 0}
+    case = {"pattern": "pairs", "order": order}
     return {
         "run": {
             "exact": {"cases": [{**case, "instructions": total, "allocs": operations}]},
@@ -70,11 +76,11 @@ class Kernel:
         return boot(cost, self.functions), "console"
 
 
-def run(directory: Path, *kernels: Kernel) -> tuple[Any, Any, list[str]]:
+def run(directory: Path, *kernels: Kernel, at_once: int = 1) -> tuple[Any, Any, list[str]]:
     told: list[str] = []
     journal = Journal(directory)
     journal.begin({"base": "x"})
-    sides, failures = exact.run(journal, kernels, at_once=1, note=told.append)
+    sides, failures = exact.run(journal, kernels, at_once=at_once, note=told.append)
     return sides, failures, told
 
 
@@ -91,6 +97,13 @@ def test_boots_that_differ_are_made_again_and_it_is_said_why(tmp_path: Path) -> 
     sides, _, told = run(tmp_path, base)
     assert len(sides[0].results) == exact.MOST_BOOTS
     assert any("differ by 1.4e-04 in pairs at order 0" in line for line in told)
+
+
+def test_no_cpu_idles_while_a_kernel_is_booted_again(tmp_path: Path) -> None:
+    base = Kernel("base", [700, 700.1, 700, 700])
+    _, _, told = run(tmp_path, base, at_once=2)
+    assert base.booted == exact.MOST_BOOTS
+    assert len([line for line in told if "differ by" in line]) == 1  # two more, at once
 
 
 def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -136,6 +149,25 @@ def side(name: str, *costs: float, **functions: float) -> path_length.Side:
 def test_the_verdict_is_about_the_threshold(new: tuple[float, float], verdict: str) -> None:
     found = list(path_length.compare(side("base", 700, 700), side("new", *new)))
     assert path_length.verdict(found, 0.001) == verdict
+
+
+@pytest.mark.parametrize(
+    ("order", "new", "verdict"),
+    [
+        (3, 1003, "regression"),
+        (4, 1003, "no regression"),  # which pages are free makes as much
+        (4, 1006, "regression"),
+        (9, 1003, "regression"),
+    ],
+)
+def test_where_blocks_are_split_less_is_not_the_codes(order: int, new: int, verdict: str) -> None:
+    base = path_length.Side("base", "base", [boot(1000, {}, order=order)] * 2)
+    changed = path_length.Side("new", "new", [boot(new, {}, order=order)] * 2)
+    found = list(path_length.compare(base, changed))
+    assert path_length.verdict(found, 0.001) == verdict
+    raised = "(0.50% at order 4: which pages are free counts there)"
+    assert (raised in words.text(base, changed, found, 0.001)) == (order == 4)
+    assert words.as_json(base, changed, found, 0.02)["cases"][0]["threshold"] == 0.02
 
 
 def test_the_functions_that_made_the_difference_come_first() -> None:

@@ -37,6 +37,17 @@ DEFAULT_ARGUMENTS = "init_on_alloc=0"
 _DAMON_OFF = "damon_stat.enabled=N"
 _KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
 _WEEKS = 4_000_000_000  # milliseconds
+# Nearly half of the instructions of a boot.
+_NO_CRYPTO_TESTS = "cryptomgr.notests"
+_AMD64 = (
+    # On one CPU the kernel would take the LOCK prefixes away.
+    "noreplace-smp",
+    # The TSC's rate is measured anew in each boot, with an error of 1e-5.
+    "clocksource=hpet",
+    # calibrate_APIC_clock() (arch/x86/kernel/apic/apic.c) reads the TSC in a loop for 100 ms, at
+    # each of which the emulator leaves its code: half of the CPU time of a boot.
+    "nolapic_timer",
+)
 _KINDS = ("atomics", "loads", "stores")
 _BUNDLE = "/root/bench"
 _SAID_LINES, _LOG_LINES = 5, 10
@@ -108,11 +119,9 @@ def _arguments(arch: str) -> str:
     words = [
         # Addresses as they are in the symbol table, and the same in each boot.
         "nokaslr",
-        # On one CPU the kernel would take the LOCK prefixes away.
-        *(["noreplace-smp"] if arch == "amd64" else []),
-        # The TSC's rate is measured anew in each boot, with an error of 1e-5.
-        *(["clocksource=hpet"] if arch == "amd64" else []),
+        *(_AMD64 if arch == "amd64" else ()),
         _DAMON_OFF,
+        _NO_CRYPTO_TESTS,
         COUNTS,
         DEFAULT_ARGUMENTS,
     ]

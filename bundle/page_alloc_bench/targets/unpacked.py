@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A bundle as the files that it would unpack on the host that it runs on.
 
-Under emulation, unpacking Python takes longer than the rest of a start: a guest that runs a bundle
-once gets the files.
+Under emulation, unpacking Python takes longer than the rest of a start, and compiling the runner
+half of what is left: a guest that runs a bundle once gets the files, compiled.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,15 +39,31 @@ def unpack(bundle: Path, here: Path, there: str) -> Unpacked:
     (here / "python").mkdir()
     run(["tar", "-xzf", str(packed), "-C", str(here / "python")])
     packed.unlink()
-    loader = next((here / "python/lib").glob("ld-*"))
+    _compile(here, there)
     files = {
         f"{there}/{path.relative_to(here)}": path for path in here.rglob("*") if path.is_file()
     }
+    command = (*_python(here, there), f"{there}/__main__.py")
+    return Unpacked(files, command)
+
+
+def _python(here: Path, there: str) -> tuple[str, ...]:
+    """Return the command of the Python unpacked HERE, as it is where HERE is THERE."""
+    loader = next((here / "python/lib").glob("ld-*"))
     python = f"{there}/python"
-    return Unpacked(
-        files,
-        (
-            f"{python}/lib/{loader.name}", "--inhibit-cache", "--library-path", f"{python}/lib",
-            f"{python}/bin/python3", "-I", "-S", "-B", f"{there}/__main__.py",
-        ),
+    return (
+        f"{python}/lib/{loader.name}", "--inhibit-cache", "--library-path", f"{python}/lib",
+        f"{python}/bin/python3", "-I", "-S", "-B",
     )  # fmt: skip
+
+
+def _compile(here: Path, there: str) -> None:
+    """Put compiled modules beside the sources, which say that they are THERE.
+
+    Not where the Python is of another architecture than this host: the guest compiles them then.
+    """
+    command = _python(here, str(here))
+    if platform.machine().replace("_", "-") not in Path(command[0]).name:
+        return
+    options = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(here), "-p", there]
+    run([*command, "-m", "compileall", *options, str(here / "site-packages")])

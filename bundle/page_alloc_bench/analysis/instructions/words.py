@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .path_length import Difference, Function, Side, verdict
+from .path_length import LAYOUT, Difference, Function, Side, verdict
 
 WIDTH = 72
 MOST = 8  # functions that are told by name of each case
@@ -26,9 +26,14 @@ def _lines(
     yield f"new:  {new.label}"
     yield (
         f"{verdict(differences, threshold)}: "
-        f"{sum(each.part > threshold for each in differences)} of {len(differences)} cases "
-        f"are more than {threshold:.2%} longer"
+        f"{sum(each.part > each.least(threshold) for each in differences)} of {len(differences)} "
+        f"cases are more than {threshold:.2%} longer"
     )
+    raised = [each for each in differences if each.least(threshold) > threshold]
+    if raised:
+        orders = ", ".join(str(order) for order in sorted({each.order for each in raised}))
+        noun = "order" if orders.isdecimal() else "orders"
+        yield f"({LAYOUT:.2%} at {noun} {orders}: which pages are free counts there)"
     yield ""
     yield "Instructions of one allocation and its free; emulated, exact:"
     yield f"{'pattern':<12}{'order':>5}{'base':>11}{'new':>11}{'diff':>10}{'':>9}{'atomics':>13}"
@@ -128,5 +133,5 @@ def as_json(
         "verdict": verdict(differences, threshold),
         "threshold": threshold,
         "boots": {"base": len(base.results), "new": len(new.results)},
-        "cases": [asdict(each) for each in differences],
+        "cases": [{**asdict(each), "threshold": each.least(threshold)} for each in differences],
     }
