@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from page_alloc_bench.runner.result.metrics import Kind, declared
 
+from .instructions.path_length import LAYOUT, OFF_LISTS
 from .per_run import Statistic
 
 # In percent: of the figure, and for failures of the attempts.
@@ -40,7 +41,10 @@ class Thresholds:
 
     def of(self, statistic: Statistic) -> float:
         """Return the change of a statistic that matters, in percent."""
-        return self.percent[kind_of(statistic)]
+        kind = kind_of(statistic)
+        if kind == "instructions" and statistic.order in OFF_LISTS:
+            return max(self.percent[kind], 100 * LAYOUT)
+        return self.percent[kind]
 
     def __str__(self) -> str:
         """Return them as parse() reads them."""
