@@ -35,6 +35,7 @@ Progress = Callable[[str], None]
 EMBEDDED = "embedded"
 HOST = "host"
 _ROOM = Room(64, 1000)  # to build in
+_made_here: dict[tuple[object, ...], interpreter.Interpreter] = {}
 
 
 def _no_progress(_: str) -> None:
@@ -245,10 +246,7 @@ def _pythons(
     made = []
     for machine, wheel in psutils.items():
         source = given.get(machine) or _python_for(machine, request.fetch_python)
-        place = scratch / f"python-{machine}"
-        place.mkdir()
-        extensions = zipapp.extensions(wheel, place)
-        python = interpreter.make(source, extensions, programs, place / "parts")
+        python = _python(source, wheel, tuple(programs), scratch / f"python-{machine}")
         progress(f"python   {python.version} for {machine}, {len(python.data):,} bytes")
         if not python.bytecode:
             progress(
@@ -257,6 +255,27 @@ def _pythons(
             )
         made.append(python)
     return made
+
+
+def _python(
+    source: interpreter.Source, wheel: Path, programs: tuple[str, ...], place: Path
+) -> interpreter.Interpreter:
+    """Return the Python that runs PROGRAMS with psutil's WHEEL; PLACE does not exist yet.
+
+    This host's own is made once in a process, however many kernels bundles are built for.
+    """
+
+    def make() -> interpreter.Interpreter:
+        place.mkdir()
+        return interpreter.make(source, zipapp.extensions(wheel, place), programs, place / "parts")
+
+    if source.root.top != Path("/"):
+        return make()
+    # PATH says with which tools.
+    key = (source.program, wheel.read_bytes(), programs, os.environ.get("PATH"))
+    if key not in _made_here:
+        _made_here[key] = make()
+    return _made_here[key]
 
 
 def _python_for(machine: str, fetch: Callable[[str], Path] | None) -> interpreter.Source:
