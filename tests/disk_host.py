@@ -177,7 +177,8 @@ def _customize(found: Sequence[FetchedKernel], extra: Path) -> str:
         'mkdir -p "$1"/boot/efi',
         'chroot "$1" mkfs.vfat -n PAB-ESP /tmp/esp',
         'chroot "$1" sh -ec "mmd -i /tmp/esp ::EFI ::EFI/BOOT && '
-        f"echo 'search.fs_uuid {UUID} root; configfile /boot/grub/grub.cfg' >/tmp/first.cfg && "
+        f"printf '%s\\n' 'search.fs_uuid {UUID} root' 'configfile /boot/grub/grub.cfg' "
+        ">/tmp/first.cfg && "  # a line each: that parser knows no semicolon
         "grub-mkimage -O x86_64-efi -o /tmp/boot.efi -p /boot/grub -c /tmp/first.cfg part_msdos "
         "ext2 fat search search_fs_uuid configfile normal linux serial terminal loadenv test echo "
         'gzio all_video && mcopy -i /tmp/esp /tmp/boot.efi ::EFI/BOOT/BOOTX64.EFI"',
@@ -208,7 +209,7 @@ class DiskHost:
         scratch = self._qemu.scratch
         try:
             self._qemu.start([
-                need("qemu-system-x86_64", "qemu-system-x86"), *self._machine.arguments(),
+                need("qemu-system-x86_64", "qemu-system-x86"), *self._board(),
                 *("-nodefaults", "-display", "none", "-serial", f"file:{scratch}/console"),
                 *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
                 *_disk("d", found / "disk"),
@@ -252,6 +253,14 @@ class DiskHost:
         """A command that writes what the serial port writes from now on."""
         assert self._qemu is not None
         return f"tail -n 0 -f {self._qemu.scratch}/console"
+
+    def _board(self) -> list[str]:
+        """Return QEMU's arguments for the machine.
+
+        EFI's firmware has what is translated thrown away again and again: let it be little.
+        """
+        few = {"tcg,thread=multi": "tcg,thread=multi,tb-size=128"} if self._efi else {}
+        return [few.get(word, word) for word in self._machine.arguments()]
 
     def _write_config(self) -> None:
         assert self._qemu is not None

@@ -91,6 +91,10 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
             f"(there are: {OLD.release}, {NEW.release})",
         ),
         (["--host", "box", "--base", OLD.release], f"no bundle has a module for {OLD.release}"),
+        (
+            ["--host", "box", "--boot", "efi"],
+            "it was not booted by EFI: use --boot kexec or --boot grub",
+        ),
         (["--host", "box", "--uninstall"], "--uninstall removes all that was installed"),
         (["--host", "box", "v6.1", "v6.2"], "give two revisions, or --base and --new, not both"),
         (["--host", "box", "--tree", "/"], "--tree is of revisions"),

@@ -18,8 +18,8 @@ from page_alloc_bench.cli.ab_host_kernels import Chosen
 from page_alloc_bench.cli.ab_timed import seconds
 from page_alloc_bench.cli.ends import Interrupted
 from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.host import efi, install, measure, refusals
 from page_alloc_bench.targets.host import facts as host_facts
-from page_alloc_bench.targets.host import install, measure, refusals
 from page_alloc_bench.targets.host.facts import Facts
 from page_alloc_bench.targets.host.install import Package
 from page_alloc_bench.targets.host.measure import Measurement
@@ -161,7 +161,10 @@ def _uninstall(revisions: list[str], options: Mapping[str, Any]) -> int:
     if revisions or options["base"] or options["news"]:
         raise UsageError("--uninstall removes all that was installed: name no kernel")
     with Ssh(options["host"], options["ssh"]) as shell:
-        removed = install.uninstall(shell)
+        facts = host_facts.read(shell)
+        removed = sorted({*install.uninstall(shell), *efi.uninstall(shell, facts)})
+        if facts["efi"] and not facts["efi_esp"]:
+            note(f"{shell.host}: its EFI system partition is not mounted, and was not looked at")
     what = f"removed {', '.join(removed)}" if removed else "nothing is installed there"
     note(f"{options['host']}: {what}")
     return DONE
@@ -172,12 +175,12 @@ def _require(
 ) -> None:
     """Raise UsageError where the host is not to be restarted with these kernels."""
     if any(each.words for each in chosen.values()) and not way.takes_cmdline:
-        raise UsageError(f"--boot {way.name} gives kernels no --cmdline-*: use --boot kexec")
+        raise UsageError(f"--boot {way.name} gives kernels no --cmdline-*: use --boot kexec or efi")
     packages = [each.package for each in chosen.values() if each.package]
     if packages and not way.takes_any:
         raise UsageError(
             f"--boot {way.name} starts kernels of the host's own: name releases of it, or use "
-            "--boot kexec"
+            "--boot kexec or efi"
         )
     install.require_new(shell, packages)
     own = [each.kernel for each in chosen.values() if not each.package]
@@ -267,6 +270,8 @@ def _compare(
         sides[side] = Side(side, each.label, restarter, wanted)
     for package in _packages(chosen).values():
         install.install(restarter.shell, package, note)
+    every = [facts.present, *(each.kernel for each in chosen.values())]
+    restarter.method.prepare(restarter.shell, every)
     try:
         note(f"{host}: restarting once into {facts['release']}, to see it come back")
         restarter.try_once(facts.present)

@@ -50,13 +50,38 @@ if [ "$grub" ]; then
     [ "$probe" ] && say grub_fs "$($probe --target=fs "${env%/*}" 2>/dev/null)" &&
         say grub_abstraction "$($probe --target=abstraction "${env%/*}" 2>/dev/null)"
 fi
+say efi "$(cat /sys/firmware/efi/fw_platform_size 2>/dev/null)"
+of='s|^[^ ]* /sys/firmware/efi/efivars efivarfs \([^ ]*\) .*|\1|p'
+say efi_vars "$(sed -n "$of" /proc/mounts)"
+say efibootmgr "$(has efibootmgr)"
+say efi_next "$(efibootmgr 2>/dev/null | sed -n 's/^BootNext: //p')"
+for esp in /boot/efi /efi /boot; do
+    [ -d "$esp/EFI" ] || continue  # an automount is there from now on
+    of="s|^\([^ ]*\) $esp vfat \([^ ]*\) .*|\1 \2|p"
+    set -- $(sed -n "$of" /proc/mounts | tail -n 1)
+    [ "$1" ] || continue
+    disk=$(readlink -f "/sys/class/block/$(basename "$(readlink -f "$1")")")
+    say efi_esp "$esp"
+    say efi_device "$1"
+    say efi_options "$2"
+    say efi_part "$(cat "$disk/partition" 2>/dev/null)"
+    say efi_disk "/dev/$(basename "${disk%/*}")"
+    own=$(du -sk "$esp/EFI/page-alloc-bench" 2>/dev/null | cut -f1)
+    free=$(df -Pk "$esp" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\) .*/\1/p')
+    say efi_free_kib $((${own:-0} + free))
+    break
+done
 for image in /boot/vmlinuz-* /boot/vmlinux-*; do
     release=${image#/boot/vmlinu?-}
     [ -d "/lib/modules/$release" ] || continue
     initrd=$(first "/boot/initrd.img-$release" "/boot/initramfs-$release.img" \
         "/boot/initrd-$release")
     say kernel "$release $image $initrd"
+    sizes="$sizes $release=$(du -Lkc "$image" ${initrd:+"$initrd"} | sed -n '$s/[^0-9].*//p')"
+    [ "$(head -c 2 "$image")" = MZ ] && stubs="$stubs $release"
 done
+say kernel_kib "$sizes"
+say efi_stubs "$stubs"
 """
 
 

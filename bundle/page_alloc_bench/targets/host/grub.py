@@ -20,7 +20,7 @@ from page_alloc_bench.targets.host.shell import Shell, checked
 
 # File systems, as grub-probe calls them, in which GRUB writes the blocks of a file in place.
 _WRITABLE = ("ext2", "fat", "xfs")
-_OTHERWISE = "use --boot kexec"
+_OTHERWISE = "use --boot kexec or --boot efi"
 _NEXT = "next_entry="
 
 
@@ -86,6 +86,9 @@ class Grub:
     def _path(self, kernel: HostKernel) -> str | None:
         return grub_menu.path_of(self.menu, kernel.image, self.facts["cmdline"])
 
+    def prepare(self, _shell: Shell, _kernels: Sequence[HostKernel]) -> None:
+        """Do nothing: its menu has them."""
+
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel. Raises TargetError."""
         path = self._path(kernel)
@@ -104,6 +107,10 @@ class Grub:
         """Return a script that takes the one-shot entry back: GRUB leaves it there, but empty."""
         back = f"set {_NEXT}" if self.facts["grub_next"] else "unset next_entry"
         return f"{self._tool} {back} && sync"
+
+    def marks(self, _kernel: HostKernel) -> Sequence[str]:
+        """Return nothing: an entry is the same when it is chosen otherwise."""
+        return ()
 
     def took(self, shell: Shell) -> bool | None:
         """Return whether GRUB has taken and cleared the entry; what is left is taken back."""

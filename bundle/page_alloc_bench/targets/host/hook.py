@@ -57,10 +57,17 @@ class Hook:
         """Return nothing: only the user knows."""
         return []
 
+    def prepare(self, _shell: Shell, _kernels: Sequence[HostKernel]) -> None:
+        """Do nothing: that is the user's."""
+
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel. Raises TargetError."""
         assert not words
         call(self.command, shell.host, kernel.release, option="--boot-hook")
+
+    def marks(self, _kernel: HostKernel) -> Sequence[str]:
+        """Return nothing: only the user knows."""
+        return ()
 
     def took(self, _shell: Shell) -> bool | None:
         """Return that nobody knows."""

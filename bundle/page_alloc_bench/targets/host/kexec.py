@@ -34,11 +34,16 @@ class Kexec:
         if not facts["kexec"]:
             found.append(Refusal("kexec is not installed there", "apt-get install kexec-tools"))
         if not facts["kexec_kernel"]:
-            found.append(Refusal("its kernel has no kexec (CONFIG_KEXEC)", "use --boot grub"))
+            found.append(
+                Refusal("its kernel has no kexec (CONFIG_KEXEC)", "use --boot grub or --boot efi")
+            )
         if facts["kexec_disabled"] == "1":
-            advice = "restart it without that setting, or use --boot grub"
+            advice = "restart it without that setting, or use --boot grub or --boot efi"
             found.append(Refusal("kernel.kexec_load_disabled is 1 there", advice))
         return found
+
+    def prepare(self, _shell: Shell, _kernels: Sequence[HostKernel]) -> None:
+        """Do nothing: each is loaded from where it is."""
 
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel, and WORDS as more arguments. Raises TargetError."""
@@ -54,6 +59,10 @@ class Kexec:
         # Of the two system calls a kernel may have one only.
         load = f"kexec -l {given} || kexec -s -l {given} || exit 1"
         return f'{_UNLOAD}\n{load}\n[ "$(cat {_LOADED})" = 1 ] || exit 1'
+
+    def marks(self, _kernel: HostKernel) -> Sequence[str]:
+        """Return nothing."""
+        return ()
 
     def took(self, _shell: Shell) -> bool | None:
         """Return that it was: had it not been loaded, there had been no restart."""

@@ -73,7 +73,8 @@ def _of_restart(restarted: Restarted, wanted: Measurement, restarter: Restarter)
         after = f"after --power-hook {seen.release} came up" if seen else "the host is down"
         return Outcome("boot-timeout", reason=f"{release} did not answer within {limit}; {after}")
     if seen.release == release:
-        missing = [word for word in wanted.words.split() if word not in seen.cmdline.split()]
+        words = [*wanted.words.split(), *restarter.method.marks(wanted.kernel)]
+        missing = [word for word in words if word not in seen.cmdline.split()]
         if not missing:
             return None
         why = f"{release} came up without {' '.join(missing)} on its command line"

@@ -47,8 +47,14 @@ class Method(Protocol):
     def refusals(self, facts: Facts, kernels: Sequence[HostKernel]) -> list[Refusal]:
         """Return why it cannot start these kernels on that host."""
 
+    def prepare(self, shell: Shell, kernels: Sequence[HostKernel]) -> None:
+        """Put in place what starts these kernels. Raises UsageError and TargetError."""
+
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel, and WORDS as more arguments. Raises TargetError."""
+
+    def marks(self, kernel: HostKernel) -> Sequence[str]:
+        """Return the words of its command line that a kernel has only where this started it."""
 
     def took(self, shell: Shell) -> bool | None:
         """Return whether the kernel was started at the last restart; None where nobody knows.

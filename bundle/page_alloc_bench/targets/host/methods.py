@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from page_alloc_bench.targets.host.efi import Efi
 from page_alloc_bench.targets.host.facts import Facts
 from page_alloc_bench.targets.host.grub import Grub, menu_of
 from page_alloc_bench.targets.host.hook import Hook
@@ -11,7 +12,7 @@ from page_alloc_bench.targets.host.method import Method
 from page_alloc_bench.targets.host.shell import Shell
 from page_alloc_bench.targets.process import UsageError
 
-METHODS = ("kexec", "grub", "hook")
+METHODS = ("kexec", "grub", "efi", "hook")
 
 
 def method(name: str, shell: Shell, facts: Facts, hook: str | None) -> Method:
@@ -20,4 +21,6 @@ def method(name: str, shell: Shell, facts: Facts, hook: str | None) -> Method:
         raise UsageError("--boot hook and --boot-hook COMMAND need each other")
     if hook is not None:
         return Hook(hook)
-    return Grub(facts, menu_of(shell, facts)) if name == "grub" else Kexec(facts)
+    if name == "grub":
+        return Grub(facts, menu_of(shell, facts))
+    return Efi(facts) if name == "efi" else Kexec(facts)

@@ -149,7 +149,9 @@ class Restarter:
         script = f"{PATH}{self.method.disarm()}\n{plain_restart(self.facts)}"
         with suppress(UnreachableError):  # it may be gone before it can answer
             checked(self.shell, script, "the restart")
-        return self._await(before) or self._cycle(before, self._late)
+        seen = self._await(before) or self._cycle(before, self._late)
+        self.method.took(self.shell)  # a kernel may lack what it takes to take the order back
+        return seen
 
     def cycle(self) -> Seen:
         """Switch the host off and on. Raises DownError."""
