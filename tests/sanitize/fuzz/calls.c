@@ -18,7 +18,7 @@ unsigned int cpu_count;
 /* The largest a session may be that is started: some MiB on each CPU. */
 #define SAFE_HELD	64
 #define SAFE_ORDERS	5
-#define SAFE_PATTERNS	6	/* more than there are */
+#define SAFE_PATTERNS	8	/* more than there are */
 #define SAFE_SAMPLE	4096
 
 /* VALUE, or once in a while a number at which code goes wrong. */

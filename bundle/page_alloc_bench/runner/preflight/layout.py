@@ -197,7 +197,7 @@ class HeldMemory(Check):
     severity = WARN
     worst = REFUSE
     meaning = "such cases are left out: others could be short of memory"
-    advice = "lower --depth or --alloc-orders, or give fewer --cpus"
+    advice = "lower --depth, --burst-blocks or --alloc-orders, or give fewer --cpus"
 
     def look(self, host: Host) -> Iterator[Finding]:
         """Report cases that are left out; refuse where nothing else is left of a workload."""

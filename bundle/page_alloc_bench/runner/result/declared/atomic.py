@@ -27,30 +27,30 @@ def _count(name: str, unit: str, text: str, label: str) -> tuple[Metric, Metric]
 
 METRICS = (
     Metric(
-        "atomic_pressed_failures_ppm", "ppm", "lower",
-        "Of a million blocks that were asked for" + _PRESSED + ", those that were not to be had;"
-        " one item per fill in which any was asked for. 0 is a figure: the reserves were enough.",
-        Kind.AMOUNT, "atomic: failures when memory is short", "atomic fail", per="iteration",
-        family="atomic failures", rank=Rank.PRIMARY, in_table=True, section="atomic",
-        subtest="atomic",
-    ),
-    Metric(
-        "atomic_pressed_asked", "blocks", None,
-        "Blocks that were asked for" + _PRESSED + "; one item per fill.",
-        Kind.COUNT, "atomic: asked for when memory is short", per="iteration", subtest="atomic",
-    ),
-    Metric(
-        "atomic_pressed_failures", "blocks", None,
-        "Of these, the blocks that were not to be had; one item per fill.",
-        Kind.COUNT, "atomic: failures below low", per="iteration", of=("atomic_pressed_asked",),
-        section="atomic", subtest="atomic",
+        "atomic_pressed_failures", "blocks", "lower",
+        "Blocks that were asked for" + _PRESSED + ", and not to be had; one item per fill.",
+        Kind.SHARE, "atomic: failures below the low watermark", "atomic fail", per="iteration",
+        of=("atomic_pressed_allocs", "atomic_pressed_failures"), family="atomic share",
+        rank=Rank.PRIMARY, section="atomic", subtest="atomic",
         remark="below the low watermark {value:,} of {whole:,} allocations failed",
     ),
     Metric(
-        "atomic_longest_streak", "blocks", "lower",
+        "atomic_pressed_allocs", "blocks", None,
+        "Blocks that were asked for" + _PRESSED + ", and had; one item per fill.",
+        Kind.COUNT, "atomic: allocations below the low watermark", per="iteration",
+        subtest="atomic",
+    ),
+    Metric(
+        "atomic_pressed_failures_ppm", "ppm", None,
+        "Failures of a million blocks that were asked for" + _PRESSED + "; one item per fill in"
+        " which any was. 0 is a figure: the reserves were enough.",
+        Kind.AMOUNT, "atomic: failures below low", per="iteration", in_table=True,
+        section="atomic", subtest="atomic",
+    ),
+    Metric(
+        "atomic_longest_streak", "blocks", None,
         "The most blocks in a row that one CPU asked for in vain; one item.",
-        Kind.AMOUNT, "atomic: longest streak of failures", "atomic row",
-        family="atomic failures", rank=Rank.SHOWN, in_table=True, section="atomic",
+        Kind.AMOUNT, "atomic: longest streak of failures", in_table=True, section="atomic",
         subtest="atomic",
     ),
     Metric(

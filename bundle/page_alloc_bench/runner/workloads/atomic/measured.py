@@ -160,7 +160,7 @@ class Atomic:
         streaks = [self._device.latency(cpu, "streak", sample=False) for cpu in plan.cpus]
         put(f"{NAME}_streaks", case, [sum(each.timed for each in streaks)])
         put(f"{NAME}_longest_streak", case, [max(each.max_ns for each in streaks)])
-        put(f"{NAME}_pressed_asked", case, [each.asked for each in sums.pressed])
+        put(f"{NAME}_pressed_allocs", case, [each.asked - each.failed for each in sums.pressed])
         put(f"{NAME}_pressed_failures", case, [each.failed for each in sums.pressed])
         ppm = [round(each.failed * 1e6 / each.asked) for each in sums.pressed if each.asked]
         if ppm:
