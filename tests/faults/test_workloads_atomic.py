@@ -28,6 +28,8 @@ INSTANCES = {"asked": OURS, "failed": f"{OURS} && pfn == {(1 << 64) - 1}"}
 # On from the start: to switch it on later patches code that emulated CPUs execute meanwhile.
 TRACED = f"{lab.CLEAR_FAST} trace_event=kmem:{EVENT}"
 
+FILLS = 6
+
 
 @pytest.fixture(scope="module")
 def host(bundle: Path) -> Iterator[Guest]:
@@ -71,10 +73,11 @@ def counted(host: Guest) -> dict[str, int]:
 @pytest.mark.parametrize("order", [0, 3])
 def test_failures_are_those_that_the_kernel_counts(host: Guest, order: int) -> None:
     before = lab.free_bytes(host)
-    # A sixth of the memory is asked for at once, and the kernel keeps a sixtieth.
-    host.run("sysctl -q vm.min_free_kbytes=16384")
+    # A sixth of the memory is asked for at once, and the kernel keeps a hundredth. Where the OOM
+    # killer is faster than a burst, a fill has no failure: one in three, on a busy machine.
+    host.run("sysctl -q vm.min_free_kbytes=8192")
     counted(host)
-    result = run(host, f"--atomic-orders {order} --fills 2 --burst-blocks {20_000 >> order}")
+    result = run(host, f"--atomic-orders {order} --fills {FILLS} --burst-blocks {20_000 >> order}")
     kernel = counted(host)
 
     def one(name: str) -> int:
@@ -87,13 +90,13 @@ def test_failures_are_those_that_the_kernel_counts(host: Guest, order: int) -> N
     failed = result[f"atomic_pressed_failures_order{order}"]
     had = result[f"atomic_pressed_allocs_order{order}"]
     assert 0 < sum(failed) <= one("failures")
-    assert len(failed) == len(had) == 2
+    assert len(failed) == len(had) == FILLS
     assert result[f"atomic_pressed_failures_ppm_order{order}"] == [
         round(some * 1e6 / (some + more)) for some, more in zip(failed, had)
     ]
     assert one("failures") / one("streaks") <= one("longest_streak") <= one("failures")
     (phase,) = result["run"]["phases"]
-    assert phase["vmstat_delta"]["oom_kill"] == 2
+    assert phase["vmstat_delta"]["oom_kill"] == FILLS
     stalls = sum(n for name, n in phase["vmstat_delta"].items() if name.startswith("allocstall"))
     assert 0 < one("reclaim_stalls") <= stalls
     assert lab.warnings_but_preflights(result) == []
@@ -102,7 +105,7 @@ def test_failures_are_those_that_the_kernel_counts(host: Guest, order: int) -> N
 
 
 def test_failures_occur_with_what_is_asked_for_by_default(host: Guest) -> None:
-    result = run(host, "--quick")
+    result = run(host, f"--fills {FILLS}")
     for order in (0, 3):
         assert sum(result[f"atomic_pressed_allocs_order{order}"]) > 0
     assert sum(sum(result[f"atomic_failures_order{order}"]) for order in (0, 3)) > 0
