@@ -11,6 +11,7 @@ import pytest
 import disk_host
 from disk_host import DiskHost
 from kexec_host import NO_WATCHDOG
+from page_alloc_bench.targets import kernels
 from restarting import (
     BOOT,
     FIRST_IS_NEW,
@@ -66,6 +67,22 @@ def test_bootnext_boots_once_and_leaves_the_firmware_as_it_was(
     removed = uninstall(host)
     assert removed.returncode == 0, removed.stderr
     assert f"removed {host.old}, {host.new}" in " ".join(removed.stderr.split())
+    assert shell(host, EFI_STATE) == state
+
+
+def test_a_kernel_from_here_that_comes_up_without_variables_leaves_nothing(
+    host: DiskHost, bundles: Path, tmp_path: Path
+) -> None:
+    state, release = shell(host, EFI_STATE), kernels.fetch("5.10").release
+    done = ab(host, bundles, "--dir", str(tmp_path), *WAY, "--cmdline-new", "efi=noruntime",
+              new="5.10")  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert ends(tmp_path) == [("new", "ok")]
+    assert release_in(tmp_path / "new") == release
+    assert "page-alloc-bench" not in shell(host, "efibootmgr")
+    removed = uninstall(host)
+    assert removed.returncode == 0, removed.stderr
+    assert f"removed {release}, {host.old}" in " ".join(removed.stderr.split())
     assert shell(host, EFI_STATE) == state
 
 
