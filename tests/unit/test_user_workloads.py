@@ -16,12 +16,16 @@ from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.command_line import parameters
 from page_alloc_bench.runner.errors import Interrupted, RunnerError
 from page_alloc_bench.runner.kernel import (
+    cpu_lists,
     fragmented,
     huge_pages,
+    memory,
     migrate_types,
     perf_events,
     procfs,
+    watermarks,
 )
+from page_alloc_bench.runner.kernel.watermarks import Watermarks
 from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS, Signals
 from page_alloc_bench.runner.measuring import counting
 from page_alloc_bench.runner.measuring.bench import Bench
@@ -104,14 +108,23 @@ def test_exits_counts_what_dying_processes_give_back() -> None:
 HUGEALLOC = ["--workload=hugealloc", "--duration-s=2", "--repeat=1", "--churn-percent=50"]
 
 
+def small_machine(monkeypatch: pytest.MonkeyPatch, boost_mib: int = 12) -> int:
+    """Have a workload see a machine of 256 MiB, and return what is available there, in bytes."""
+    if huge_pages.why_not(huge_pages.huge_order()):
+        pytest.skip("no huge pages here")
+    available = 256 << 20
+    sizes = {**procfs.meminfo(), "MemAvailable": available}
+    kept = Watermarks(*(mib << 20 >> 12 for mib in (5, 8, boost_mib)))
+    monkeypatch.setattr(procfs, "meminfo", lambda *_path: sizes)
+    monkeypatch.setattr(watermarks, "read", lambda: kept)
+    monkeypatch.setattr(cpu_lists, "most_pages", lambda: 256)
+    return available
+
+
 def test_hugealloc_asks_at_its_pace_beside_churn_and_counts_what_it_got(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    available = 256 << 20  # of all that this machine has
-    sizes = {**procfs.meminfo(), "MemAvailable": available}
-    monkeypatch.setattr(procfs, "meminfo", lambda *_path: sizes)
-    if huge_pages.why_not(huge_pages.huge_order()):
-        pytest.skip("no huge pages here")
+    available = small_machine(monkeypatch)
     made = measure([*HUGEALLOC, "--huge-per-second=4"])
     order = huge_pages.huge_order()
 
@@ -134,13 +147,28 @@ def test_hugealloc_asks_at_its_pace_beside_churn_and_counts_what_it_got(
     assert sizes["held_huge_pages"] >= 0
 
 
+def test_hugealloc_leaves_what_the_kernel_may_come_to_keep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Watermarks that rise while all but them is in use call the OOM killer."""
+    available = small_machine(monkeypatch, boost_mib=60)
+    # Of 264 MiB, 132 are churned, and of these five in six are not given back.
+    monkeypatch.setattr(memory, "free_bytes", lambda: 154 << 20)
+    made = measure([*HUGEALLOC, "--huge-per-second=1", "--churn-percent=90"])
+    (case,) = made.run["workloads"][0]["cases"]
+    sizes = case["parameters"]
+    workers = len(case["cpus"])
+    most = workers * sizes["churn_bytes"]
+    may_keep = (5 + 60 + 1) << 20
+    assert most <= available + (8 << 20) - may_keep
+    after = most - workers * sizes["scattered_bytes"] + (sizes["held_huge_pages"] << 21)
+    assert after <= available + (8 << 20) - may_keep
+
+
 def test_hugealloc_ends_where_what_moves_memory_beside_it_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sizes = {**procfs.meminfo(), "MemAvailable": 256 << 20}
-    monkeypatch.setattr(procfs, "meminfo", lambda *_path: sizes)
-    if huge_pages.why_not(huge_pages.huge_order()):
-        pytest.skip("no huge pages here")
+    small_machine(monkeypatch)
 
     class Killing(Reporter):
         def tick(self, text: str = "", *_told: object) -> None:

@@ -81,3 +81,8 @@ def high_pages(zones: Collection[ZoneLists], cpus: Collection[int]) -> int:
         each.values.get("high_min") or each.values.get("high", {}) for each in topmost.values()
     )
     return min((high for by_cpu in least for cpu, high in by_cpu.items() if cpu in cpus), default=0)
+
+
+def most_pages() -> int:
+    """Return how many pages the lists of all CPUs and zones hold before they are drained."""
+    return sum(sum(each.values.get("high", {}).values()) for each in read())

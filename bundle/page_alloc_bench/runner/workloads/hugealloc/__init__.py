@@ -60,7 +60,8 @@ WORKLOAD = Workload(
             Integer(1, 90),
             90,
             "of the available memory so much is filled by processes that then give a sixth of it "
-            "back, here and there, and go on to give pages back and get others",
+            "back, here and there, and go on to give pages back and get others; less on a small "
+            "machine, where the kernel may come to keep more than the rest",
             metavar="PERCENT",
             kind="invalidating",
             always=False,

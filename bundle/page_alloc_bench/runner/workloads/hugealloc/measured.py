@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from page_alloc_bench.runner.errors import RunnerError
-from page_alloc_bench.runner.kernel import fragmented, huge_pages, memory, perf_events, procfs
+from page_alloc_bench.runner.kernel import (
+    cpu_lists,
+    fragmented,
+    huge_pages,
+    memory,
+    perf_events,
+    procfs,
+    watermarks,
+)
 from page_alloc_bench.runner.measuring import counting, recorded, user
 from page_alloc_bench.runner.measuring.accounts import difference
 from page_alloc_bench.runner.measuring.bench import Bench
@@ -28,9 +36,6 @@ from . import NAME, SETTLE_S
 _CHURN_PAGES = 16  # that are given back, and had again, at once
 _SCATTERED = 6  # of --churn-percent of the memory, one part in so many is free, here and there
 _ROOM = 2  # of that, one part in so many is asked for
-# So many times the min watermarks is free besides, as the kernel keeps it (the high watermark): in
-# pieces too, for what of it were whole would be there for who asks.
-_RESERVES = 1.5
 _SPARE = 4  # of what is scattered and not reserve, one part in so many may be missing
 _LOOK_S = 0.1
 
@@ -87,8 +92,14 @@ class HugeAlloc:
         """Plan for the memory that is available now. Raises RunnerError if that is too little."""
         cpus, block = tuple(self._bench.cpus), procfs.page_size() << case.order
         available = procfs.meminfo().get("MemAvailable", 0)
-        churned = available * self._options.churn_percent // 100
-        reserve = int(_RESERVES * procfs.zone_pages()[1]) * procfs.page_size()
+        page, kept = procfs.page_size(), watermarks.read()
+        # So much stays free besides: what the kernel keeps, or may come to keep while this goes on,
+        # and what lies on the lists of CPUs. In pieces too: whole, it would be had by who asks.
+        reserve = max(kept.high, kept.least + kept.boost + cpu_lists.most_pages()) * page
+        churned = min(
+            available * self._options.churn_percent // 100,
+            available + kept.high * page - 2 * reserve,
+        )
         scattered = churned // _SCATTERED
         pages = min(scattered // _ROOM // block, self._options.huge_per_second)
         size = (churned + reserve) // len(cpus) // block * block
