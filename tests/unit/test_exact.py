@@ -170,6 +170,14 @@ def test_where_blocks_are_split_less_is_not_the_codes(order: int, new: int, verd
     assert words.as_json(base, changed, found, 0.02)["cases"][0]["threshold"] == 0.02
 
 
+def test_a_case_whose_boots_differ_by_more_is_not_called_longer() -> None:
+    base, new = side("base", 560, 590), side("new", 580, 610)
+    found = list(path_length.compare(base, new))
+    text = words.text(base, new, found, 0.001)
+    assert "cannot tell: 0 of 1 cases are more than 0.10% longer" in text
+    assert "(1 cannot be told: boots of one kernel differ by more)" in text
+
+
 def test_the_functions_that_made_the_difference_come_first() -> None:
     before = {"get.isra.0": 400.0, "put_noprof": 200.0, "same": 100.0}
     base = side("base", 700, 700, **before)

@@ -24,11 +24,14 @@ def _lines(
 ) -> Iterator[str]:
     yield f"base: {base.label}"
     yield f"new:  {new.label}"
+    longer = [each for each in differences if each.part - each.error > each.least(threshold)]
     yield (
-        f"{verdict(differences, threshold)}: "
-        f"{sum(each.part > each.least(threshold) for each in differences)} of {len(differences)} "
-        f"cases are more than {threshold:.2%} longer"
+        f"{verdict(differences, threshold)}: {len(longer)} of {len(differences)} cases are more "
+        f"than {threshold:.2%} longer"
     )
+    unclear = [each for each in differences if abs(each.part - each.least(threshold)) <= each.error]
+    if unclear:
+        yield f"({len(unclear)} cannot be told: boots of one kernel differ by more)"
     raised = [each for each in differences if each.least(threshold) > threshold]
     if raised:
         orders = ", ".join(str(order) for order in sorted({each.order for each in raised}))
