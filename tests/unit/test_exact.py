@@ -175,7 +175,7 @@ def test_a_case_whose_boots_differ_by_more_is_not_called_longer() -> None:
     found = list(path_length.compare(base, new))
     text = words.text(base, new, found, 0.001)
     assert "cannot tell: 0 of 1 cases are more than 0.10% longer" in text
-    assert "(1 cannot be told: boots of one kernel differ by more)" in text
+    assert "(1 cannot be told: the boots of one kernel differ too much)" in text
 
 
 def test_the_functions_that_made_the_difference_come_first() -> None:

@@ -29,9 +29,10 @@ def _lines(
         f"{verdict(differences, threshold)}: {len(longer)} of {len(differences)} cases are more "
         f"than {threshold:.2%} longer"
     )
-    unclear = [each for each in differences if abs(each.part - each.least(threshold)) <= each.error]
+    may_be = [each for each in differences if each.part + each.error > each.least(threshold)]
+    unclear = len(may_be) - len(longer)
     if unclear:
-        yield f"({len(unclear)} cannot be told: boots of one kernel differ by more)"
+        yield f"({unclear} cannot be told: the boots of one kernel differ too much)"
     raised = [each for each in differences if each.least(threshold) > threshold]
     if raised:
         orders = ", ".join(str(order) for order in sorted({each.order for each in raised}))
