@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.runner.kernel import host_facts, page_types, procfs
+from page_alloc_bench.runner.kernel import host_facts, page_types, procfs, watermarks
 
 
 @pytest.mark.parametrize(
@@ -161,3 +161,39 @@ def test_modules_that_taint_the_kernel_are_named(tmp_path: Path) -> None:
             (directory / "taint").write_text(taint)
     assert host_facts.tainting_modules(str(tmp_path)) == ["nvidia"]
     assert host_facts.tainting_modules(str(tmp_path / "nowhere")) == []
+
+
+ZONEINFO = """\
+Node 0, zone      DMA
+  pages free     1000
+{boost}        min      700
+        low      800
+        high     900
+  pagesets
+    cpu: 0
+              count:    5
+              high:     77
+              high_min: 60
+Node 0, zone    DMA32
+  pages free     20000
+        boost    0
+        min      5000
+        low      6250
+        high     7500
+"""
+
+
+@pytest.mark.parametrize(
+    ("boost", "found"),
+    # Some kernels do not tell the boost: it is then taken for what is always kept.
+    [("        boost    600\n", (5100, 7800, 11700)), ("", (5700, 8400, 12600))],
+)
+def test_watermarks_are_told_without_what_they_have_risen_by(
+    boost: str, found: tuple[int, int, int], tmp_path: Path
+) -> None:
+    (tmp_path / "proc/sys/vm").mkdir(parents=True)
+    (tmp_path / "proc/zoneinfo").write_text(ZONEINFO.format(boost=boost))
+    (tmp_path / "proc/sys/vm/watermark_boost_factor").write_text("15000\n")
+    assert watermarks.read(str(tmp_path)) == found
+    (tmp_path / "proc/sys/vm/watermark_boost_factor").unlink()
+    assert watermarks.read(str(tmp_path)) == (*found[:2], 0)
