@@ -24,6 +24,8 @@ SLOW_CLOCK = ": a clock read costs "  # how a warning of it goes on
 # X86_FEATURE_ERMS and X86_FEATURE_REP_GOOD in arch/x86/include/asm/cpufeatures.h: without them the
 # kernel clears pages by plain stores, which an emulated CPU does many times faster than rep stos.
 CLEAR_FAST = "clearcpuid=297,112"
+# What no kernel's log says after a run.
+TROUBLE = re.compile(r"WARNING:|BUG:|Oops|KASAN|UBSAN|Call trace:.*page_alloc_bench")
 _SCRATCH = tempfile.TemporaryDirectory(prefix="pab-lab.")  # goes when the tests end
 
 

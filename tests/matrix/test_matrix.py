@@ -8,7 +8,6 @@ the bundle embeds.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from page_alloc_bench.targets.kernels import FetchedKernel
 CPUS = 4
 MEMORY = "1G"
 BLOCK_BYTES = 300 * 4096  # what a CPU holds of order 0, at most twice that
-TROUBLE = re.compile(r"WARNING:|BUG:|Oops|KASAN|UBSAN|Call trace:.*page_alloc_bench")
 
 
 @pytest.mark.parametrize("kernel", kernels.KERNELS, ids=lambda kernel: kernel.name)
@@ -58,7 +56,7 @@ def test_kernel(
     row.python = document["run"]["machine"]["python"]
     row.nodes = str(len(document["run"]["machine"]["nodes"])) if kernel.numa else "no NUMA"
     check(document, fetched, nodes)
-    assert not TROUBLE.search(dmesg), dmesg
+    assert not lab.TROUBLE.search(dmesg), dmesg
     assert "page_alloc_bench" not in modules
 
 

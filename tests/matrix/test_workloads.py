@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import lab
 from page_alloc_bench.packager.build import EMBEDDED, BuildRequest, build
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import foreign_python, kernels
@@ -19,7 +20,6 @@ from page_alloc_bench.targets.building import tree_request
 
 pytestmark = pytest.mark.seconds(180)
 OF_RATES = ("pairs", "bursts", "bulk", "remote", "funnel")
-TROUBLE = re.compile(r"WARNING:|BUG:|Oops|KASAN|UBSAN|Call trace:.*page_alloc_bench")
 # What is absent, and the result says why: bulk allocation came with 5.13, MADV_POPULATE_WRITE with
 # 5.14, and PREEMPT_RT has no huge pages.
 LACKING = {
@@ -51,7 +51,7 @@ def test_every_workload(name: str, tmp_path: Path) -> None:
         _SCRIPT, {"/root/bench.run": bundle}, ["/root/result.json"], timeout=1800
     )
     assert done.status == 0, done.stderr
-    assert not TROUBLE.search(done.dmesg), done.dmesg
+    assert not lab.TROUBLE.search(done.dmesg), done.dmesg
     document = json.loads(done.files["/root/result.json"])
     jsonschema.Draft202012Validator(result.schema()).validate(document)
     measured_or_absent(name, document["run"]["workloads"])
