@@ -72,7 +72,7 @@ def run(
             if not more:
                 return measured, list(failures.values())
             for side in more:
-                # CPUs that idle would make the next round longer, not cheaper.
+                # As many as there are idle CPUs for: the round takes no longer.
                 wanted[side.name] += max(1, at_once // len(more))
                 wanted[side.name] = min(wanted[side.name], MOST_BOOTS)
             continue

@@ -44,8 +44,8 @@ _AMD64 = (
     "noreplace-smp",
     # The TSC's rate is measured anew in each boot, with an error of 1e-5.
     "clocksource=hpet",
-    # calibrate_APIC_clock() (arch/x86/kernel/apic/apic.c) reads the TSC in a loop for 100 ms, at
-    # each of which the emulator leaves its code: half of the CPU time of a boot.
+    # calibrate_APIC_clock() (arch/x86/kernel/apic/apic.c) reads the TSC in a loop for 100 ms, and
+    # the emulator leaves its code for each reading: a third of the CPU time of a boot.
     "nolapic_timer",
 )
 _KINDS = ("atomics", "loads", "stores")
