@@ -152,7 +152,7 @@ def test_a_torn_file_is_named_and_left_out(tmp_path: Path, left: int) -> None:
     assert str(torn) in asked.stderr
     checked = call("store", "check", tmp_path)
     assert (checked.exit_code, checked.stdout.count("\n")) == (1, 1)
-    assert checked.stdout.startswith(f"{torn}: ")
+    assert checked.stdout == f"{torn}: is cut short, or no Parquet file\n"
 
 
 def test_check_reads_what_is_between_the_ends(tmp_path: Path) -> None:
@@ -164,6 +164,7 @@ def test_check_reads_what_is_between_the_ends(tmp_path: Path) -> None:
     damaged.write_bytes(data)
     checked = call("store", "check", tmp_path)
     assert (checked.exit_code, checked.stdout.startswith(f"{damaged}: ")) == (1, True)
+    assert (checked.stdout.count("\n"), "SELECT" in checked.stdout) == (1, False)
 
 
 def damaged_inside(file: Path) -> None:

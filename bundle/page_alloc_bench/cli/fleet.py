@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +128,7 @@ def run(
     """
     _check(words, more["remote_dir"])
     with needs(_EXTRAS), _complaints(), bad_input():
+        from page_alloc_bench.fleet import board
         from page_alloc_bench.fleet import bundles as of_kernels
         from page_alloc_bench.fleet.engine import Engine
         from page_alloc_bench.fleet.journal import Journal
@@ -150,7 +152,9 @@ def run(
             note(f"going on with {directory}")
         builders = of_kernels.by_machine(found) if build_on_target else {}
         settings = Settings(bundles=found, builders=builders, options=words, forks=forks, **more)
-        Rounds(engine, journal, settings, keep, note).run(hosts)
+        rounds = Rounds(engine, journal, settings, keep, note)
+        with board.shown(board.Board(journal, hosts, rounds.phases)):
+            rounds.run(hosts)
     _tell(journal, hosts)
 
 
@@ -262,18 +266,13 @@ def _into(directory: Path) -> Callable[[Path], object]:
 
 def _tell(journal: Any, hosts: list[str]) -> None:
     """Print a line for each host; exit 1 if not all are ok."""
-    from page_alloc_bench.fleet import outcome
+    from page_alloc_bench.fleet import board, outcome
 
-    width = max(map(len, hosts), default=0)
-    outcomes = []
-    for host in hosts:
-        entry = journal.hosts.get(host, {})
-        over = entry.get("step") == "over"
-        outcomes.append(entry["outcome"] if over else "")
-        what = outcomes[-1] or ("running" if entry.get("step") == "detached" else "unfinished")
-        line = f"{host:{width}}  {what:11}  {entry.get('reason', '')}"
-        click.echo(line.rstrip())
-    if any(each != outcome.OK for each in outcomes):
+    told = {host: journal.hosts.get(host, {}) for host in hosts}
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in board.lines(told, columns):
+        click.echo(line)
+    if any(board.state(entry) != outcome.OK for entry in told.values()):
         sys.exit(_NOT_ALL_OK)
 
 

@@ -117,6 +117,7 @@ def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str
 
     Raises UsageError and FleetError.
     """
+    from page_alloc_bench.fleet import board
     from page_alloc_bench.fleet.crossover import Crossover
     from page_alloc_bench.fleet.engine import Engine
     from page_alloc_bench.fleet.journal import Journal
@@ -134,7 +135,9 @@ def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str
         host: [*_AB, *of_host, "--yes", f"--seed={seeds[host]}", "--", *words]
         for host, of_host in calls.items()
     }
-    Crossover(journal, commands, options["forks"], note).run()
+    crossover = Crossover(journal, commands, options["forks"], note)
+    with board.shown(board.Board(journal, list(calls), crossover.latest)):
+        crossover.run()
     return _conclude(journal, list(calls), options)
 
 

@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -70,13 +70,15 @@ def _seed(chance: random.Random, boots: int, sign: int) -> int:
 class Crossover:
     """Hosts that compare two kernels. commands: what is run here for each host.
 
-    at_once: how many hosts; the others wait. note: a line for who watches.
+    at_once: how many hosts; the others wait. note: a line for who watches. latest: the last line
+    of each host.
     """
 
     journal: Journal
     commands: Mapping[str, Sequence[str]]
     at_once: int
     note: Note
+    latest: dict[str, str] = field(default_factory=dict)
 
     def run(self, sleep: Callable[[float], object] = time.sleep) -> None:
         """Return when each host has its outcome. Raises FleetError.
@@ -95,7 +97,7 @@ class Crossover:
                     self.journal.record(host, BEGUN)
                     going[host] = _Going(host, self.journal.directory, self.commands[host])
                 for host, each in list(going.items()):
-                    code = each.ended(self.note)
+                    code = each.ended(self._heard)
                     if code is not None:
                         del going[host]
                         self._over(host, code, each)
@@ -105,6 +107,10 @@ class Crossover:
                 each.process.terminate()
             for each in going.values():
                 each.end()
+
+    def _heard(self, host: str, line: str) -> None:
+        self.latest[host] = line
+        self.note(f"{host}: {line}")
 
     def _is_in_use(self, host: str) -> bool:
         """Return whether one that a killed controller has started still works for a host."""
@@ -140,11 +146,11 @@ class _Going:
         except OSError as error:
             raise FleetError(f"{host}: ab --host cannot be started: {error}") from error
 
-    def ended(self, note: Note) -> int | None:
+    def ended(self, told: Callable[[str, str], object]) -> int | None:
         """Pass on what it has said since; return its exit code, None while it goes on."""
         code = self.process.poll()
         for line in self._lines_since(self._told).splitlines():
-            note(f"{self.host}: {line.removeprefix('page-alloc-bench: ')}")
+            told(self.host, line.removeprefix("page-alloc-bench: "))
         return code
 
     def end(self) -> None:

@@ -334,7 +334,8 @@ class Rounds:
 def _of_failure(ended: Ended) -> tuple[str, str]:
     """Return the outcome of a step that did not end well, and why."""
     if ended.end == UNREACHABLE:
-        return outcome.UNREACHABLE, " ".join(str(ended.result.get("msg", "")).split())
+        said = " ".join(str(ended.result.get("msg", "")).split())
+        return outcome.UNREACHABLE, said.removeprefix("Task failed: ")
     if ended.timed_out:
         return outcome.TIMEOUT, ended.reason
     begin = ended.reason.find(bundles.CANNOT_BUILD)

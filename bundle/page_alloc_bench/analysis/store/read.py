@@ -19,7 +19,7 @@ from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.metrics import UndeclaredError, declared
 
 from . import index, keep
-from .place import Store, Stored, StoreError
+from .place import Store, Stored, StoreError, fault_of
 
 Note = Callable[[str], object]
 
@@ -95,6 +95,9 @@ def faults(store: Store) -> Iterator[tuple[Path, str]]:
 
 
 def _fault(connection: duckdb.DuckDBPyConnection, stored: Stored) -> str:
+    cut = fault_of(stored.path)
+    if cut is not None:
+        return cut
     try:
         result = _result(connection, stored)
     except ResultError as error:
@@ -147,7 +150,8 @@ def _result(connection: duckdb.DuckDBPyConnection, stored: Stored) -> Result:
             [str(stored.path)],
         ).fetchall()
     except duckdb.Error as error:
-        raise StoreError(stored.path, f"cannot be read: {error}") from error
+        said = str(error).partition("\n")[0]  # the rest is the statement
+        raise StoreError(stored.path, f"cannot be read: {said}") from error
     run: dict[str, Any] | None = None
     metrics: dict[tuple[str, Case], Measured] = {}
     kept: dict[per_run.Statistic, float] = {}
