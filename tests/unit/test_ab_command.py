@@ -19,7 +19,7 @@ from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.kernel_build import Builder
 from page_alloc_bench.cli import main
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import bootable, timed
+from page_alloc_bench.targets import bootable, kernel_bundle, timed
 from page_alloc_bench.targets.outcome import Outcome
 
 
@@ -59,7 +59,7 @@ class Kernels:
 def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernels:
     made = Kernels(tmp_path)
     monkeypatch.setattr(bootable, "find", made.find)
-    monkeypatch.setattr(bootable, "build", made.build)
+    monkeypatch.setattr(kernel_bundle, "build", made.build)
     monkeypatch.setattr(timed, "measure", made.measure)
     return made
 

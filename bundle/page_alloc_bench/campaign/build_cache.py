@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from page_alloc_bench import resources
 from page_alloc_bench.campaign.revisions import Commit
+from page_alloc_bench.targets import kernel_bundle
 
 KIND, BUNDLES, CONFIGS = "revisions", "revision-bundles", "revision-configs"
-ABOUT, LOG, IMAGE, CONFIG, BUNDLE = "build.json", "log", "image", "config", "bundle.run"
-_SOURCES = (".c", ".h", ".py", ".j2", ".sh", "")
+ABOUT, LOG, IMAGE, CONFIG, BUNDLE = "build.json", "log", "image", "config", kernel_bundle.BUNDLE
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,7 @@ def key(tree: str, *parts: str) -> str:
 
 def bundle_key(of_kernel: str) -> str:
     """Return the name of the entry of a bundle that this version of ours has built."""
-    whole = hashlib.sha256()
-    ours = resources.PACKAGE
-    tops = (resources.kmod_dir(), resources.templates_dir(), ours / "runner", ours / "packager")
-    for top in tops:
-        files = (p for p in top.rglob("*") if p.is_file() and p.suffix in _SOURCES)
-        for path in sorted(files):
-            whole.update(f"{path.relative_to(top)}\0".encode() + path.read_bytes())
-    return f"{of_kernel}-{whole.hexdigest()[:12]}"
+    return f"{of_kernel}-{kernel_bundle.of_ours()}"
 
 
 def about(directory: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from page_alloc_bench.campaign.kernel_make import MakeError
 from page_alloc_bench.campaign.revisions import Commit, Repository
 from page_alloc_bench.campaign.source_copy import SourceCopy
 from page_alloc_bench.space import Room
-from page_alloc_bench.targets import bootable, cache, kconfig
+from page_alloc_bench.targets import bootable, cache, kconfig, kernel_bundle
 from page_alloc_bench.targets.process import TargetError, UsageError
 
 _IMAGES = {"amd64": "bzImage", "arm64": "Image"}
@@ -212,7 +212,7 @@ class Builder:
             cache.entry(
                 build_cache.BUNDLES,
                 key,
-                lambda where, _final: bootable.build(found, where / build_cache.BUNDLE),
+                lambda where, _final: kernel_bundle.build(found, where / build_cache.BUNDLE),
                 f"the bundle for {commit.label}",
             )
         about |= {"arch": found.arch, "release": found.release}
@@ -225,4 +225,4 @@ class Builder:
                 self._compile(commit, config, temporary / build_cache.LOG)
             except MakeError as error:
                 raise TargetError(f"{commit.label} does not build any more: {error}") from error
-            bootable.build(bootable.of_tree(self._objects), temporary / build_cache.BUNDLE)
+            kernel_bundle.build(bootable.of_tree(self._objects), temporary / build_cache.BUNDLE)

@@ -11,7 +11,7 @@ from typing import Any
 
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.cli import ab_kernels, ab_revisions, ab_timed
-from page_alloc_bench.targets import bootable
+from page_alloc_bench.targets import bootable, kernel_bundle
 from page_alloc_bench.targets.host import install
 from page_alloc_bench.targets.host.facts import Facts, HostKernel
 from page_alloc_bench.targets.host.install import Package
@@ -110,7 +110,7 @@ def _from_here(directory: Path, name: str, facts: Facts, words: str) -> Chosen:
     def bundle() -> Path:
         place = directory / f"bundle-{found.release}.run"
         if not place.exists():
-            bootable.build(found, place)
+            kernel_bundle.build(found, place)
         return place
 
     about = ab_kernels.identity(found)

@@ -10,7 +10,7 @@ from typing import Any
 from page_alloc_bench.campaign.journal import Journal
 from page_alloc_bench.cli.ab_verdict import Comparison, Pair
 from page_alloc_bench.cli.exact_sides import Side
-from page_alloc_bench.targets import bootable
+from page_alloc_bench.targets import bootable, kernel_bundle
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
 
@@ -51,6 +51,6 @@ def bundles(directory: Path, wanted: Sequence[Bootable]) -> dict[str, Path]:
             continue
         path = directory / f"bundle-{len(made)}.run"
         if not path.exists():
-            bootable.build(kernel, path)
+            kernel_bundle.build(kernel, path)
         made[kernel.label] = path
     return made

@@ -12,7 +12,15 @@ from typing import Any
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli import vm_exact
-from page_alloc_bench.targets import accel, before_boot, bootable, by_reach, exact, machine
+from page_alloc_bench.targets import (
+    accel,
+    before_boot,
+    bootable,
+    by_reach,
+    exact,
+    kernel_bundle,
+    machine,
+)
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.kept import Kept
@@ -110,6 +118,6 @@ def _build(kernel: Bootable, bundle: Path) -> None:
     before = tempfile.tempdir
     tempfile.tempdir = str(bundle.parent)
     try:
-        bootable.build(kernel, bundle)
+        kernel_bundle.build(kernel, bundle)
     finally:
         tempfile.tempdir = before

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager.build import TreeRequest
 from page_alloc_bench.packager.signing import Signer
 from page_alloc_bench.packager.tree import CROSS_PREFIX
-from page_alloc_bench.targets import building, fitted, foreign_python, kconfig, kernels, modules
+from page_alloc_bench.targets import building, fitted, kconfig, kernels, modules
 from page_alloc_bench.targets.appliance import HOST
-from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.fitted import Fitted
 from page_alloc_bench.targets.process import UsageError
 
@@ -43,7 +41,7 @@ class Bootable:
     label: what people read. boots: the kernel, and the devices that it can drive. request: what the
     packager is asked for, to build for it; None where there is nothing to build with. signer: of
     its modules, where it takes none without a signature. poorer: what it lacks that a run can do
-    without.
+    without. of_list: its name there, if it is one of the list, whose build never changes.
     """
 
     label: str
@@ -51,6 +49,7 @@ class Bootable:
     request: TreeRequest | None
     signer: Signer | None = None
     poorer: tuple[kconfig.Need, ...] = ()
+    of_list: str = ""
 
     @property
     def arch(self) -> str:
@@ -112,18 +111,6 @@ def require_serial(kernel: Bootable) -> None:
     _require(kernel.boots.config or {}, kernel.arch, kconfig.SERIAL, kernel.image)
 
 
-def build(kernel: Bootable, output: Path) -> None:
-    """Build the bundle for KERNEL; raises UsageError, PackagerError and TargetError."""
-    request = packager.BuildRequest(
-        **vars(kernel.source()),
-        output=output,
-        signer=kernel.signer,
-        fetch_python=foreign_python.fetch,
-    )
-    note(f"building the module for {kernel.release}")
-    packager.build(request, lambda said: note(said) if said.startswith("warning:") else None)
-
-
 def is_tree(directory: Path) -> bool:
     """Return whether DIRECTORY looks like a kernel tree in which a kernel has been built."""
     return all((directory / name).is_file() for name in (".config", "include/config/auto.conf"))
@@ -139,6 +126,7 @@ def of_list(name: str, *, to_build: bool = True) -> Bootable:
         label=f"{fetched.release} ({name} of the list)",
         boots=fitted.of_fetched(fetched),
         request=building.tree_request(fetched) if to_build else None,
+        of_list=name,
     )
 
 
