@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from page_alloc_bench.targets import bootable, exact, kernel_bundle
 
 pytestmark = pytest.mark.seconds(150)
 
@@ -70,6 +73,22 @@ def test_killed_in_a_boot_it_leaves_no_guest_and_goes_on(tmp_path: Path) -> None
             named = sum(function["instructions"] for function in where["functions"])
             assert named == where["total"]["instructions"]
             assert where["total"]["atomics"] / case["allocs"] == pytest.approx(3.0, abs=0.05)
+
+
+def test_a_boot_with_the_same_seed_is_the_same_to_the_instruction(tmp_path: Path) -> None:
+    kernel = bootable.find("6.1")
+    kernel_bundle.build(kernel, tmp_path / "bench.run")
+    options = ["--alloc-orders", "0,4", "--exact-allocs", str(ALLOCS)]
+
+    def counted(seed: int) -> tuple[Any, Any]:
+        run = exact.measure(tmp_path / "bench.run", kernel.image, kernel.arch, options, seed=seed)[
+            "run"
+        ]
+        return run["exact"]["cases"], run["where"]
+
+    first = counted(1)
+    assert counted(1) == first
+    assert counted(2) != first  # memory is laid out in another way
 
 
 def test_no_thread_of_the_kernel_works_beside_what_is_counted(tmp_path: Path) -> None:

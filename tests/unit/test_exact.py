@@ -67,8 +67,10 @@ class Kernel:
         self.name, self.label = name, f"kernel {name}"
         self.costs, self.booted = list(costs), 0
         self.functions = functions or {}
+        self.seeds: list[int] = []
 
-    def measure(self) -> tuple[dict[str, Any], str]:
+    def measure(self, seed: int) -> tuple[dict[str, Any], str]:
+        self.seeds.append(seed)
         if self.booted >= len(self.costs):
             raise exact.BootFailedError("the guest's kernel panicked: no more boots", "panic!")
         cost = self.costs[self.booted]
@@ -90,6 +92,14 @@ def test_each_kernel_boots_twice(tmp_path: Path) -> None:
     assert not failures
     assert [len(side.results) for side in sides] == [2, 2]
     assert (base.booted, new.booted) == (2, 2)
+
+
+def test_each_boot_has_random_numbers_of_its_own_and_both_kernels_the_same(
+    tmp_path: Path,
+) -> None:
+    base, new = Kernel("base", [700, 700.1, 700, 700]), Kernel("new", [710, 710])
+    run(tmp_path, base, new)
+    assert (base.seeds, new.seeds) == ([1, 2, 3, 4], [1, 2])
 
 
 def test_boots_that_differ_are_made_again_and_it_is_said_why(tmp_path: Path) -> None:

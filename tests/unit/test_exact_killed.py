@@ -25,7 +25,7 @@ class Kernel:
     def __init__(self, name, cost):
         self.name, self.label, self.cost = name, name, cost
 
-    def measure(self):
+    def measure(self, seed):
         time.sleep(float(sys.argv[2]))
         case = {"pattern": "pairs", "order": 0, "instructions": self.cost * 1000, "allocs": 1000}
         return {"run": {"exact": {"cases": [case]}}, "padding": "x" * 200_000}, "console"

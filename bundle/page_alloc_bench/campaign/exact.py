@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Compare kernels by instructions: boot each twice, oftener where two boots differ.
 
-There is no noise to average: the difference between the boots of one kernel is the error.
+There is no noise to average. Each boot of a kernel has random numbers of its own, and so another
+layout of its memory: what the boots of one kernel differ by is the error.
 """
 
 from __future__ import annotations
@@ -42,8 +43,11 @@ class Boots(Protocol):
     def label(self) -> str:
         """Return what people call it."""
 
-    def measure(self) -> tuple[dict[str, Any], str]:
-        """Boot it once; return the result and the console. Raises BootFailedError."""
+    def measure(self, seed: int) -> tuple[dict[str, Any], str]:
+        """Boot it once; return the result and the console. Raises BootFailedError.
+
+        seed: of the guest's random numbers.
+        """
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def _attempt(
     for again in range(_ATTEMPTS):
         note(f"{side.name}: boot {number} of {side.label}{', again' if again else ''}")
         try:
-            document, console = side.measure()
+            document, console = side.measure(number)
         except BootFailedError as error:
             reason = str(error)
             journal.record(side.name, number, end="failed", reason=reason, console=error.console)

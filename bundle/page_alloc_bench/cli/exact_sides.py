@@ -93,8 +93,8 @@ class Side:
         """Return what people call it."""
         return f"{self.called}, {self.cmdline}" if self.cmdline else self.called
 
-    def measure(self) -> tuple[dict[str, Any], str]:
-        """Boot it once."""
+    def measure(self, seed: int) -> tuple[dict[str, Any], str]:
+        """Boot it once, with random numbers of this seed."""
         console: list[str] = []
         try:
             document = exact.measure(
@@ -104,6 +104,7 @@ class Side:
                 self.plan["bench_options"],
                 cmdline_extra=self.cmdline,
                 memory=self.plan["memory"],
+                seed=seed,
                 by_function=self.plan["by_function"],
                 on_line=lambda line: note(f"{self.name}: {line}"),
                 console=console.append,
