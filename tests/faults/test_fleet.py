@@ -257,6 +257,23 @@ def test_a_host_that_greets_and_a_directory_with_a_space(
     assert (tmp_path / "two words/log/greeting.log").exists()
 
 
+def test_a_host_behind_a_gate_whose_var_tmp_lets_no_program_run(
+    start: Start, fleet: Callable[..., Fleet], keys: Path, tmp_path: Path
+) -> None:
+    gate = start("gate")
+    host = start("behind", "result-0", more="mount -o remount,bind,noexec /var/tmp")
+    all_ = fleet(behind=host.port)
+    jump = f"ssh -W %h:%p -p {gate.port} -i {keys}/user -o UserKnownHostsFile=/dev/null"
+    jump += " -o StrictHostKeyChecking=no root@127.0.0.1"
+    inventory = tmp_path / "inventory.ini"
+    with inventory.open("a") as file:
+        file.write(f"ansible_ssh_extra_args=-o ProxyCommand='{jump}'\n")
+    code, told, err = all_.run()
+    assert (code, told) == (0, {"behind": "ok"}), err
+    assert (gate.left(), host.left()) == ([], [])
+    assert "Accepted publickey" in gate.log.read_text()
+
+
 def test_nothing_but_ours_is_there_during_a_run(start: Start, fleet: Callable[..., Fleet]) -> None:
     held = start("held", "result-0", "hold")
     all_ = fleet(held=held.port)
