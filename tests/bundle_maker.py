@@ -77,13 +77,17 @@ def make_bundle(
     *,
     interpreters: Sequence[Interpreter] = (),
     release: str = RELEASE,
+    build: Mapping[str, str | None] | None = None,
 ) -> Path:
-    """Write a bundle whose runner is ``runner``, the source of a module with main()."""
+    """Write a bundle whose runner is ``runner``, the source of a module with main().
+
+    build: which build of the kernel its module is for, as the runner's build_identity has it.
+    """
     members = dict(_members())
     name = "site-packages/page_alloc_bench/runner/__main__.py"
     members[name] = Member(runner.encode())
     info = ModuleInfo(release, f"{release} SMP", MACHINE, "GCC: 12.2.0", "0123")
-    modules = [BuiltModule(info, MODULE_DATA)]
+    modules = [BuiltModule(info, MODULE_DATA, build=build or {})]
     data = bundle.assemble(modules, members, {"Kbuild": b"obj-m"}, interpreters)
     outputs.write(path, data, executable=True)
     return path

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import disk_host
+from bundle_maker import make_bundle
 from disk_host import DiskHost
 from kexec_host import NO_WATCHDOG
 from page_alloc_bench.targets import kernels
@@ -139,17 +140,48 @@ def liar(host: DiskHost) -> Iterator[str]:
     shell(host, f"rm -r /boot/*-{release} /lib/modules/{release} && update-grub")
 
 
-def test_another_kernel_than_grub_was_asked_for_is_told_by_name(
+def test_another_kernel_than_grub_was_asked_for_is_told_by_name_and_not_measured(
     host: DiskHost, bundles: Path, liar: str, tmp_path: Path
 ) -> None:
     both, place = with_module_for(bundles, liar, tmp_path / "bundles"), tmp_path / "ab"
+    state, boot = shell(host, STATE), shell(host, BOOT)
     words = ["--dir", str(place), "--seed", FIRST_IS_NEW, *ONE, "--yes", "--boot", "grub"]
     done = ab(host, both, *words, new=liar)
-    assert done.returncode == 4, done.stderr
+    assert done.returncode == 3, done.stderr
     (made,) = attempts(place)
-    assert made["side"] == "new"
-    assert made["reason"].startswith(f"{host.old} came up, not {liar}")
-    assert not list(place.glob("new/*"))
+    assert (made["side"], made["end"]) == ("new", "wrong-kernel")
+    why = f"{host.old} came up, not {liar}: the image of that name is of {host.old}"
+    assert made["reason"] == why
+    assert not list(place.glob("*/*.json"))
+    assert shell(host, "uname -r").strip() == host.old
+    assert shell(host, BOOT) != boot
+    assert shell(host, STATE) == state
+
+
+def test_another_build_than_was_asked_for_is_told_and_not_measured(
+    host: DiskHost, tmp_path: Path
+) -> None:
+    """The image says that it was built for the second time, and what it boots for the first."""
+    image, bundles = f"/boot/vmlinuz-{host.new}", tmp_path / "bundles"
+    bundles.mkdir()
+    for release in (host.old, host.new):
+        make_bundle(bundles / f"{release}.run", release=release)
+    shell(host, f"cp {image} /root/image && LC_ALL=C sed -i 's/ #1 SMP/ #2 SMP/' {image}")
+    try:
+        state, place = shell(host, STATE), tmp_path / "ab"
+        words = ["--dir", str(place), "--seed", FIRST_IS_NEW, *ONE, "--yes"]
+        done = ab(host, bundles, *words)
+        assert done.returncode == 3, done.stderr
+        (made,) = attempts(place)
+        assert (made["side"], made["end"]) == ("new", "wrong-kernel")
+        why = f"another build of {host.new} came up than was asked for: its uname -v is #1 SMP"
+        assert made["reason"].startswith(why)
+        assert ", not #2 SMP" in made["reason"]
+        assert not list(place.glob("*/*.json"))
+        assert shell(host, "uname -r").strip() == host.old
+        assert shell(host, STATE) == state
+    finally:
+        shell(host, f"mv /root/image {image}")
 
 
 def test_grub_is_refused_where_its_environment_is_on_lvm(

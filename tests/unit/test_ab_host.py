@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from page_alloc_bench.cli import main
 from page_alloc_bench.targets.host import shell
 from page_alloc_bench.targets.host.shell import Answer
-from pretended_host import NEW, OLD, SAID, kexec, local_ssh, of, refused
+from pretended_host import NEW, OLD, answering_ssh, kexec, local_ssh, of, refused
 
 
 def test_a_host_that_is_fit_is_restarted() -> None:
@@ -53,14 +53,7 @@ def test_all_reasons_are_told_at_once_and_those_of_use_can_be_accepted() -> None
 
 @pytest.fixture
 def a_host(tmp_path: Path) -> str:
-    """A program that is called as ssh is, and answers as root of a host that is fit."""
-    (tmp_path / "said").write_text(SAID)
-    path = tmp_path / "ssh"
-    path.write_text(
-        f"#!/bin/sh\ncase $(cat) in *secure_boot*) cat {tmp_path}/said;; *) echo 0;; esac\n"
-    )
-    path.chmod(0o755)
-    return str(path)
+    return answering_ssh(tmp_path)
 
 
 def test_a_script_of_ours_is_not_eaten_by_what_it_starts(tmp_path: Path) -> None:
@@ -112,5 +105,21 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
 def test_what_makes_no_sense_is_refused(words: list[str], why: str, a_host: str) -> None:
     ssh = ["--ssh", a_host] if "--host" in words else []
     done = CliRunner().invoke(main, ["ab", *ssh, "--base", "a", "--new", "b", *words])
+    assert done.exit_code == 3
+    assert why in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "--boot hook starts kernels of the host's own: name releases of it, or use --boot"),
+        (["--cmdline-new", "quiet"], "--boot hook gives kernels no --cmdline-*: use --boot kexec"),
+    ],
+)
+def test_revisions_are_refused_before_they_are_built_where_they_could_not_be_started(
+    words: list[str], why: str, a_host: str, tmp_path: Path
+) -> None:
+    way = ["--boot", "hook", "--boot-hook", "true", "--tree", str(tmp_path), *words]
+    done = CliRunner().invoke(main, ["ab", "--host", "box", "--ssh", a_host, "v1", "v2", *way])
     assert done.exit_code == 3
     assert why in " ".join(done.stderr.split())

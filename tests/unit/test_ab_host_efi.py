@@ -180,7 +180,7 @@ def test_an_entry_that_gets_into_bootorder_is_not_used(state: Path) -> None:
 def test_the_same_release_that_was_started_otherwise_is_told() -> None:
     host = Host([NEW.release])
     host.cmdline = "root=/dev/vda1 ro quiet"
-    wanted = measure.Measurement(NEW, "", Path("/none"), (), 3600)
+    wanted = measure.Measurement(NEW, "", Path("/none"), (), 3600, {})
     made = measure.measure(replace(restarter(host), method=Efi(booted_by_efi())), wanted)
     word = f"initrd=\\EFI\\page-alloc-bench\\{NEW.release}\\initrd"
     assert made.end == "panic"

@@ -20,7 +20,7 @@ from page_alloc_bench.targets.host.restart import DownError, StaysError
 from page_alloc_bench.targets.host.shell import Answer, UnreachableError
 from page_alloc_bench.targets.outcome import Outcome
 from page_alloc_bench.targets.process import TargetError
-from pretended_host import NEW, OLD, Host, measured, of, restarter
+from pretended_host import BUILD_ID, NEW, OLD, VERSION, Host, measured, of, restarter
 
 
 def test_the_kernel_is_loaded_with_the_present_command_line_before_the_restart() -> None:
@@ -204,7 +204,8 @@ class Measuring(Host):
 
 def outcome(host: Host, bundle: Path, **more: Any) -> Outcome:
     bundle.write_bytes(b"bundle")
-    wanted = measure.Measurement(NEW, "", bundle, ("--repeat", "1"), 3600)
+    build = {"version": VERSION, "build_id": BUILD_ID}
+    wanted = measure.Measurement(NEW, "", bundle, ("--repeat", "1"), 3600, build)
     return measure.measure(restarter(host, **more), wanted)
 
 

@@ -225,6 +225,19 @@ def test_a_kernel_that_never_works_ends_it(
     assert campaigns.code(tmp_path, ending) == expected
 
 
+@pytest.mark.parametrize(("end", "expected"), [("wrong-kernel", 3), ("refused", 3), ("panic", 4)])
+def test_a_budget_that_is_over_before_a_kernel_worked_says_why(
+    tmp_path: Path, end: End, expected: int
+) -> None:
+    seconds = iter(range(0, 10_000, 10))
+    base, new = alike()
+    new.ends = lambda _number: Outcome(end, reason="so it is")
+    ending, _ = campaigns.run(tmp_path, base, new, budget_s=60, clock=lambda: next(seconds))
+    assert ending.why == "budget"
+    assert len(attempts(tmp_path)) < 4
+    assert campaigns.code(tmp_path, ending) == expected
+
+
 def test_sides_that_must_not_be_compared_are_told_after_the_first_block(tmp_path: Path) -> None:
     base, new = alike()
 

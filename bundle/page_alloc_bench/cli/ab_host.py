@@ -122,6 +122,8 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
     with Ssh(options["host"], options["ssh"]) as shell:
         facts = host_facts.read(shell)
         way = method(options["boot"], shell, facts, options["boot_hook"])
+        if revisions:
+            _require_way(way, words=ab_host_kernels.words_of(options), installs=True)
         refusals.require(shell.host, facts, way, [facts.present], options["accept"])
         if revisions:
             built, failed = ab_revisions.both(revisions, dict(options))
@@ -174,17 +176,23 @@ def _require(
     shell: Shell, facts: Facts, way: Method, chosen: Mapping[str, Chosen], accepted: Sequence[str]
 ) -> None:
     """Raise UsageError where the host is not to be restarted with these kernels."""
-    if any(each.words for each in chosen.values()) and not way.takes_cmdline:
-        raise UsageError(f"--boot {way.name} gives kernels no --cmdline-*: use --boot kexec or efi")
     packages = [each.package for each in chosen.values() if each.package]
-    if packages and not way.takes_any:
+    words = {side: each.words for side, each in chosen.items()}
+    _require_way(way, words=words, installs=bool(packages))
+    install.require_new(shell, packages)
+    own = [each.kernel for each in chosen.values() if not each.package]
+    refusals.require(shell.host, facts, way, [facts.present, *own], accepted)
+
+
+def _require_way(way: Method, *, words: Mapping[str, str], installs: bool) -> None:
+    """Raise UsageError for more arguments, or kernels to be installed, that it cannot start."""
+    if any(words.values()) and not way.takes_cmdline:
+        raise UsageError(f"--boot {way.name} gives kernels no --cmdline-*: use --boot kexec or efi")
+    if installs and not way.takes_any:
         raise UsageError(
             f"--boot {way.name} starts kernels of the host's own: name releases of it, or use "
             "--boot kexec or efi"
         )
-    install.require_new(shell, packages)
-    own = [each.kernel for each in chosen.values() if not each.package]
-    refusals.require(shell.host, facts, way, [facts.present, *own], accepted)
 
 
 def _told(
@@ -201,7 +209,7 @@ def _told(
     return "\n".join([
         f"{host}: {machine['cpus']} CPUs, {machine['nodes']} nodes, {machine['memory_mib']} MiB; "
         f"{facts['release']} runs",
-        *(f"{side}: {each.label}" for side, each in chosen.items()),
+        *(f"{side}: {each.label}{_unknown(each)}" for side, each in chosen.items()),
         "what is done there, as root:",
         *(
             f"  0. {release} is installed in {install.PLACE} and /lib/modules, and stays there for "
@@ -217,6 +225,10 @@ def _told(
         "the default boot entry is not changed: any other restart boots what it always did",
         f"if it is not back within {back}, {lost}",
     ])  # fmt: skip
+
+
+def _unknown(chosen: Chosen) -> str:
+    return "" if chosen.kernel.version else " (its image does not say which build of that it is)"
 
 
 def _packages(chosen: Mapping[str, Chosen]) -> dict[str, Package]:
@@ -264,8 +276,14 @@ def _compare(
         note(f"going on with {journal.directory}")
     sides = {}
     for side, each in chosen.items():
+        bundle = each.bundle()
         wanted = Measurement(
-            each.kernel, each.words, each.bundle(), asked["bench_options"], asked["timeout"]
+            each.kernel,
+            each.words,
+            bundle,
+            asked["bench_options"],
+            asked["timeout"],
+            each.build(bundle, facts["machine"]),
         )
         sides[side] = Side(side, each.label, restarter, wanted)
     for package in _packages(chosen).values():

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.cli import ab_kernels, ab_revisions, ab_timed
+from page_alloc_bench.runner.bundle_file.archive import Archive
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.kernel.build_identity import Identity
+from page_alloc_bench.runner.preflight.loading import OtherBuild
 from page_alloc_bench.targets import bootable, kernel_bundle
 from page_alloc_bench.targets.host import install
 from page_alloc_bench.targets.host.facts import Facts, HostKernel
@@ -35,6 +39,15 @@ class Chosen:
     about: Mapping[str, Any]
     package: Package | None = None
 
+    def build(self, bundle: Path, machine: str) -> Identity:
+        """Return which build of its release must come up, by the image and the bundle's module."""
+        made_for = _made_for(bundle, self.kernel.release, machine)
+        version = self.kernel.version or made_for["version"]
+        if made_for["version"] in (None, version):
+            return {**made_for, "version": version}
+        # The module is of another one, and the user has said that this is accepted.
+        return {"build_id": None, "version": version, "config": None}
+
     @property
     def label(self) -> str:
         """Return what people call it."""
@@ -55,6 +68,7 @@ def named(directory: Path, facts: Facts, options: Mapping[str, Any]) -> dict[str
         there = facts.kernels.get(name)
         if there is not None:
             found[side] = _installed(there, facts["machine"], bundles, words[side])
+            _require_build(found[side], facts["machine"], options["bench_options"])
         else:
             found[side] = _from_here(directory, name, facts, words[side])
     return found
@@ -76,8 +90,26 @@ def _installed(kernel: HostKernel, machine: str, bundles: Mapping[str, Path], wo
             "headers are"
         )
     digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
-    about = {"release": release, "bundle": digest}
+    about = {"release": release, "version": kernel.version, "bundle": digest}
     return Chosen(kernel, release, words, _there(bundle), about)
+
+
+def _require_build(chosen: Chosen, machine: str, bench_options: Sequence[str]) -> None:
+    """Raise UsageError for a bundle that cannot be of the kernel which the host has."""
+    bundle, kernel = chosen.bundle(), chosen.kernel
+    version = _made_for(bundle, kernel.release, machine)["version"]
+    accepted = any(OtherBuild.name in word.split(",") for word in bench_options)
+    if kernel.version and version and version != kernel.version and not accepted:
+        raise UsageError(
+            f"{bundle} is for another build of {kernel.release}: uname -v of that is {version}, "
+            f"and the host's image says {kernel.version}; build one with `page-alloc-bench build "
+            f"--kdir /lib/modules/{kernel.release}/build` where the headers of this one are"
+        )
+
+
+def _made_for(bundle: Path, release: str, machine: str) -> Identity:
+    """Return which build of a kernel the module is for that a bundle has for it."""
+    return build_identity.of_entry(Archive(bundle).entry(release, machine))
 
 
 def _there(bundle: Path) -> Callable[[], Path]:

@@ -316,7 +316,8 @@ def banner(image: Path) -> str | None:
     """Return what an image says of itself, such as "6.1.0 (user@host) #1 SMP ..."; None if nothing.
 
     Documentation/arch/x86/boot.rst: kernel_version, after the magic HdrS. Elsewhere what is not
-    compressed within has linux_banner, init/version-timestamp.c.
+    compressed within has linux_banner, init/version-timestamp.c; and that of init/version.c, which
+    has no number of the build.
     """
     with image.open("rb") as file:
         head = file.read(0x210)
@@ -324,8 +325,15 @@ def banner(image: Path) -> str | None:
             file.seek(int.from_bytes(head[0x20E:0x210], "little") + 0x200)
             return file.read(256).partition(b"\0")[0].decode(errors="replace")
     content = gzip.decompress(image.read_bytes()) if head[:2] == _GZIP else image.read_bytes()
-    found = re.search(rb"Linux version (\d[^\0\n]{0,255})", content)
-    return found[1].decode(errors="replace") if found else None
+    found = re.findall(rb"Linux version (\d[^\0\n]{0,255})", content)
+    found.sort(key=lambda each: not re.search(rb"#\d", each))
+    return found[0].decode(errors="replace") if found else None
+
+
+def version(image: Path) -> str:
+    """Return what `uname -v` will say in the kernel of an image, "" where that does not tell."""
+    found = re.search(r"#\d.*", banner(image) or "")
+    return found[0] if found else ""
 
 
 def _signer(tree: Path) -> Signer:

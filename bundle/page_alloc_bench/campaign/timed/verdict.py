@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from page_alloc_bench.analysis.campaign_directory import Kept, read
 from page_alloc_bench.campaign.journal import CampaignError
@@ -27,13 +28,16 @@ def exit_code(kept: Kept, ending: Ending) -> int:
         return TROUBLE
     if ending.why in ("base fails", "new fails"):
         side = ending.why.partition(" ")[0]
-        if all(each["end"] in ASKED_WRONGLY for each in failed[side]):
-            return REFUSED
-        return TROUBLE if side == "base" else NEW_FAILS
+        return _of_failures(failed[side], TROUBLE if side == "base" else NEW_FAILS)
     code = ending.judgement.code
     if code != REGRESSION and failed["new"] and not failed["base"]:
-        return NEW_FAILS
+        return _of_failures(failed["new"], NEW_FAILS)
     return code
+
+
+def _of_failures(failed: Sequence[Mapping[str, Any]], code: int) -> int:
+    """Return REFUSED where all of them are about how it was asked, or CODE."""
+    return REFUSED if all(each["end"] in ASKED_WRONGLY for each in failed) else code
 
 
 def tell(directory: Path, ending: Ending, command: Sequence[str]) -> tuple[str, int]:

@@ -145,8 +145,16 @@ def _build_id_of_notes(path: str) -> str | None:
     """Return the build id among the running kernel's notes, which have its byte order."""
     try:
         with open(path, "rb") as file:
-            return _build_id(file.read(_NOTES_BYTES), "=")
-    except (OSError, struct.error):
+            return of_notes(file.read(_NOTES_BYTES))
+    except OSError:
+        return None
+
+
+def of_notes(notes: bytes) -> str | None:
+    """Return the build id in what /sys/kernel/notes has on a machine of this one's byte order."""
+    try:
+        return _build_id(notes, "=")
+    except struct.error:
         return None
 
 

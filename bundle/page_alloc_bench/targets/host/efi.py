@@ -89,6 +89,10 @@ class Efi:
         word = efi_files.initrd_word(kernel)
         return [word] if word else []
 
+    def entered(self, kernel: HostKernel, _words: str, cmdline: str) -> bool:
+        """Return whether it names the initramfs of our copy."""
+        return any(word in cmdline.split() for word in self.marks(kernel))
+
     def took(self, shell: Shell) -> bool | None:
         """Return whether the firmware has taken BootNext; the entry is removed in any case."""
         what = "to remove the boot entry"

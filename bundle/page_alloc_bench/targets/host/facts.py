@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from page_alloc_bench.targets.host.shell import Shell, checked
 from page_alloc_bench.targets.process import UsageError
@@ -12,6 +12,16 @@ PATH = "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH LC_ALL=C\n"
 _SCRIPT = r"""
 say() { printf '%s=%s\n' "$1" "$(printf %s "$2" | tr '\n' ' ')"; }
 has() { for tool; do command -v "$tool" && return; done; }
+# Documentation/arch/x86/boot.rst: kernel_version, after the magic HdrS. Elsewhere what is not
+# compressed within has linux_banner, init/version-timestamp.c, and another one without a number.
+# Both end with what uname -v says.
+version() {
+    if [ "$(tail -c +515 "$1" | head -c 4)" = HdrS ]; then
+        at=$(od -An -tu2 -j526 -N2 "$1")
+        tail -c +$((at + 513)) "$1" | head -c 256 | tr '\0' '\n' | head -n 1
+    else grep -ao 'Linux version [0-9][^#]*#[0-9][[:print:]]*' "$1" 2>/dev/null | head -n 1
+    fi | sed -n 's/^[^#]*#/#/p'
+}
 first() { for file; do [ -e "$file" ] && echo "$file" && return; done; }
 say release "$(uname -r)"
 say machine "$(uname -m)"
@@ -77,6 +87,7 @@ for image in /boot/vmlinuz-* /boot/vmlinux-*; do
     initrd=$(first "/boot/initrd.img-$release" "/boot/initramfs-$release.img" \
         "/boot/initrd-$release")
     say kernel "$release $image $initrd"
+    say version "$release $(version "$image")"
     sizes="$sizes $release=$(du -Lkc "$image" ${initrd:+"$initrd"} | sed -n '$s/[^0-9].*//p')"
     [ "$(head -c 2 "$image")" = MZ ] && stubs="$stubs $release"
 done
@@ -87,11 +98,15 @@ say efi_stubs "$stubs"
 
 @dataclass(frozen=True)
 class HostKernel:
-    """A kernel on a host: where its image and, if there is one, its initramfs are there."""
+    """A kernel on a host: where its image and, if there is one, its initramfs are there.
+
+    version: what `uname -v` will say in it, "" where the image does not tell.
+    """
 
     release: str
     image: str
     initrd: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,9 @@ def parse(text: str) -> Facts:
         if name == "kernel":
             kernel = HostKernel(*value.split())
             kernels[kernel.release] = kernel
+        elif name == "version":
+            release, _, version = value.partition(" ")
+            kernels[release] = replace(kernels[release], version=version.strip())
         else:
             values[name] = value.strip()
     return Facts(values, kernels)

@@ -112,6 +112,14 @@ class Grub:
         """Return nothing: an entry is the same when it is chosen otherwise."""
         return ()
 
+    def entered(self, kernel: HostKernel, _words: str, cmdline: str) -> bool:
+        """Return whether it names the kernel's image: grub-core/loader/i386/linux.c puts it there.
+
+        GRUB sees it from the top of its file system, and perhaps with its disk: (hd0,gpt2)/IMAGE.
+        """
+        found = re.search(r"(?:^|\s)BOOT_IMAGE=(?:\([^)]*\))?(/\S+)", cmdline)
+        return found is not None and kernel.image.endswith(found[1])
+
     def took(self, shell: Shell) -> bool | None:
         """Return whether GRUB has taken and cleared the entry; what is left is taken back."""
         script = f"{PATH}{self._tool} list | grep ^{_NEXT}.; {self.disarm()}"

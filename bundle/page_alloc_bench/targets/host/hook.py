@@ -69,6 +69,10 @@ class Hook:
         """Return nothing: only the user knows."""
         return ()
 
+    def entered(self, _kernel: HostKernel, _words: str, _cmdline: str) -> bool:
+        """Return that nobody can tell."""
+        return False
+
     def took(self, _shell: Shell) -> bool | None:
         """Return that nobody knows."""
         return None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.targets import bootable
 from page_alloc_bench.targets.bootable import Bootable, is_tree
 from page_alloc_bench.targets.host.facts import PATH, HostKernel
 from page_alloc_bench.targets.host.shell import Shell, checked
@@ -71,7 +72,8 @@ class Package:
     def installed(self) -> HostKernel:
         """Return where it will be on the host."""
         place = f"{PLACE}/{self.release}"
-        return HostKernel(self.release, f"{place}/vmlinuz", f"{place}/initrd")
+        version = bootable.version(self.image)
+        return HostKernel(self.release, f"{place}/vmlinuz", f"{place}/initrd", version)
 
     def tree(self, stage: Path) -> Path:
         """Return its modules, which go to the directory STAGE if they are nowhere yet.

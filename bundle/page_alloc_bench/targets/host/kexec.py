@@ -64,6 +64,11 @@ class Kexec:
         """Return nothing."""
         return ()
 
+    def entered(self, _kernel: HostKernel, words: str, cmdline: str) -> bool:
+        """Return whether it has all that this gives a kernel, and not what a boot loader does."""
+        given = own_cmdline(self.facts, words)
+        return cmdline.strip() == given and given != self.facts["cmdline"]
+
     def took(self, _shell: Shell) -> bool | None:
         """Return that it was: had it not been loaded, there had been no restart."""
         return True

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.targets.host.console import Console
 from page_alloc_bench.targets.host.facts import HostKernel
-from page_alloc_bench.targets.host.restart import DownError, Restarted, Restarter
+from page_alloc_bench.targets.host.restart import DownError, Restarted, Restarter, Seen
 from page_alloc_bench.targets.host.shell import Shell, UnreachableError, checked
 from page_alloc_bench.targets.outcome import Outcome, judged
 from page_alloc_bench.targets.process import TargetError, tail
@@ -32,7 +34,7 @@ class _TooLongError(Exception):
 class Measurement:
     """What one boot of a side is: the kernel, more words of its command line, bundle, options.
 
-    timeout: seconds for the restart and the run.
+    timeout: seconds for the restart and the run. build: which build of its release the kernel is.
     """
 
     kernel: HostKernel
@@ -40,6 +42,7 @@ class Measurement:
     bundle: Path
     options: Sequence[str]
     timeout: float
+    build: Identity
 
 
 def measure(restarter: Restarter, wanted: Measurement) -> Outcome:
@@ -68,7 +71,7 @@ def _of_restart(restarted: Restarted, wanted: Measurement, restarter: Restarter)
     A kernel that does not come up is told from one that was never started.
     """
     release, limit = wanted.kernel.release, f"{restarter.back_s:.0f} s"
-    seen = restarted.seen
+    seen, default = restarted.seen, restarter.facts["release"]
     if restarted.cycled or seen is None:
         after = f"after --power-hook {seen.release} came up" if seen else "the host is down"
         return Outcome("boot-timeout", reason=f"{release} did not answer within {limit}; {after}")
@@ -76,13 +79,33 @@ def _of_restart(restarted: Restarted, wanted: Measurement, restarter: Restarter)
         words = [*wanted.words.split(), *restarter.method.marks(wanted.kernel)]
         missing = [word for word in words if word not in seen.cmdline.split()]
         if not missing:
-            return None
+            return _other_build(wanted, seen)
         why = f"{release} came up without {' '.join(missing)} on its command line"
     else:
         why = f"{seen.release} came up, not {release}"
+        if restarter.method.entered(wanted.kernel, wanted.words, seen.cmdline):
+            why += f": the image of that name is of {seen.release}"
+            return Outcome("wrong-kernel", reason=why)
+        if seen.release != default:
+            return Outcome("wrong-kernel", reason=f"{why}, and the host's default is {default}")
     if restarted.took:
         return Outcome("panic", reason=f"{why}: the kernel was started, and the host restarted")
     return Outcome("wrong-kernel", reason=why)
+
+
+def _other_build(wanted: Measurement, seen: Seen) -> Outcome | None:
+    """Return that another build of the release runs; None where not, or where nobody can tell."""
+    verdict = build_identity.compare(wanted.build, seen.build)
+    if verdict.same is not False or verdict.by is None:
+        return None
+    what, its, asked = (
+        each[verdict.by] for each in (build_identity.WORDS, seen.build, wanted.build)
+    )
+    reason = (
+        f"another build of {seen.release} came up than was asked for: its {what} is {its}, not "
+        f"{asked}"
+    )
+    return Outcome("wrong-kernel", reason=reason)
 
 
 class _Run:

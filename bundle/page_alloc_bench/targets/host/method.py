@@ -56,6 +56,12 @@ class Method(Protocol):
     def marks(self, kernel: HostKernel) -> Sequence[str]:
         """Return the words of its command line that a kernel has only where this started it."""
 
+    def entered(self, kernel: HostKernel, words: str, cmdline: str) -> bool:
+        """Return whether a command line can only be of what this started for a kernel.
+
+        words: more arguments that it was given. False where nobody can tell.
+        """
+
     def took(self, shell: Shell) -> bool | None:
         """Return whether the kernel was started at the last restart; None where nobody knows.
 

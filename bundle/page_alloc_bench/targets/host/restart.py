@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.targets.host.facts import PATH, Facts, HostKernel
 from page_alloc_bench.targets.host.hook import call
 from page_alloc_bench.targets.host.method import Method, plain_restart
@@ -16,7 +18,9 @@ from page_alloc_bench.targets.host.shell import Shell, UnreachableError, checked
 from page_alloc_bench.targets.process import TargetError
 
 BACK_S = 900.0
-_LOOK = "cat /proc/sys/kernel/random/boot_id && uname -r && cat /proc/cmdline"
+_LOOK = """cat /proc/sys/kernel/random/boot_id && uname -r && uname -v || exit
+head -c 65536 /sys/kernel/notes 2>/dev/null | od -An -v -tx1 | tr -d ' \n'; echo
+cat /proc/cmdline"""
 _LOOK_S, _POLL_S = 60.0, 2.0
 _OFF_AND_ON = "switch it off and on: it starts its default kernel"
 _STARTED_S = 180.0  # until systemd has started all that belongs to a boot
@@ -26,11 +30,12 @@ _STARTED = f"[ ! -d /run/systemd/system ] || timeout {_STARTED_S:.0f} systemctl 
 
 @dataclass(frozen=True)
 class Seen:
-    """What runs on a host."""
+    """What runs on a host. build: which build of the release, as far as it can be told."""
 
     boot_id: str
     release: str
     cmdline: str
+    build: Identity
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,10 @@ class Restarter:
 
     def look(self) -> Seen:
         """Return what runs now. Raises UnreachableError."""
-        lines = checked(self.shell, _LOOK, "to ask what runs", timeout=_LOOK_S).splitlines()
-        return Seen(lines[0], lines[1], lines[2] if len(lines) > 2 else "")
+        said = checked(self.shell, _LOOK, "to ask what runs", timeout=_LOOK_S)
+        boot_id, release, version, notes, *cmdline = said.splitlines()
+        build_id = build_identity.of_notes(bytes.fromhex(notes))
+        return Seen(boot_id, release, "".join(cmdline), {"version": version, "build_id": build_id})
 
     def up(self) -> Seen:
         """Return what runs now; the host may be on its way. Raises DownError."""
