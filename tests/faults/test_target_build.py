@@ -9,35 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import guest_compiler
 from page_alloc_bench.packager.build import BuildRequest, build
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
 
 pytestmark = pytest.mark.seconds(15)
-# What a compiler of Debian 12 consists of; the guest's root is the same release as this host.
-COMPILER = (
-    "gcc-12", "cpp-12", "libgcc-12-dev", "binutils", "binutils-x86-64-linux-gnu", "libbinutils",
-    "libctf0", "libctf-nobfd0", "libgprofng0", "libjansson4", "libisl23", "libmpc3", "libmpfr6",
-    "libgmp10", "libelf1", "make", "zlib1g", "libzstd1",
-)  # fmt: skip
 BRIEF = "--iterations 1 --alloc-orders 0 --cpus 0 --quiet"
-
-
-def give_compiler(guest: Guest, scratch: Path) -> None:
-    """Put this host's compiler and the headers of the guest's kernel into the guest."""
-    listed = subprocess.run(["dpkg", "-L", *COMPILER], capture_output=True, text=True, check=True)
-    files = [name for name in listed.stdout.splitlines() if Path(name).is_file()]
-    files = [name for name in dict.fromkeys(files) if "/share/" not in name]
-    top = guest.kernel.kdir.parents[2]
-    files += [str(top / part) for part in ("usr/src", "usr/lib")]
-    archive = scratch / "compiler.tar"
-    command = ["tar", "-cPf", str(archive), "--files-from=-"]
-    subprocess.run(command, input="\n".join(files), text=True, check=True)
-    guest.copy_to(archive, "/compiler.tar")
-    modules = f"/lib/modules/{guest.kernel.release}"
-    guest.run(f"tar -xPf /compiler.tar && rm /compiler.tar && mkdir -p {modules}")
-    guest.run(["ln", "-s", str(guest.kernel.kdir), f"{modules}/build"])
 
 
 def test_in_a_guest_with_headers_and_a_compiler(tmp_path: Path) -> None:
@@ -63,7 +42,7 @@ def test_in_a_guest_with_headers_and_a_compiler(tmp_path: Path) -> None:
         assert headless.returncode == 3
         assert f"install linux-headers-{kernel.release}" in headless.stderr
 
-        give_compiler(guest, tmp_path)
+        guest_compiler.give(guest, tmp_path)
         done = run("--build-on-target")
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
