@@ -163,7 +163,8 @@ def _too_few(few: Sequence[Row], deciding: int, reasons: Reasons) -> str:
     names = "" if len(few) == deciding else f" of {_some([describe(row) for row in few])}"
     of_runs = ""
     if reasons.observation == "host":
-        return f"{have[0]} hosts{names} are too few for an interval ({need} {reasons.least_boots})."
+        are = f"1 host{names} is" if have[0] == 1 else f"{have[0]} hosts{names} are"
+        return f"{are} too few for an interval ({need} {reasons.least_boots})."
     if reasons.boots != reasons.runs:
         of_runs = f", of {reasons.runs[0]} and {reasons.runs[1]} runs"
     return (
