@@ -65,17 +65,21 @@ def test_a_one_shot_entry_of_grub_boots_once_and_leaves_boot_as_it_was(
     assert shell(host, STATE) == state
 
 
+@pytest.mark.parametrize("boot", ["kexec", "grub"])
 def test_a_kernel_from_here_is_installed_beside_the_hosts_own_and_removed(
-    host: DiskHost, bundles: Path, tmp_path: Path
+    host: DiskHost, bundles: Path, boot: str, tmp_path: Path
 ) -> None:
     state, release = shell(host, STATE), kernels.fetch("5.10").release
-    words = ["--dir", str(tmp_path), "--seed", FIRST_IS_NEW, *ONE, "--yes"]
+    words = ["--dir", str(tmp_path), "--seed", FIRST_IS_NEW, *ONE, "--yes", "--boot", boot]
     done = ab(host, bundles, *words, new="5.10")
     assert done.returncode == 2, done.stderr
     assert ends(tmp_path) == [("new", "ok")]
     assert release_in(tmp_path / "new") == release
     there = f"/boot/page-alloc-bench/{release}/vmlinuz /lib/modules/{release}/page-alloc-bench"
     assert shell(host, f"ls {there}").split() == there.split()
+    named = f"cat /boot/grub/custom.cfg 2>/dev/null | grep -c {release}/vmlinuz || true"
+    assert shell(host, named).strip() == str(int(boot == "grub"))
+    assert shell(host, "uname -r").strip() == host.old
     removed = uninstall(host)
     assert removed.returncode == 0, removed.stderr
     assert f"removed {release}" in removed.stderr

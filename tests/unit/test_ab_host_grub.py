@@ -91,7 +91,8 @@ def test_grub_is_refused_where_its_menu_cannot_do_it() -> None:
 
 def test_a_menu_entry_is_found_by_the_kernel_it_boots_and_never_one_for_recovery() -> None:
     def path(image: str, cmdline: str = "root=UUID=1234 ro") -> str | None:
-        return grub_menu.path_of(MENU + OTHER_SYSTEM, image, cmdline)
+        found = grub_menu.entry_of(MENU + OTHER_SYSTEM, image, cmdline)
+        return found.path if found else None
 
     assert path(NEW.image) == "gnulinux-simple-1234"
     assert path(NEW.image, "quiet root=/dev/sdb1") == "other"

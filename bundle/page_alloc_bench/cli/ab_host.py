@@ -18,7 +18,7 @@ from page_alloc_bench.cli.ab_host_kernels import Chosen
 from page_alloc_bench.cli.ab_timed import seconds
 from page_alloc_bench.cli.ends import Interrupted
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.host import efi, install, measure, refusals
+from page_alloc_bench.targets.host import efi, grub_own, install, measure, refusals
 from page_alloc_bench.targets.host import facts as host_facts
 from page_alloc_bench.targets.host.facts import Facts
 from page_alloc_bench.targets.host.install import Package
@@ -164,6 +164,7 @@ def _uninstall(revisions: list[str], options: Mapping[str, Any]) -> int:
         raise UsageError("--uninstall removes all that was installed: name no kernel")
     with Ssh(options["host"], options["ssh"]) as shell:
         facts = host_facts.read(shell)
+        grub_own.remove(shell, facts)
         removed = sorted({*install.uninstall(shell), *efi.uninstall(shell, facts)})
         if facts["efi"] and not facts["efi_esp"]:
             note(f"{shell.host}: its EFI system partition is not mounted, and was not looked at")

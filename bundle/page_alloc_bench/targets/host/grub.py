@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from page_alloc_bench.targets.host import grub_menu
+from page_alloc_bench.targets.host import grub_menu, grub_own
 from page_alloc_bench.targets.host.facts import PATH, Facts, HostKernel
 from page_alloc_bench.targets.host.method import Refusal, go_down, order
 from page_alloc_bench.targets.host.shell import Shell, checked
@@ -32,13 +32,18 @@ class Grub:
     menu: str
     name: str = "grub"
     takes_cmdline: bool = False
-    takes_any: bool = False
+
+    @property
+    def takes_any(self) -> bool:
+        """Return whether it can start kernels from here: its grub.cfg reads custom.cfg."""
+        return grub_own.reads(self.menu)
 
     def about(self) -> str:
         """Return what it will do to the host, in a line."""
         return (
             f"next_entry in {self.facts['grub_env']} names the kernel's menu entry, and GRUB takes "
-            "it once; then a clean restart"
+            "it once; then a clean restart. Kernels from here have entries in custom.cfg beside "
+            "grub.cfg, until --uninstall"
         )
 
     def refusals(self, facts: Facts, kernels: Sequence[HostKernel]) -> list[Refusal]:
@@ -84,10 +89,17 @@ class Grub:
         ]
 
     def _path(self, kernel: HostKernel) -> str | None:
-        return grub_menu.path_of(self.menu, kernel.image, self.facts["cmdline"])
+        if grub_own.is_ours(kernel):
+            return grub_own.path(kernel)
+        found = grub_menu.entry_of(self.menu, kernel.image, self.facts["cmdline"])
+        return found.path if found else None
 
-    def prepare(self, _shell: Shell, _kernels: Sequence[HostKernel]) -> None:
-        """Do nothing: its menu has them."""
+    def prepare(self, shell: Shell, kernels: Sequence[HostKernel]) -> None:
+        """Write entries for kernels from here; its menu has the others.
+
+        Raises UsageError and TargetError.
+        """
+        grub_own.write(shell, self.facts, self.menu, kernels)
 
     def restart(self, shell: Shell, kernel: HostKernel, words: str) -> None:
         """Make the host restart with a kernel. Raises TargetError."""

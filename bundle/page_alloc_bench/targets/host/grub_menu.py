@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -14,35 +15,43 @@ _RESCUE = re.compile(r"\brecovery\b|\bsingle\b|\brescue\b")
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry. path: what grub-reboot takes. image: the kernel, as GRUB sees it. words: for it."""
+    """An entry. path: what grub-reboot takes. image: the kernel, as GRUB sees it. words: for it.
+
+    body: the lines between its braces.
+    """
 
     path: str
     image: str
     words: str
+    body: tuple[str, ...]
 
 
 def entries(text: str) -> list[Entry]:
     """Return the entries of a grub.cfg that boot a kernel, in their order."""
     found = []
     within: list[str | None] = []  # of each brace that is open: the id of its entry, if it has one
-    for line in text.splitlines():
+    lines = text.splitlines()
+    begins = 0  # the body of the entry that was opened last
+    for number, line in enumerate(lines):
         opens = _OPENS.match(line)
         linux = _LINUX.match(line)
         if opens:
             named = _ID.search(opens[4])
             within.append(named[2] if named else opens[3])
+            begins = number + 1
         elif line.rstrip().endswith("{"):
             within.append(None)
         elif line.strip() == "}" and within:
             within.pop()
         elif linux and any(within):
             path = ">".join(name for name in within if name)
-            found.append(Entry(path, linux[1], linux[2].strip()))
+            body = tuple(itertools.takewhile(lambda each: each.strip() != "}", lines[begins:]))
+            found.append(Entry(path, linux[1], linux[2].strip(), body))
     return found
 
 
-def path_of(text: str, image: str, cmdline: str) -> str | None:
-    """Return the path of the entry that boots an image of the host; None if there is none.
+def entry_of(text: str, image: str, cmdline: str) -> Entry | None:
+    """Return the entry that boots an image of the host; None if there is none.
 
     image: as the host sees it; GRUB sees it from the top of its file system. cmdline: of the host:
     of two entries the one is taken that has its root, because other systems on the disks may have
@@ -57,7 +66,7 @@ def path_of(text: str, image: str, cmdline: str) -> str | None:
     ]
     root = _root(cmdline)
     found.sort(key=lambda entry: _root(entry.words) != root)
-    return found[0].path if found else None
+    return found[0] if found else None
 
 
 def _root(cmdline: str) -> str:
