@@ -19,11 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kexec_host import NO_WATCHDOG
 from page_alloc_bench.targets import bootstrap, cache, kernels, keys, qmp
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import machine
 from page_alloc_bench.targets.process import need
 from page_alloc_bench.targets.qemu import Qemu
+from restarting import shell
 
 KERNELS = ("6.1", "6.12")  # the first is the default
 UP_S = 900  # until ssh answers, however busy this host is
@@ -299,6 +301,15 @@ class DiskHost:
             assert self._qemu.alive(), self._qemu.console()[-2000:]
             assert time.monotonic() < deadline, self._qemu.console()[-2000:]
             time.sleep(1)
+
+
+def write_menu(booted: DiskHost) -> None:
+    """Have GRUB's menu written as hosts have it, with the older kernel as the default."""
+    # It would boot the newest otherwise, also those that tests add.
+    entry = f"gnulinux-advanced-{UUID}>gnulinux-{booted.old}-advanced-{UUID}"
+    edits = f's/^GRUB_DEFAULT=.*/GRUB_DEFAULT="{entry}"/; s/watchdog_thresh=30/{NO_WATCHDOG}/'
+    default = f"sed -i {shlex.quote(edits)} /etc/default/grub"
+    shell(booted, f"{default} && update-grub")
 
 
 def _disk(name: str, path: Path) -> list[str]:

@@ -15,6 +15,22 @@ VERSION, SUITES = "6.1", ("bookworm", "bookworm-security")
 # What all of it is built with: one directory of objects serves it.
 CONFIG, FRAGMENT = "allnoconfig", Path(__file__).parent / "matrix/minimal.config"
 PAGE_ALLOC = "mm/page_alloc.c"
+# Once in it each: the beginning of a statement of __alloc_pages(), and what is before its head.
+MASK = "\tgfp &= gfp_allowed_mask;\n\t/*\n\t * Apply scoped allocation constraints."
+HEART = (
+    "/*\n * This is the 'heart' of the zoned buddy allocator.\n */\n"
+    "struct page *__alloc_pages(gfp_t gfp, unsigned int order,"
+)
+_WORK = """\
+noinline void planted_work(void)
+{{
+	int i;
+
+	for (i = 0; i < {times}; i++)
+		barrier();
+}}
+
+"""
 # The same commits each time that they are made.
 _WHO = {
     f"GIT_{who}_{what}": value
@@ -63,6 +79,12 @@ def base() -> Path:
 
 
 Edits = Sequence[tuple[str, str]]
+
+
+def work(times: int) -> Edits:
+    """Return edits to PAGE_ALLOC that have each allocation loop so often, in planted_work()."""
+    planted = _WORK.format(times=times)
+    return [(HEART, planted + HEART), (MASK, "\tplanted_work();\n" + MASK)]
 
 
 class History:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,7 @@ import pytest
 
 import disk_host
 from bundle_maker import make_bundle
-from disk_host import DiskHost
-from kexec_host import NO_WATCHDOG
+from disk_host import DiskHost, write_menu
 from page_alloc_bench.targets import kernels
 from restarting import (
     BOOT,
@@ -28,15 +26,6 @@ from restarting import (
     uninstall,
     with_module_for,
 )  # fmt: skip
-
-
-def write_menu(booted: DiskHost) -> None:
-    """Have GRUB's menu written as hosts have it, with the older kernel as the default."""
-    # It would boot the newest otherwise, also those that tests add.
-    entry = f"gnulinux-advanced-{disk_host.UUID}>gnulinux-{booted.old}-advanced-{disk_host.UUID}"
-    edits = f's/^GRUB_DEFAULT=.*/GRUB_DEFAULT="{entry}"/; s/watchdog_thresh=30/{NO_WATCHDOG}/'
-    default = f"sed -i {shlex.quote(edits)} /etc/default/grub"
-    shell(booted, f"{default} && update-grub")
 
 
 @pytest.fixture(scope="module")

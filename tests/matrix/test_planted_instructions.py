@@ -10,19 +10,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from kernel_history import PAGE_ALLOC, History
+from kernel_history import MASK, PAGE_ALLOC, History
 
 pytestmark = pytest.mark.seconds(120)
 
 ORDER = "0"
 # Each operation of these is one allocation by __alloc_pages() and one __free_pages().
 PATTERNS = ("antagonist", "bursts", "pairs")
-_MASK = "\tgfp &= gfp_allowed_mask;\n\t/*\n\t * Apply scoped allocation constraints."
 _FREE = (
     "void __free_pages(struct page *page, unsigned int order)\n{\n"
     "\t/* get PageHead before we drop reference */\n\tint head = PageHead(page);\n\n"
 )
-NOP = [(_MASK, '\tasm volatile("nop");\n' + _MASK)]
+NOP = [(MASK, '\tasm volatile("nop");\n' + MASK)]
 ATOMIC = [
     (_FREE, "static atomic_long_t planted;\n\n" + _FREE + "\tatomic_long_inc(&planted);\n"),
 ]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from git_tree import state
-from kernel_history import CONFIG, FRAGMENT, PAGE_ALLOC, History
+from kernel_history import CONFIG, FRAGMENT, HEART, MASK, PAGE_ALLOC, History, work
 from page_alloc_bench.campaign import build_cache, kernel_config
 from page_alloc_bench.campaign.build_cache import Built
 from page_alloc_bench.campaign.kernel_build import Builder
@@ -31,22 +31,7 @@ COMMITS, CULPRIT = 16, 11
 ALLOCS = 100_000
 LONG = 300_000
 KCONFIG = "lib/Kconfig.debug"
-_MASK = "\tgfp &= gfp_allowed_mask;\n\t/*\n\t * Apply scoped allocation constraints."
-_HEAD = (
-    "/*\n * This is the 'heart' of the zoned buddy allocator.\n */\n"
-    "struct page *__alloc_pages(gfp_t gfp, unsigned int order,"
-)
-_FUNCTION = """\
-noinline void planted_work(void)
-{
-	int i;
-
-	for (i = 0; i < 20; i++)
-		barrier();
-}
-
-"""
-WORK = [(_HEAD, _FUNCTION + _HEAD), (_MASK, "\tplanted_work();\n" + _MASK)]
+WORK = work(20)
 REWORDED = [("/* First allocation attempt */", "/* The first attempt to allocate */")]
 AT_BOOT = "static int __init planted(void)\n{{\n\t{};\n\treturn 0;\n}}\nlate_initcall(planted);\n\n"
 
@@ -65,13 +50,13 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> History:
     history = History(tmp_path_factory.mktemp("linux") / "linux.git")
     history.commit("slower", "base", "mm: do some work for each page", {PAGE_ALLOC: WORK})
     history.commit("words", "base", "mm: reword a comment", {PAGE_ALLOC: REWORDED})
-    wrong = [(_MASK, "\tgpf &= gfp_allowed_mask\n" + _MASK)]
+    wrong = [(MASK, "\tgpf &= gfp_allowed_mask\n" + MASK)]
     history.commit("broken", "base", "mm: break the build", {PAGE_ALLOC: wrong})
     always = [('config DEBUG_VM\n\tbool "Debug VM"\n\tdepends on DEBUG_KERNEL\n',
                "config DEBUG_VM\n\tdef_bool y\n")]  # fmt: skip
     history.commit("debug", "base", "mm: check always", {KCONFIG: always})
     for name, what in (("panics", 'panic("planted")'), ("hangs", "for (;;)\n\t\tcpu_relax()")):
-        edits = [(_HEAD, AT_BOOT.format(what) + _HEAD)]
+        edits = [(HEART, AT_BOOT.format(what) + HEART)]
         history.commit(name, "base", f"mm: a kernel that {name}", {PAGE_ALLOC: edits})
     never = [("\nint modules_disabled;\n", "\nint modules_disabled = 1;\n")]
     history.commit("refuses", "base", "module: load none", {"kernel/module/main.c": never})
