@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import guest_compiler
 import lab
 import restarting
+import waiting
 from fleet_guests import GuestFleet, leftovers
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
@@ -77,3 +79,22 @@ def test_a_host_compiles_and_measures_and_one_without_headers_stops_no_other(
     assert len(list((fleet.store / "runs").rglob("*.parquet"))) == 1
     for name, each in guests.items():
         has_nothing_more(each, *before[name])
+
+
+def test_a_controller_that_is_killed_while_a_host_compiles_goes_on(
+    bundles: Path, guests: dict[str, Guest], tmp_path: Path
+) -> None:
+    guest = guests["builds"]
+    before = every_file(guest), lab.free_bytes(guest)
+    fleet = GuestFleet(tmp_path, {"builds": guest}, bundles, restarting.RUN)
+    process = fleet.start("--build-on-target")
+    try:
+        assert waiting.in_a_guest(lambda: guest.run("pgrep cc1", check=False).returncode == 0, 1800)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    code, told, err = fleet.run("--build-on-target")
+    assert (code, told) == (0, {"builds": "ok"}), err
+    is_the_result_of_a_host_that_built(fleet)
+    assert len(list((fleet.store / "runs").rglob("*.parquet"))) == 1
+    has_nothing_more(guest, *before)
