@@ -31,6 +31,7 @@ noinline void planted_work(void)
 }}
 
 """
+_COMMENT = "First allocation attempt"
 # The same commits each time that they are made.
 _WHO = {
     f"GIT_{who}_{what}": value
@@ -121,6 +122,18 @@ class History:
         git(self.path, "update-ref", f"refs/heads/{branch}", made)
         (self.path / f"index.{branch}").unlink()
         return made
+
+    def series(self, number: int, culprit: int, word: str = "") -> None:
+        """Add a branch `series` of NUMBER commits on base, of which CULPRIT adds work(20).
+
+        The others change a comment, which WORD is in: with another word they are other trees.
+        """
+        parent, text = "base", _COMMENT
+        for at in range(1, number + 1):
+            new = f"{_COMMENT}, {word}{at}"
+            edits = work(20) if at == culprit else [(f"/* {text} */", f"/* {new} */")]
+            text = text if at == culprit else new
+            parent = self.commit("series", parent, f"commit {at}", {PAGE_ALLOC: edits})
 
     def text(self, commit: str, path: str) -> str:
         """Return a file as it is in COMMIT."""

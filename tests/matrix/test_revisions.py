@@ -60,14 +60,7 @@ def linux(tmp_path_factory: pytest.TempPathFactory) -> History:
         history.commit(name, "base", f"mm: a kernel that {name}", {PAGE_ALLOC: edits})
     never = [("\nint modules_disabled;\n", "\nint modules_disabled = 1;\n")]
     history.commit("refuses", "base", "module: load none", {"kernel/module/main.c": never})
-    parent, text = "base", "First allocation attempt"
-    for number in range(1, COMMITS + 1):
-        edits = [(f"/* {text} */", f"/* First allocation attempt, {number} */")]
-        if number == CULPRIT:
-            edits = WORK
-        else:
-            text = f"First allocation attempt, {number}"
-        parent = history.commit("series", parent, f"commit {number}", {PAGE_ALLOC: edits})
+    history.series(COMMITS, CULPRIT)
     return history
 
 

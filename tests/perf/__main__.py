@@ -80,8 +80,11 @@ def measure(wanted: Set[str]) -> Iterator[Figure]:
     if "exact" in wanted:
         yield from exact.boots()
     if "ab" in wanted:
+        yield from ab.probe()
+        yield from ab.stopping()
         yield from ab.alone()
         yield from ab.overhead()
+        yield from ab.revisions()
     if "fleet" in wanted:
         yield from fleet.overhead()
         yield from fleet.store()

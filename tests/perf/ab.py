@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a comparison by time costs beside its boots and runs."""
+"""From two revisions to a verdict: what it costs, and how often it is right."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from pathlib import Path
 
 import campaigns
 import recorded
+from calibrate import campaigns as campaigns_of_chance
+from kernel_history import CONFIG, FRAGMENT, History
 from page_alloc_bench.analysis.campaign_directory import read
+from page_alloc_bench.campaign import kernel_config
+from page_alloc_bench.campaign.kernel_build import Builder
+from page_alloc_bench.campaign.revisions import Repository
 from page_alloc_bench.campaign.timed.judging import judge
 from page_alloc_bench.packager import build
-from page_alloc_bench.targets import bootable
+from page_alloc_bench.targets import accel, bootable
 from page_alloc_bench.targets.outcome import Outcome
-from perf.figures import Figure, at_most
+from perf.figures import Figure, at_least, at_most
 
+COMMITS, CULPRIT = 16, 11
 KERNEL = "6.1"
 BOOTS = 6
+CAMPAIGNS = 4000
 _RUN = ("--workload", "pairs", "--duration-s", "5", "--repeat", "1", "--alloc-orders", "0")
 
 
@@ -74,3 +81,51 @@ def overhead() -> Iterator[Figure]:
             raise RuntimeError(f"ab ended with {done.returncode}:\n{done.stderr}")
         booted = sum(each["wall"] for each in read(directory).attempts)
     yield at_most("ab: its time beside boots and runs, %", 100 * (1 - booted / taken), 5)
+
+
+def probe() -> Iterator[Figure]:
+    """Ask whether KVM may run guests here."""
+    began = time.monotonic()
+    accel.fault("amd64")
+    yield at_most("ab: whether KVM can be used is known after, s", time.monotonic() - began, 1)
+
+
+def stopping() -> Iterator[Figure]:
+    """Simulate campaigns of 16 metrics that stop as soon as they can tell."""
+    plain = next(campaigns_of_chance.truths())
+    outcome = campaigns_of_chance.measure(plain, CAMPAIGNS)
+    yield at_most("ab: false alarms of campaigns that stop early, share", outcome.claimed, 0.05)
+    moved = replace(plain, moved=2.0, of=campaigns_of_chance.METRICS, to_the_end=False)
+    outcome = campaigns_of_chance.measure(moved, CAMPAIGNS)
+    yield at_least("ab: all worse by 2 sd: found, share", outcome.regression, 0.95)
+    yield at_most("ab: all worse by 2 sd: boots a side, mean", outcome.boots, 12)
+    moved = replace(moved, of=1)
+    outcome = campaigns_of_chance.measure(moved, CAMPAIGNS)
+    yield at_least("ab: one of 16 worse by 2 sd: found, share", outcome.regression, 0.95)
+    yield at_most("ab: one of 16 worse by 2 sd: boots a side, mean", outcome.boots, 12)
+
+
+def revisions() -> Iterator[Figure]:
+    """Build the next revision of a small kernel, and find a commit among sixteen, all new ones."""
+    with tempfile.TemporaryDirectory(prefix="pab-perf.") as scratch:
+        history = History(Path(scratch) / "linux.git")
+        history.series(COMMITS, CULPRIT, f"{uuid.uuid4()} ")
+        tree = Repository(history.path)
+        asked = kernel_config.asked(CONFIG, [FRAGMENT])
+        builder = Builder(tree, asked, tree.commit("base"))
+        builder.build(tree.commit("base"))
+        began = time.monotonic()
+        builder.build(tree.commit("series~15"))
+        yield at_most("ab: the next revision is built after, s", time.monotonic() - began, 60)
+        words = [sys.executable, "-m", "page_alloc_bench.cli", "bisect", "base", "series"]
+        words += ["--exact", *history.options(), "--dir", f"{scratch}/kept", "--"]
+        words += ["--alloc-orders", "0", "--exact-allocs", "100000"]
+        began = time.monotonic()
+        done = subprocess.run(words, check=False, capture_output=True, text=True)
+        minutes = (time.monotonic() - began) / 60
+        culprit = tree.commit(f"series~{COMMITS - CULPRIT}").sha
+        if done.returncode or not done.stdout.startswith(f"{culprit} is the first bad commit"):
+            raise RuntimeError(f"bisect ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        steps = len(Path(f"{scratch}/kept/steps.jsonl").read_text().splitlines())
+    yield at_most(f"bisect --exact of {COMMITS} commits, steps", steps, 5)
+    yield at_most(f"bisect --exact of {COMMITS} commits, minutes", minutes, 10)
