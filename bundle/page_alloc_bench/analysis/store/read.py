@@ -36,8 +36,10 @@ def connect(store: Store, note: Note) -> duckdb.DuckDBPyConnection:
     connection = query.open_database()
     whole = usable(store, note)
     _tell_where(connection, whole)
+    # The views are bound to this, and not to ten thousand files each; they are bound again when
+    # they are asked for.
+    connection.execute(f"CREATE TABLE stored ({query.COLUMNS}, release VARCHAR, host VARCHAR)")
     if not whole:
-        connection.execute(f"CREATE TABLE stored ({query.COLUMNS}, release VARCHAR, host VARCHAR)")
         query.make_views(connection, "stored", "stored")
         return connection
     index.table(connection, "whole", [(f"{store.root}/{r.place}", r.place) for r in whole])
@@ -45,10 +47,10 @@ def connect(store: Store, note: Note) -> duckdb.DuckDBPyConnection:
     taken = [(str(path), run.place) for path, runs in files.items() for run in runs]
     index.table(connection, "taken", taken)
     index.table(connection, "lacking", [(f"{store.root}/{r.place}", r.place) for r in lacking])
-    connection.execute(f"CREATE VIEW stored AS {_joined('*', 'whole')}")
     parts = [_joined(index.FIGURES, name) for name, has in _parts(taken, lacking) if has]
     connection.execute(f"CREATE VIEW gathered AS {' UNION ALL '.join(parts)}")
     query.make_views(connection, "stored", "gathered")
+    connection.execute(f"DROP TABLE stored; CREATE VIEW stored AS {_joined('*', 'whole')}")
     return connection
 
 
