@@ -26,12 +26,20 @@ _NOT_OURS = ("ControlPath", "BatchMode", "ConnectTimeout")
 
 @dataclass(frozen=True)
 class KexecHost:
-    """The host, the ssh client with which it is called "host", and releases of its kernels."""
+    """The host, the ssh client with which it is called by its name, and releases of its kernels.
+
+    config: of the client, which knows it as "host" too.
+    """
 
     guest: Guest
-    ssh: str
+    config: Path
     old: str
     new: str
+
+    @property
+    def ssh(self) -> str:
+        """The ssh client and the words with which it knows this host."""
+        return f"ssh -F {self.config}"
 
     @property
     def power_hook(self) -> str:
@@ -47,13 +55,16 @@ class KexecHost:
 
 
 @contextmanager
-def kexec_host(place: Path, of: str = root.DEFAULT) -> Iterator[KexecHost]:
-    """Boot the host. place: a directory for files of its own. of: the guest root that it has."""
+def kexec_host(place: Path, of: str = root.DEFAULT, name: str = "host") -> Iterator[KexecHost]:
+    """Boot the host.
+
+    place: a directory for files of its own. of: the guest root that it has. name: besides "host".
+    """
     plain = root.lookup(of)
     packages = (*plain.packages, "kexec-tools")
-    name = plain.name.replace("bookworm", "kexec-host")
-    own = dataclasses.replace(plain, name=name, packages=packages)
-    found = [kernels.fetch(name) for name in KERNELS]
+    own_name = plain.name.replace("bookworm", "kexec-host")
+    own = dataclasses.replace(plain, name=own_name, packages=packages)
+    found = [kernels.fetch(kernel) for kernel in KERNELS]
     with Guest(
         kernel=found[0], cpus=1, nodes=1, memory="768M", root=own, cmdline_extra=NO_WATCHDOG
     ) as guest:
@@ -67,6 +78,8 @@ def kexec_host(place: Path, of: str = root.DEFAULT) -> Iterator[KexecHost]:
             guest.copy_to(initrd, f"/boot/initrd.img-{kernel.release}")
         config = place / "config"
         given = [word.split("=", 1) for word in guest.ssh_options("ssh", "root") if "=" in word]
-        lines = [f"{name} {value}" for name, value in given if name not in _NOT_OURS]
-        config.write_text("\n".join(["Host host", *lines, f"ConnectTimeout {_ANSWERS_S}"]) + "\n")
-        yield KexecHost(guest, f"ssh -F {config}", *(kernel.release for kernel in found))
+        lines = [f"{word} {value}" for word, value in given if word not in _NOT_OURS]
+        config.write_text(
+            "\n".join([f"Host host {name}", *lines, f"ConnectTimeout {_ANSWERS_S}"]) + "\n"
+        )
+        yield KexecHost(guest, config, *(kernel.release for kernel in found))

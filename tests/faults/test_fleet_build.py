@@ -98,3 +98,20 @@ def test_a_controller_that_is_killed_while_a_host_compiles_goes_on(
     is_the_result_of_a_host_that_built(fleet)
     assert len(list((fleet.store / "runs").rglob("*.parquet"))) == 1
     has_nothing_more(guest, *before)
+
+
+def test_a_host_without_a_compiler_says_which_it_needs(
+    bundles: Path, guests: dict[str, Guest], tmp_path: Path
+) -> None:
+    guest = guests["builds"]
+    guest.run("mv /usr/bin/gcc-12 /usr/bin/gcc-away")
+    before = every_file(guest), lab.free_bytes(guest)
+    try:
+        fleet = GuestFleet(tmp_path, {"builds": guest}, bundles)
+        code, told, err = fleet.run("--build-on-target")
+        has_nothing_more(guest, *before)
+    finally:
+        guest.run("mv /usr/bin/gcc-away /usr/bin/gcc-12")
+    assert code == 1, err
+    assert told["builds"].startswith("no-module the module cannot be built here: "), told
+    assert "gcc-12 is not installed" in told["builds"]
