@@ -239,11 +239,25 @@ def _detached(all_: Fleet) -> set[object]:
     return {line["host"] for line in all_.lines() if line.get("step") == "detached"}
 
 
-def test_root_by_sudo_needs_no_terminal(start: Start, fleet: Callable[..., Fleet]) -> None:
-    host = start("sudo", "result-0", sudo=True)
+@pytest.mark.parametrize("more", ["", "echo 'Defaults requiretty' >>/etc/sudoers"])
+def test_root_by_sudo_needs_no_terminal_and_has_one(
+    start: Start, fleet: Callable[..., Fleet], more: str
+) -> None:
+    host = start("sudo", "result-0", sudo=True, more=more)
     code, told, err = fleet(sudo=host.port).run("--become")
     assert (code, told) == (0, {"sudo": "ok"}), err
     assert host.left() == []
+
+
+def test_a_host_whose_disk_is_full_says_so(start: Start, fleet: Callable[..., Fleet]) -> None:
+    full = start("full", "result-0", more="mount -t tmpfs -o size=16k,mode=1777 tmpfs /var/tmp")
+    with_room = start("with-room", "result-1")
+    code, told, err = fleet(full=full.port, room=with_room.port).run()
+    assert code == 1, err
+    assert told["room"] == "ok"
+    assert told["full"].startswith("failed "), told
+    assert "no space left" in told["full"].lower(), told
+    assert os.listdir(f"/proc/{_child(full)}/root/var/tmp") == []
 
 
 def test_a_host_that_greets_and_a_directory_with_a_space(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ _ENDS = {
     "runner_on_failed": FAILED,
     "runner_on_unreachable": UNREACHABLE,
 }
+_ERROR = re.compile(r"\berror\b")
 _CANCELED = 254  # of ansible_runner, for an error of ours
 _ANSIBLE_FAILED_HOSTS = (0, 2, 4)  # exit codes of ansible-playbook: all well, failed, unreachable
 
@@ -69,8 +71,8 @@ class Ended:
         said = [self.result.get(name) for name in ("stderr", "stdout")]
         said = [text for text in said if text] if self.code is not None else []
         said = said or [self.result.get("msg", "")]
-        # The ssh client may have said something too.
-        told = [line for text in said for line in str(text).splitlines() if "error:" in line]
+        # The ssh client may have said something too, and dd ends with what it copied.
+        told = [line for text in said for line in str(text).splitlines() if _ERROR.search(line)]
         told = told or str(said[0]).strip().splitlines()[-1:]
         code = "" if self.code is None else f" ended with {self.code}"
         return ": ".join([f"{self.task}{code}", *told[:1]])
