@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from playwright.sync_api import Browser
+
+import browsing
 from once import once
 from page_alloc_bench.analysis import report, results
 from page_alloc_bench.analysis.results import Result
@@ -38,3 +42,9 @@ def single(base: list[Result], tmp_path_factory: pytest.TempPathFactory) -> str:
         tmp_path_factory, "single.html", lambda path: path.write_text(report.html(base[:1]))
     )
     return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with browsing.started() as browser:
+        yield browser

@@ -5,56 +5,21 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 import recorded
+from browsing import DRAWN, FAULTY_TEXTS, LETTERS, opened
 from page_alloc_bench.analysis import report, results
 from reporting import whole
 
 DATA = Path(__file__).resolve().parents[1] / "data/results"
-CHROMIUM = "/usr/bin/chromium"
 CHARTS = {"single": 20, "two-sided": 23, "by turns": 29}
 
-# A text of a picture that the picture's own edge cuts off, or two that lie on each other.
-FAULTY_TEXTS = """() => {
-    const faults = [];
-    for (const svg of document.querySelectorAll("main svg")) {
-        const frame = svg.getBoundingClientRect();
-        const texts = [...svg.querySelectorAll("text")].map(
-            (text) => [text.textContent, text.getBoundingClientRect()]);
-        texts.forEach(([words, box], i) => {
-            if (box.left < frame.left - 1 || box.right > frame.right + 1 ||
-                box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
-                faults.push(`cut off: ${words}`);
-            for (const [others, other] of texts.slice(i + 1))
-                if (box.left < other.right - 1 && other.left < box.right - 1 &&
-                    box.top < other.bottom - 3 && other.top < box.bottom - 3)
-                    faults.push(`overlap: ${words} and ${others}`);
-        });
-    }
-    return faults;
-}"""
-# Pictures by what is drawn in them, other than their frame.
-DRAWN = """() => [...document.querySelectorAll("main svg")].map((svg) => {
-    const box = svg.getBoundingClientRect();
-    const shapes = [...svg.querySelectorAll("path, use")].filter((shape) => {
-        const own = shape.getBoundingClientRect();
-        return own.width + own.height > 0;
-    });
-    return [box.width, box.height, shapes.length];
-})"""
-# The height of letters of pictures as they are seen, in pixels.
-LETTERS = """() => [...document.querySelectorAll("main svg text")]
-    .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)
-    .filter((size) => size > 0)"""
 # Where the cells of verdicts end that are to be seen at once.
 VERDICTS = """() => {
     const table = [...document.querySelectorAll("table")].find(
@@ -71,23 +36,6 @@ CUT = """() => {
 }"""
 PAINTED = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(
     () => done(performance.now()))))"""
-
-
-@dataclass
-class Opened:
-    """A page that was opened, and what it did."""
-
-    page: Page
-    console: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +61,6 @@ def by_turns(place: Path, side: list[results.Result]) -> list[results.Result]:
             boot_id=f"{place.name}{number}", started_at=f"2026-01-01T00:{minute:02}:00Z"
         )
     return results.load_all([recorded.write(place, documents)])
-
-
-def opened(browser: Browser, path: Path, **options: Any) -> Opened:
-    """Return a report that a new reader has opened."""
-    made = Opened(browser.new_context(**options).new_page())
-    made.page.on("console", lambda message: made.console.append(message.text))
-    made.page.on("pageerror", lambda error: made.console.append(str(error)))
-    made.page.on("request", lambda request: made.requests.append(request.url))
-    made.page.goto(path.as_uri())
-    return made
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
