@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from own_trees import Tree
+from page_alloc_bench import resources
 from page_alloc_bench.outputs import OutputError
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager.build import BuildRequest
@@ -24,6 +26,7 @@ Builds = list[bytes]
 def builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Builds:
     """What the packager has built, which takes a kernel's headers otherwise."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kernel_bundle.of_ours.cache_clear()
     made: Builds = []
 
     def build(request: BuildRequest, _progress: object) -> None:
@@ -61,6 +64,30 @@ def test_for_a_kernel_that_was_fetched_anew_it_is_built_anew(
     kernel.image.write_bytes(kernel.image.read_bytes() + b"\0")
     kernel_bundle.build(kernel, tmp_path / "two.run")
     assert (tmp_path / "two.run").read_bytes() == b"bundle 1"
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__init__.py", "runner/run.py", "runner/result/schema.json", "packager/psutil.txt",
+        "packager/build.py",
+    ],
+)  # fmt: skip
+def test_with_whatever_of_ours_goes_into_it_another_one_is_built(
+    builds: Builds, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    kernel_bundle.build(of_list(tree), tmp_path / "one.run")
+    ours = tmp_path / "ours"
+    shutil.copytree(resources.PACKAGE, ours, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(resources, "PACKAGE", ours)
+    kernel_bundle.of_ours.cache_clear()
+    kernel_bundle.build(of_list(tree), tmp_path / "two.run")
+    assert len(builds) == 1  # of what it is made, not where
+    with (ours / name).open("a") as file:
+        file.write("\n")
+    kernel_bundle.of_ours.cache_clear()
+    kernel_bundle.build(of_list(tree), tmp_path / "three.run")
     assert len(builds) == 2
 
 

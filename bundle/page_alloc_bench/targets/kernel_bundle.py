@@ -19,7 +19,6 @@ from page_alloc_bench.targets.cache import note
 
 BUNDLE = "bundle.run"
 _KIND = "bundles"
-_SOURCES = (".c", ".h", ".py", ".j2", ".sh", "")
 
 
 def build(kernel: Bootable, output: Path) -> None:
@@ -54,9 +53,10 @@ def of_ours() -> str:
     """Return 12 hexadecimal digits that change with whatever of ours goes into a bundle."""
     whole = hashlib.sha256(platform.python_version().encode())
     ours = resources.PACKAGE
+    whole.update((ours / "__init__.py").read_bytes())
     tops = (resources.kmod_dir(), resources.templates_dir(), ours / "runner", ours / "packager")
     for top in tops:
-        files = (p for p in top.rglob("*") if p.is_file() and p.suffix in _SOURCES)
+        files = (p for p in top.rglob("*") if p.is_file() and p.suffix != ".pyc")
         for path in sorted(files):
             whole.update(f"{path.relative_to(top)}\0".encode() + path.read_bytes())
     return whole.hexdigest()[:12]
