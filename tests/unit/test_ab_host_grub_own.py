@@ -83,6 +83,17 @@ def test_what_others_have_in_the_file_stays_and_ours_goes(
     assert {path.name for path in tmp_path.iterdir()} <= {"ssh", "custom.cfg"}
 
 
+def test_what_a_killed_one_left_beside_the_file_goes_too(tmp_path: Path) -> None:
+    torn = tmp_path / "custom.cfg.page-alloc-bench"
+    others = tmp_path / "custom.cfg.new"
+    torn.write_text("menuentry")
+    others.write_text("menuentry 'mine' {}")
+    with shell.Ssh("box", local_ssh(tmp_path)) as box:
+        grub_own.remove(box, way(tmp_path).facts)
+    assert not torn.exists()
+    assert others.exists()
+
+
 def test_nothing_is_written_for_kernels_of_the_hosts_own(tmp_path: Path) -> None:
     with shell.Ssh("box", local_ssh(tmp_path)) as box:
         way(tmp_path).prepare(box, [OLD, NEW])

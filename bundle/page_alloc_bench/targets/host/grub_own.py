@@ -19,19 +19,22 @@ from page_alloc_bench.targets.process import UsageError
 
 _NAME = "page-alloc-bench"
 _BEGIN, _END = f"# {_NAME}: begin", f"# {_NAME}: end"
-# What others have in the file stays; where nothing is left, it goes. It is replaced as a whole.
+# What others have in the file stays; where nothing is left, it goes. It is replaced as a whole, by
+# a file whose name is ours, which one that was killed may have left.
 _SHELL = f"""
+new=$at.{_NAME}
 rest() {{ [ ! -e "$at" ] || sed '/^{_BEGIN}$/,/^{_END}$/d' "$at"; }}
 finish() {{
-    if [ -s "$at.new" ]; then
-        [ ! -e "$at" ] || chmod --reference="$at" "$at.new"
-        mv "$at.new" "$at"
-    else rm -f "$at.new" "$at"; fi && sync
+    if [ -s "$new" ]; then
+        [ ! -e "$at" ] || chmod --reference="$at" "$new"
+        mv "$new" "$at"
+    else rm -f "$new" "$at"; fi && sync
 }}
 """
 _REMOVE = f"""
+rm -f "$new"
 grep -qsx '{_BEGIN}' "$at" || exit 0
-rest >"$at.new" && finish
+rest >"$new" && finish
 """
 
 
@@ -60,7 +63,7 @@ def write(shell: Shell, facts: Facts, menu: str, kernels: Sequence[HostKernel]) 
         return
     text = "".join(_entry(facts, menu, kernel) for kernel in ours)
     block = f"{_BEGIN}\n{text}{_END}\n"
-    put = f'{{ rest && cat <<"END-OF-FILE"\n{block}END-OF-FILE\n}} >"$at.new" && finish'
+    put = f'{{ rest && cat <<"END-OF-FILE"\n{block}END-OF-FILE\n}} >"$new" && finish'
     checked(shell, f"{_begin(facts)}{put}", "to write menu entries of GRUB")
 
 
