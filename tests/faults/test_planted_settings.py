@@ -64,8 +64,10 @@ def results_of_huge_pages(bundle: Path, tmp_path_factory: pytest.TempPathFactory
 def told(results: Path, new: str, metric: str) -> str:
     """Compare the results by one metric, which is to be worse; return what is said."""
     tool = [sys.executable, "-m", "page_alloc_bench.cli", "compare"]
-    argv = [*tool, results / "as-it-is", "--vs", results / new, "--metric", metric]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    sides = [str(results / "as-it-is"), "--vs", str(results / new)]
+    done = subprocess.run(
+        [*tool, *sides, "--metric", metric], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     return " ".join(done.stdout.split())
 
