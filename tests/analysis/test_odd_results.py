@@ -21,6 +21,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+import by_schema
 import recorded
 from page_alloc_bench.analysis import results
 from page_alloc_bench.cli import main
@@ -58,8 +59,14 @@ def runs(orders: int = 2) -> list[str]:
 
 
 @functools.cache
-def validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(runner.schema())
+def validator() -> jsonschema.protocols.Validator:
+    return by_schema.Validator(runner.schema())
+
+
+@pytest.fixture(autouse=True)
+def never_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power never fails here, and thousands of files need not wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
+import by_schema
 import lab
-from page_alloc_bench.runner.result import document
 from page_alloc_bench.targets.guest import Guest
 
 BENCH = "/root/bench.run"
@@ -62,7 +60,7 @@ def run(host: Guest, options: str, code: int = 0) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     result: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
-    jsonschema.Draft202012Validator(document.schema()).validate(result)
+    by_schema.hold(result)
     return result
 
 

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import psutil
 import pytest
 
+import by_schema
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.appliance import Appliance, Finished
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -147,7 +146,7 @@ def run_whole(kernel: FetchedKernel, bundle: Path, nodes: int) -> tuple[Finished
     done = guest.run(RUN, {"/root/bench.run": bundle}, collect, timeout=PATIENCE_S)
     assert done.status == 0, done.stderr
     document = json.loads(done.files["/appliance/result.json"])
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     assert document["run"]["complete"] is True
     assert document["run"]["kernel"]["release"] == kernel.release
     assert len(document["run"]["machine"]["nodes"]) == nodes

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-from page_alloc_bench.runner.result import document as result
+import by_schema
 from page_alloc_bench.targets.guest import Guest
 
 pytestmark = pytest.mark.seconds(15)
@@ -46,7 +45,7 @@ def test_the_tick_is_found_on_each_cpu(ran: tuple[str, dict[str, Any]]) -> None:
 )
 def test_what_is_shorter_than_a_tick_is_marked(ran: tuple[str, dict[str, Any]]) -> None:
     said, document = ran
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     for name in ("alloc", "free"):
         (timed,) = document[f"kernel_page_{name}s_timed_order0"]
         (below,) = document[f"kernel_page_{name}s_below_clock_step_order0"]

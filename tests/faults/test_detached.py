@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S, in_a_guest
 
@@ -124,7 +123,7 @@ def detach(host: Guest, *options: str, before: str = "") -> None:
 def document(text: str) -> dict[str, Any]:
     """A result, held to its schema."""
     read: dict[str, Any] = json.loads(text)
-    jsonschema.Draft202012Validator(result.schema()).validate(read)
+    by_schema.hold(read)
     return read
 
 

@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S, in_a_guest
@@ -35,7 +34,7 @@ CELLS = [(iterations, order) for iterations in (1, 5) for order in (0, 4)]
 def measure(guest: Guest, options: str) -> dict[str, Any]:
     done = guest.run(f"{BUNDLE} {options}", timeout=PATIENCE_S)
     read: dict[str, Any] = json.loads(done.stdout)
-    jsonschema.Draft202012Validator(result.schema()).validate(read)
+    by_schema.hold(read)
     told: dict[str, Any] = read["run"]["estimate"]
     assert re.search(r"page-alloc-bench: the run takes about \d+ ", done.stderr)
     assert re.search(r"page-alloc-bench: measuring took \d+ ", done.stderr)

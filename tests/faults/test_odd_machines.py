@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
 from page_alloc_bench.runner.kernel import procfs
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
 
@@ -29,7 +28,7 @@ def measure(guest: Guest, orders: tuple[int, ...] = ORDERS) -> Ran:
     options = f"{SMALL} --alloc-orders={','.join(map(str, orders))}"
     done = guest.run(f"{BENCH} {options}", timeout=PATIENCE_S)
     document = json.loads(guest.run("cat /root/result.json").stdout)
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     assert document["run"]["complete"] is True
     assert guest.run("grep ^page_alloc_bench /proc/modules", check=False).stdout == ""
     assert "WARNING" not in guest.dmesg()

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
 from page_alloc_bench.runner.measuring import plan
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import keys
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
@@ -109,7 +108,7 @@ def provoke(
 def document(account: Account) -> dict[str, Any]:
     """The result, held to its schema."""
     read: dict[str, Any] = json.loads(account["out"])
-    jsonschema.Draft202012Validator(result.schema()).validate(read)
+    by_schema.hold(read)
     return read
 
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
 
@@ -67,7 +66,7 @@ def stalled(host: Guest, command: str, at: str, do: str) -> dict[str, Any]:
     assert "got no more for 5 s (--stall-s)" in told["said"]
     assert 5 <= told["seconds"] < 60
     document: dict[str, Any] = json.loads(told["out"])
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     assert document["run"]["complete"] is False
     assert document["run"]["ended"]["exit_code"] == 1
     stall = document["run"]["stall"]

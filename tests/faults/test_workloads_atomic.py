@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
-from page_alloc_bench.runner.result import document
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S, in_a_guest
 
@@ -55,7 +54,7 @@ def run(host: Guest, options: str, code: int = 0) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     result: dict[str, Any] = json.loads(host.run("cat /root/result.json").stdout)
-    jsonschema.Draft202012Validator(document.schema()).validate(result)
+    by_schema.hold(result)
     return result
 
 

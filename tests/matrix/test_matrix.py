@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
 from matrix.table import Row, short
 from page_alloc_bench.packager.build import EMBEDDED, HOST, BuildRequest, build
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import foreign_python, kernels
 from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.building import tree_request
@@ -98,7 +97,7 @@ def on_busybox(fetched: FetchedKernel, bundle: Path, nodes: int) -> tuple[dict[s
 
 def check(document: dict[str, Any], fetched: FetchedKernel, nodes: int) -> None:
     """Assert that DOCUMENT is the whole and valid result of a run on that kernel."""
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     run = document["run"]
     assert run["complete"] is True
     assert lab.warnings_but_preflights(document) == []

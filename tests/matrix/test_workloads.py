@@ -8,12 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
 from page_alloc_bench.packager.build import EMBEDDED, BuildRequest, build
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.targets import foreign_python, kernels
 from page_alloc_bench.targets.appliance import Appliance, Finished
 from page_alloc_bench.targets.building import tree_request
@@ -53,7 +52,7 @@ def test_every_workload(name: str, tmp_path: Path) -> None:
     assert done.status == 0, done.stderr
     assert not lab.TROUBLE.search(done.dmesg), done.dmesg
     document = json.loads(done.files["/root/result.json"])
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
     measured_or_absent(name, document["run"]["workloads"])
     counted_by_the_kernel(document)
     left_as_before(done)

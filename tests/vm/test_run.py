@@ -11,17 +11,13 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import jsonschema
 import pytest
 
+import by_schema
 import lab
-import page_alloc_bench
 from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.targets.guest import Guest
 
-SCHEMA = json.loads(
-    (Path(page_alloc_bench.__file__).parent / "runner/result/schema.json").read_text()
-)
 PLACES = "/tmp /var/tmp /dev/shm /run /root /home/bench"
 CONTRACTED = (
     "idle_available_bytes",
@@ -70,10 +66,6 @@ def bench(host: Guest, options: str = "", **kwargs: Any) -> CompletedProcess[str
     return host.run(f"sudo ./bench.run {options}", user="bench", check=False, **kwargs)
 
 
-def check_valid(result: Result) -> None:
-    jsonschema.validate(result, SCHEMA, jsonschema.Draft202012Validator)
-
-
 @pytest.fixture(scope="module")
 def job(host: Guest) -> dict[str, Any]:
     """One whole run with the default orders, and what was there before and after it."""
@@ -95,7 +87,7 @@ def job(host: Guest) -> dict[str, Any]:
 def test_the_whole_job_ends_with_a_valid_result(job: dict[str, Any]) -> None:
     assert job["done"].returncode == 0, job["done"].stderr
     result = job["result"]
-    check_valid(result)
+    by_schema.hold(result)
     assert result["run"]["complete"] is True
     assert lab.warnings_but_preflights(result) == []
     for order in (0, 4):
@@ -275,7 +267,7 @@ def test_quiet_says_nothing_and_a_file_gets_the_result(
 ) -> None:
     assert (quiet.returncode, quiet.stdout, lab.said(quiet.stderr)) == (0, "", "")
     result = json.loads(host.run("cat out.json && sudo rm out.json", user="bench").stdout)
-    check_valid(result)
+    by_schema.hold(result)
     assert result["run"]["cpus"] == [1, 2]
     parameters = result["run"]["parameters"]
     assert (parameters["held"], parameters["spread"], parameters["seed"]) == (300, 200, 7)
@@ -287,7 +279,7 @@ def test_quiet_says_nothing_and_a_file_gets_the_result(
 def test_latencies_all_times_every_operation_within_a_bounded_sample(host: Guest) -> None:
     options = "--iterations 1 --alloc-orders 0 --latencies all --sample-size 500"
     result = json.loads(bench(host, options).stdout)
-    check_valid(result)
+    by_schema.hold(result)
     count, timed = result["kernel_page_allocs_order0"][0], result["kernel_page_allocs_timed_order0"]
     # Retries after a failure are not part of the count of those chosen.
     assert timed[0] == pytest.approx(count, rel=0.001)
@@ -301,7 +293,7 @@ def test_an_extracted_bundle_runs_the_same_and_keeps_nothing_else(host: Guest) -
     options = "-iterations=1 -alloc-orders=1 -findlimit-mmap-size-gib 1 -latencies=true --verbose"
     done = host.run(f"cd / && sudo /home/bench/there/run.sh {options}", user="bench")
     result = json.loads(done.stdout)
-    check_valid(result)
+    by_schema.hold(result)
     assert result["run"]["parameters"]["findlimit_mmap_size_gib"] == 1
     assert result["idle_available_bytes_order1"][0] > 1 << 30
     assert "loading modules/" in done.stderr
