@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
@@ -46,6 +47,8 @@ LETTERS = """() => [...document.querySelectorAll("main svg text")]
     .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a)
     .filter((size) => size > 0)"""
 
+_UNFOLD = """() => document.querySelectorAll("details").forEach((fold) => { fold.open = true })"""
+
 
 @dataclass
 class Opened:
@@ -72,3 +75,18 @@ def opened(browser: Browser, path: Path, **options: Any) -> Opened:
     made.page.on("request", lambda request: made.requests.append(request.url))
     made.page.goto(path.as_uri())
     return made
+
+
+def is_quiet_readable_and_accessible(browser: Browser, path: Path, width: int, scheme: str) -> None:
+    """Assert it of a page, all of whose folds are opened, on a screen of WIDTH pixels."""
+    reader = opened(browser, path, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = reader.page
+    page.evaluate(_UNFOLD)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.scrollWidth") <= width
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert not page.evaluate(FAULTY_TEXTS)
+    assert reader.console == []
+    assert [url[:5] for url in reader.requests] == ["file:"]
+    page.context.close()

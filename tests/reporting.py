@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -33,6 +34,17 @@ class Page(HTMLParser):
 
     def attributes(self, name: str) -> Iterator[str]:
         return (attributes[name] for _, attributes in self.tags if name in attributes)
+
+
+def embedded(text: str) -> dict[str, bytes]:
+    """Return the results that a page has in it, by the names that they are saved as."""
+    links = [f for tag, f in Page(text).tags if tag == "a" and "download" in f]
+    return {
+        found["download"]: base64.b64decode(
+            found["href"].removeprefix("data:application/gzip;base64,")
+        )
+        for found in links
+    }
 
 
 def changed(result: Result, path: Path, change: Change, *, orders: int = 1) -> Result:

@@ -8,12 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser
 
 import recorded
-from browsing import DRAWN, FAULTY_TEXTS, LETTERS, opened
+from browsing import (
+    DRAWN,
+    FAULTY_TEXTS,
+    LETTERS,
+    is_quiet_readable_and_accessible,
+    opened,
+)
 from page_alloc_bench.analysis import report, results
 from reporting import whole
 
@@ -63,25 +68,13 @@ def by_turns(place: Path, side: list[results.Result]) -> list[results.Result]:
     return results.load_all([recorded.write(place, documents)])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1600, "dark")])
 @pytest.mark.parametrize("name", ["single", "two-sided"])
 def test_it_is_quiet_readable_and_accessible(
     browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str
 ) -> None:
-    screen = {"width": width, "height": 900}
-    reader = opened(browser, reports[name], viewport=screen, color_scheme=scheme)
-    page = reader.page
-    for fold in page.locator("details").all():
-        fold.evaluate("fold => { fold.open = true }")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("document.body.scrollWidth") <= width
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert not page.evaluate(FAULTY_TEXTS)
-    assert reader.console == []
-    assert [url[:5] for url in reader.requests] == ["file:"]
-    page.context.close()
+    """And by tests/longer in the other scheme too."""
+    is_quiet_readable_and_accessible(browser, reports[name], width, scheme)
 
 
 def test_what_matters_is_read_on_a_telephone(browser: Browser, reports: dict[str, Path]) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import re
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from page_alloc_bench.analysis import report, results
+from page_alloc_bench.analysis import report
 from page_alloc_bench.analysis.report import palette
 from page_alloc_bench.analysis.results import Result
-from reporting import Change, Page, brief, changed, of_order_0
+from reporting import Page, brief, changed, embedded, of_order_0
 
 
 def hostile(document: dict[str, Any]) -> None:
@@ -97,52 +96,9 @@ def test_the_same_results_give_the_same_bytes(single: str, base: list[Result]) -
     assert report.html(base[:1]) == single
 
 
-def embedded(text: str) -> dict[str, bytes]:
-    links = [f for tag, f in Page(text).tags if tag == "a" and "download" in f]
-    return {
-        found["download"]: base64.b64decode(
-            found["href"].removeprefix("data:application/gzip;base64,")
-        )
-        for found in links
-    }
-
-
 def test_the_raw_results_are_in_it(two_sided: str, base: list[Result], new: list[Result]) -> None:
     found = embedded(two_sided)
     assert list(found.values()) == [result.path.read_bytes() for result in (*base, *new)]
-
-
-def many_samples(seed: int) -> Change:
-    """Return what makes a result one with as many samples as the default keeps."""
-
-    def change(document: dict[str, Any]) -> None:
-        rng = np.random.default_rng(seed)
-        for name in document:
-            if name.endswith(("latencies_ns_order0", "latencies_ns_order4")):
-                document[name] = rng.lognormal(7, 1, 50_000).astype(int).tolist()
-        document["run"]["started_at"] = f"2026-01-01T00:00:{seed:02}Z"
-
-    return change
-
-
-@pytest.fixture(scope="module")
-def large(base: list[Result], tmp_path_factory: pytest.TempPathFactory) -> list[Result]:
-    place = tmp_path_factory.mktemp("large")
-    return [changed(base[0], place / f"{n:02}.json", many_samples(n), orders=2) for n in range(20)]
-
-
-def test_twenty_results_are_not_too_large(large: list[Result], tmp_path: Path) -> None:
-    text = report.html(large[:10], large[10:], allow=["*"])
-    assert len(text.encode()) <= 6e6
-    assert "they lack the latency samples" in Page(text).text
-    found = embedded(text)
-    assert len(found) == 20
-    for name, data in found.items():
-        path = tmp_path / name
-        path.write_bytes(data)
-        kept = results.load(path)
-        assert not kept.values("kernel_page_alloc_latencies_ns", 0).size
-        assert kept.values("kernel_page_alloc_latency_histogram", 0).size
 
 
 def test_a_plain_file_is_embedded_byte_for_byte(base: list[Result], tmp_path: Path) -> None:

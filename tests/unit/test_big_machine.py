@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import subprocess
@@ -11,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from click.testing import CliRunner
 
 import big_machine
+import by_schema
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.kernel import cgroup, procfs
@@ -23,7 +22,6 @@ from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.host import Host
-from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result import summary
 
 CPUS, NODES = big_machine.CPUS, big_machine.NODES
@@ -76,7 +74,7 @@ def test_the_summary_fits(written: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_the_result_is_by_the_schema(document: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(result.schema()).validate(document)
+    by_schema.hold(document)
 
 
 def test_each_cpu_and_node_is_in_it(document: dict[str, Any]) -> None:
@@ -180,24 +178,3 @@ def test_show_takes_it(written: tuple[Path, dict[str, Any]]) -> None:
     done = CliRunner().invoke(main, ["show", str(written[0])])
     assert done.exit_code == 0, done.output
     assert "1024 CPUs" in done.stdout
-
-
-def test_compare_and_report_take_it(document: dict[str, Any], tmp_path: Path) -> None:
-    for month, (side, release) in enumerate((("base", "6.1"), ("new", "6.2")), 1):
-        (tmp_path / side).mkdir()
-        for number in range(2):
-            run = copy.deepcopy(document)
-            run["run"]["kernel"]["release"] = release
-            run["run"]["started_at"] = f"2026-0{month}-0{number + 1}T00:00:00Z"
-            run["antagonist_held_bytes_order0"] = [2 * month + number]  # no two are one run
-            path = tmp_path / side / f"{number}.json"
-            path.write_text(json.dumps(run))
-    compared = CliRunner().invoke(
-        main, ["compare", str(tmp_path / "base"), "--vs", str(tmp_path / "new")]
-    )
-    assert compared.exit_code == 2, compared.output
-    page = tmp_path / "page.html"
-    done = CliRunner().invoke(main, ["report", str(tmp_path / "base"), "-o", str(page)])
-    assert done.exit_code == 0, done.output
-    assert "CPU 1023" in page.read_text()
-    assert page.stat().st_size < MOST_BYTES
