@@ -51,7 +51,7 @@ def _changed(name: str, options: dict[str, str]) -> Path:
         subprocess.run(["cp", "-a", first, objects], check=True)
         script = source() / "scripts/config"
         words = [word for key, value in options.items() for word in ("--set-val", key, value)]
-        subprocess.run(["sh", script, "--file", objects / ".config", *words], check=True)
+        subprocess.run(["bash", script, "--file", objects / ".config", *words], check=True)
         make_in(source(), objects, "olddefconfig")
         lost = source_kernel.missing_options(
             "".join(f"CONFIG_{key}={value}\n" for key, value in options.items()),
