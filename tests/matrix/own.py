@@ -59,10 +59,12 @@ def _changed(name: str, options: dict[str, str]) -> Path:
         )
         assert not lost
         # In another place objtool is built again, and all that is older than it. It is the same.
-        objtool = objects / "tools/objtool/objtool"
-        before = objtool.stat()
+        objtool = objects / "tools/objtool"
+        before = (objtool / "objtool").stat()
         make_in(source(), objects, "prepare")
-        os.utime(objtool, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for path in objtool.rglob("*"):
+            if path.stat().st_mtime_ns > before.st_mtime_ns:
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         make_in(source(), objects, "-j2", "bzImage", "modules")
 
     key = f"{kernels.OWN.name}-{name}-{cache.digest(str(first), repr(options))}"
