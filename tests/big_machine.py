@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from page_alloc_bench.runner.result import summary
 from page_alloc_bench.runner.result.document import Document
 
 CPUS, NODES = 1024, 64
+MOST_BYTES = 20_000_000  # of JSON, with default options
 MEMORY_KB = 12 << 30  # 12 TiB
 _ORDERS = 11
 _ZONES = [(0, "DMA"), (0, "DMA32"), *((node, "Normal") for node in range(NODES))]
@@ -48,6 +50,20 @@ def make_tree(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return root
+
+
+def ran(tree: Path) -> tuple[Path, dict[str, Any]]:
+    """Run this as a program on a tree; return the result's file, and what it says on stdout."""
+    output = tree / "result.json"
+    done = subprocess.run(
+        [sys.executable, __file__, tree, output],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return output, json.loads(done.stdout)
 
 
 def _files() -> dict[str, str]:

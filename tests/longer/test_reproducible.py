@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from hidden_checkout import CHECKOUT, builds_the_same
 from page_alloc_bench.packager import wheels
 from page_alloc_bench.targets import kernels
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # Words that stand nowhere by chance.
 HOST, USER, ELSEWHERE = "zebra-host", "okapi-user", "gnu-directory"
 NOBODY = 65534
@@ -167,26 +167,6 @@ def unpacked(tmp_path: Path) -> Path:
 
 @as_root
 def test_a_wheel_needs_no_checkout(unpacked: Path, bundle: Path, tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    kdir = kernels.fetch().kdir
-    script = f"""
-        for part in bundle kmod templates; do
-            mount -t tmpfs -o size=4k tmpfs "{CHECKOUT}/$part" || exit 77
-        done
-        test ! -e '{CHECKOUT}/kmod/page_alloc_bench.h' || exit 78
-        exec '{sys.executable}' -m page_alloc_bench build -q --kdir '{kdir}'
-    """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script],
-        cwd=empty,
-        env={**kept, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in empty.iterdir()] == ["bench.run"]
-    assert (empty / "bench.run").read_bytes() == bundle.read_bytes()
+    program = f"'{sys.executable}' -m page_alloc_bench"
+    hidden = ("bundle", "kmod", "templates")
+    builds_the_same(program, bundle, tmp_path, hidden, PYTHONPATH=str(unpacked))

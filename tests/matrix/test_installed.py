@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from page_alloc_bench.targets import kernels
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from hidden_checkout import CHECKOUT, builds_the_same
 
 
 @pytest.fixture
@@ -37,23 +35,4 @@ def installed(tmp_path: Path) -> Path:
 def test_an_installed_wheel_needs_no_checkout(
     installed: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    kdir = kernels.fetch().kdir
-    script = f"""
-        mount -t tmpfs -o size=4k tmpfs '{CHECKOUT}' || exit 77
-        test ! -e '{CHECKOUT}/kmod' || exit 78
-        exec '{installed}/bin/page-alloc-bench' build -q --kdir '{kdir}'
-    """
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script],
-        cwd=empty,
-        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in empty.iterdir()] == ["bench.run"]
-    assert (empty / "bench.run").read_bytes() == bundle.read_bytes()
+    builds_the_same(f"'{installed}/bin/page-alloc-bench'", bundle, tmp_path)
