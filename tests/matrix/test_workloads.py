@@ -25,13 +25,24 @@ LACKING = {
     "5.10": {"bulk", "exits", "faults", "fragment", "hugealloc"},
     "6.1-rt": {"fragment", "hugealloc"},
 }
+# With pages of 16 KiB the antagonist holds four times as much.
+MEMORY = {"6.12-arm64-16k": "3G"}
+# What nobody holds, the files in memory, and what the kernel has grown to its own use: in KiB. From
+# 6.7 on an eighth of a zone may stay in the lists of CPUs, which MemFree leaves out.
 _SCRIPT = """
-free() { awk '/^(MemFree|Cached):/ { sum += $2 } END { print sum }' /proc/meminfo; }
-before=$(free)
+page=$(awk '/^KernelPageSize:/ { print $2; exit }' /proc/self/smaps)
+accounted() {
+    awk -v page=$page '
+        /^(MemFree|Cached|Slab|PageTables|KernelStack):/ { sum += $2 }
+        $1 == "count:" { sum += $2 * page }
+        END { print sum }
+    ' /proc/meminfo /proc/zoneinfo
+}
+before=$(accounted)
 ./bench.run --workload all --quick --output-path result.json 2>stderr
 status=$?
 cat stderr >&2
-echo "$before $(free)"
+echo "$before $(accounted)"
 grep ^page_alloc_bench /proc/modules
 exit $status
 """
@@ -46,7 +57,7 @@ def test_every_workload(name: str, tmp_path: Path) -> None:
         fetch_python=foreign_python.fetch,
     )  # fmt: skip
     build(request)
-    done = Appliance(fetched, 2, 1, "1G").run(
+    done = Appliance(fetched, 2, 1, MEMORY.get(name, "1G")).run(
         _SCRIPT, {"/root/bench.run": bundle}, ["/root/result.json"], timeout=1800
     )
     assert done.status == 0, done.stderr
@@ -83,6 +94,6 @@ def counted_by_the_kernel(document: dict[str, Any]) -> None:
 
 
 def left_as_before(done: Finished) -> None:
-    """Assert that no module is there, and that the memory is free again."""
+    """Assert that no module is there, and that no memory is lost."""
     before, after = map(int, done.stdout.split())
-    assert after > 0.97 * before
+    assert after == pytest.approx(before, rel=0.001)
