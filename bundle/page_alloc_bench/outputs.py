@@ -82,9 +82,14 @@ class OutputFile:
 
     stream: BinaryIO
 
-    def __init__(self, path: Path, *, executable: bool = False) -> None:
-        """path: ``-`` is stdout. executable: make it so for everybody who may read it."""
+    def __init__(self, path: Path, *, executable: bool = False, synced: bool = True) -> None:
+        """path: ``-`` is stdout. executable: make it so for everybody who may read it.
+
+        synced: have it on the disk before it gets its name; who writes thousands of files does
+        without, and calls os.sync() at their end.
+        """
         self._path = path
+        self._synced = synced
         self._mode = 0o777 if executable else 0o666  # less the umask, which the kernel applies
         self._directory = -1
         self._name = self._hidden = ""
@@ -185,7 +190,8 @@ class OutputFile:
 
     def _finish(self) -> None:
         descriptor = self.stream.fileno()
-        os.fsync(descriptor)
+        if self._synced:
+            os.fsync(descriptor)
         if not self._hidden:
             try:
                 os.link(self._unnamed, self._name, dst_dir_fd=self._directory)
@@ -224,9 +230,9 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", ENCODE_ANYHOW)
 
 
-def write(path: Path, data: bytes, *, executable: bool = False) -> None:
+def write(path: Path, data: bytes, *, executable: bool = False, synced: bool = True) -> None:
     """Write data to path, as OutputFile does. Raises OutputError."""
-    with OutputFile(path, executable=executable) as stream:
+    with OutputFile(path, executable=executable, synced=synced) as stream:
         stream.write(data)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def export(runs: Sequence[tidy.Run], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for run in runs:
         _write_result(directory, _artifacts(run))
+    os.sync()  # once, and not for each of some hundred artifacts of each run
     text = json.dumps({"parsers": parsers}, indent=4) + "\n"
     outputs.write(directory / _PARSERS, outputs.encoded(text))
 
@@ -131,4 +133,4 @@ def _write_result(directory: Path, artifacts: dict[str, bytes]) -> None:
     for name, content in artifacts.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        outputs.write(path, content)
+        outputs.write(path, content, synced=False)
