@@ -43,7 +43,10 @@ def put(value: object) -> Callable[[recorded.Document], object]:
     ],
 )
 def test_it_finds_the_same(change: Callable[[recorded.Document], object], count: int) -> None:
-    document = recorded.documents(recorded.BASE)[0]
+    document = {  # a little of each array: jsonschema takes its time
+        key: value[:3] if isinstance(value, list) else value
+        for key, value in recorded.documents(recorded.BASE)[0].items()
+    }
     document[SAMPLE] = [*range(100), *range(100)]
     change(document)
     found = faults(by_schema.Validator, document)
