@@ -65,11 +65,19 @@ def test_a_trend_is_spearmans_correlation(values: int) -> None:
         assert order.trend(figures, times) == pytest.approx(expected, rel=1e-9)
 
 
-def test_compare_starts_without_what_it_does_not_need() -> None:
+HEAVY = ("pandas", "duckdb", "matplotlib", "jsonschema")
+
+
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [("compare", ("scipy.stats", "scipy.optimize", *HEAVY)), ("show", ("scipy", *HEAVY))],
+)
+def test_a_command_starts_without_what_it_does_not_need(
+    command: str, heavy: tuple[str, ...]
+) -> None:
     """Each of these takes longer to import than fifty results to read."""
-    heavy = ("scipy.stats", "scipy.optimize", "pandas", "duckdb", "matplotlib", "jsonschema")
     program = (
-        "import sys, page_alloc_bench.analysis.compare, page_alloc_bench.cli.compare;"
+        f"import sys, page_alloc_bench.analysis.{command}, page_alloc_bench.cli.{command};"
         f"print(*[name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

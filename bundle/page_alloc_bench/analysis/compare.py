@@ -37,7 +37,7 @@ from .per_run import Statistic
 from .results import Result
 from .rows import Settings
 from .thresholds import Thresholds
-from .verdict import interval, order, sequential, signed_rank
+from .verdict import interval, of_counts, order, sequential, signed_rank
 from .verdict.sequential import Look
 
 __all__ = [
@@ -206,7 +206,7 @@ def _warnings(
 def _least_boots(settings: Settings) -> int:
     """Return how many boots a side one of the figures that decide needs to have an interval."""
     if settings.counted:
-        return counted.LEAST_BOOTS
+        return of_counts.LEAST_BOOTS
     alpha = settings.alpha / settings.tests
     if settings.look:
         return sequential.least_boots(alpha, settings.look.most)

@@ -15,7 +15,6 @@ from page_alloc_bench.runner.result.metrics import families
 
 from . import statistics
 from .comparison import Geomean, Row, Side, Verdict
-from .instructions import counted
 from .observed import Observed
 from .per_run import Statistic
 from .thresholds import Thresholds, kind_of
@@ -23,6 +22,7 @@ from .verdict import (
     failures,
     interval,
     observations,
+    of_counts,
     order,
     power,
     sequential,
@@ -185,7 +185,7 @@ def _row(
 def _shift(samples: tuple[Sample, Sample], settings: Settings, alpha: float) -> Shift:
     """Return the change; what was counted is not estimated."""
     if settings.counted:
-        return counted.shift(*samples)
+        return of_counts.shift(*samples)
     if settings.paired:
         return signed_rank.shift(*samples, alpha)
     return interval.shift(*samples, alpha)

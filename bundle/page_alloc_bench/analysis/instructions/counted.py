@@ -5,15 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from page_alloc_bench.analysis.results import Result
-from page_alloc_bench.analysis.verdict.interval import Sample, Shift
 
 from . import path_length
 from .path_length import Side
-
-LEAST_BOOTS = 2  # a side: one boot does not tell by how much boots differ
 
 
 def is_counted(result: Result) -> bool:
@@ -46,19 +41,6 @@ def differences(
     if not all(map(is_counted, (*base, *new))):
         return ()
     return tuple(path_length.compare(side("base", base), side("new", new)))
-
-
-def shift(base: Sample, new: Sample) -> Shift:
-    """Return the difference of two sides as logarithms, and what it is at least and at most.
-
-    The difference between the boots of one side is the error, and nothing is left to chance: the
-    ends are those of the boots. One boot does not tell its error, so nothing bounds them.
-    """
-    estimate = np.asarray(np.median(new.high) - np.median(base.high))
-    if min(base.boots, new.boots) < LEAST_BOOTS:
-        return Shift(estimate, np.asarray(-np.inf), np.asarray(np.inf))
-    low, high = new.high.min() - base.high.max(), new.high.max() - base.high.min()
-    return Shift(estimate, np.asarray(low), np.asarray(high))
 
 
 def cautions(base: Sequence[Result], new: Sequence[Result]) -> Iterator[str]:
