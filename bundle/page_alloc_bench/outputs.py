@@ -53,12 +53,18 @@ class Writer(io.FileIO):
     def __init__(self, descriptor: int, name: str, *, closefd: bool) -> None:
         super().__init__(descriptor, "wb", closefd=closefd)
         self._name = name
-        self._failed = False
+        self._failed = self._hurries = False
+
+    def hurry(self) -> None:
+        """From now on write only what need not wait for a reader, and drop the rest."""
+        self._hurries = True
 
     def write(self, data: Any) -> int:
         """Write some of data and return how much."""
-        if self._failed:
+        if self._failed or (self._hurries and not _takes_some(self.fileno())):
             return len(memoryview(data))
+        if self._hurries:
+            data = memoryview(data)[: select.PIPE_BUF]
         try:
             return _write_some(self.fileno(), data)
         except OSError as error:
@@ -185,8 +191,8 @@ class OutputFile:
         return f"/proc/self/fd/{self.stream.fileno()}"
 
     def _take(self, descriptor: int) -> None:
-        raw = Writer(descriptor, str(self._path), closefd=True)
-        self.stream = cast(BinaryIO, io.BufferedWriter(raw))
+        self._writer = Writer(descriptor, str(self._path), closefd=True)
+        self.stream = cast(BinaryIO, io.BufferedWriter(self._writer))
 
     def _finish(self) -> None:
         descriptor = self.stream.fileno()
@@ -210,6 +216,7 @@ class OutputFile:
 
     def _close_stream(self) -> None:
         if hasattr(self, "stream") and not self._is_stdout:
+            self._writer.hurry()  # what is not written by now is not wanted
             with contextlib.suppress(OutputError, OSError):
                 self.stream.close()
 
@@ -258,6 +265,13 @@ def refuse_twins(paths: Iterable[Path | None]) -> None:
         if known in seen:
             raise OutputError(f"two options name {path} to write to", begun=False)
         seen.add(known)
+
+
+def _takes_some(descriptor: int) -> bool:
+    """Return whether so much as PIPE_BUF bytes can be written, or an error had, at once."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _write_some(descriptor: int, data: Any) -> int:

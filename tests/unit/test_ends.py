@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -76,25 +78,44 @@ def test_a_lost_stderr_changes_no_exit_code() -> None:
     assert shell([*PAB, "--version"], "2>&- <&- >/dev/null")[0] == 0
 
 
+@contextlib.contextmanager
+def full_pipe() -> Iterator[int]:
+    """Yield the end of a pipe into which nothing more can be written."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "/dev/fd/%d"]])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_at_any_moment_is_128_and_more_without_a_word(number: signal.Signals) -> None:
-    # From its first line on; before that it is Python that starts.
-    script = (
-        "import os, signal, sys, threading, time, page_alloc_bench.__main__ as command\n"
-        f"sys.argv = {['page-alloc-bench', *COMPARE]!r}\n"
-        "later = lambda: (time.sleep(float(os.environ['LATER'])), os.kill(os.getpid(), NUMBER))\n"
-        "threading.Thread(target=later, daemon=True).start()\n"
-        "command.main()"
-    ).replace("NUMBER", str(int(number)))
+def test_a_signal_at_any_moment_is_128_and_more_without_a_word(
+    number: signal.Signals, options: list[str]
+) -> None:
+    """Also while it waits for somebody who has stopped reading, with more to write."""
     # What is different about one of them, it is from the beginning.
-    for later in (0, 0.05, 0.2, 0.4, 0.8) if number == signal.SIGINT else (0.1,):
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "LATER": str(later)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    for later in (0, 0.05, 0.2, 0.4, 0.8, 1.6) if number == signal.SIGINT else (0.1, 1.6):
+        with full_pipe() as nowhere:
+            words = [each.replace("%d", str(nowhere)) for each in [*COMPARE, *options]]
+            # From its first line on; before that it is Python that starts.
+            script = (
+                "import os, signal, sys, threading, time, page_alloc_bench.__main__ as command\n"
+                f"sys.argv = {['page-alloc-bench', *words]!r}\n"
+                f"later = lambda: (time.sleep({later}), os.kill(os.getpid(), {int(number)}))\n"
+                "threading.Thread(target=later, daemon=True).start()\n"
+                "command.main()"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", script], stdout=nowhere, stderr=subprocess.PIPE,
+                pass_fds=[nowhere], text=True, check=False, timeout=60,
+            )  # fmt: skip
         assert (done.returncode, done.stderr) == (128 + number, ""), later
 
 

@@ -48,7 +48,7 @@ class _Silent(outputs.Writer):
 
 def run(main: Callable[[], object]) -> None:
     """Run the command line of this process, which main takes, to its end."""
-    _own_streams()
+    streams = _own_streams()
     came = _raise_signals()
     code: int | str | None = None
     try:
@@ -61,6 +61,8 @@ def run(main: Callable[[], object]) -> None:
         code = 128 + came[0]
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        for stream in streams:  # no reader that has stopped reading holds it back
+            stream.hurry()
     sys.exit(code)
 
 
@@ -117,16 +119,19 @@ def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
     return code
 
 
-def _own_streams() -> None:
-    """Make stdout and stderr what this module says of them, be they closed."""
+def _own_streams() -> tuple[outputs.Writer, outputs.Writer]:
+    """Make stdout and stderr what this module says of them, be they closed, and return both."""
     closed = sys.stdout is None
     # A file of ours must not get the number of a stream that is closed.
     while (descriptor := os.open(os.devnull, os.O_RDONLY)) <= 2:
         continue
     os.close(descriptor)
     encoding = None if closed else sys.stdout.encoding
-    sys.stdout = _text(outputs.Writer(1, "stdout", closefd=False), encoding)
-    sys.stderr = _text(_Silent(2, "stderr", closefd=False), encoding, line_buffering=True)
+    stdout = outputs.Writer(1, "stdout", closefd=False)
+    stderr = _Silent(2, "stderr", closefd=False)
+    sys.stdout = _text(stdout, encoding)
+    sys.stderr = _text(stderr, encoding, line_buffering=True)
+    return stdout, stderr
 
 
 def _text(raw: io.FileIO, encoding: str | None, *, line_buffering: bool = False) -> TextIO:
