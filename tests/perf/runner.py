@@ -41,7 +41,7 @@ said = []
 def listen():
     for line in runner.stderr:
         said.append(line)
-        match = re.search(r"order 0, (idle|steady wait|antagonized|stop)$", line.strip())
+        match = re.search(r"order 0, (idle|steady wait|antagonized|stop) \\(phase ", line)
         if match:
             phase[0] = match[1]
             marks[match[1]] = [time.monotonic(), cpu_s()]
