@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import misleading
 from page_alloc_bench import resources
 from page_alloc_bench.packager import manifest, process, tree
 from page_alloc_bench.packager.build import (
@@ -24,12 +25,6 @@ from page_alloc_bench.packager.build import (
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import kernels
 
-MISLEADING = {
-    "OBJECT_FILES_NON_STANDARD": "y",
-    "CFLAGS_MODULE": "-DX -O1",
-    "KBUILD_EXTRA_SYMBOLS": "/nonexistent",
-    "GNUMAKEFLAGS": "CONFIG_MODVERSIONS=",
-}
 SMALL = 400_000  # bytes, for a bundle without a Python of its own
 
 
@@ -40,18 +35,15 @@ def kernel() -> kernels.FetchedKernel:
 
 @pytest.fixture(scope="module")
 def built(kernel: kernels.FetchedKernel, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
-    """A bundle of whose making all temporary files, and compile_commands.json, were beside it.
-
-    make takes its environment for variables of its own: each of those would change the module.
-    """
-    place = tmp_path_factory.mktemp("built")
+    """A bundle of whose making all temporary files, and compile_commands.json, were beside it."""
+    place = tmp_path_factory.mktemp("another place")
     commands = place / "compile_commands.json"
     request = BuildRequest(
         kernel.kdir, output=place / "bench.run", compile_commands=commands, python=HOST
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(place))
-        for name, value in MISLEADING.items():
+        for name, value in misleading.FOR_MAKE.items():
             patch.setenv(name, value)
         return build(request)
 

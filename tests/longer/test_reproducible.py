@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
+import misleading
 from hidden_checkout import CHECKOUT, builds_the_same
 from page_alloc_bench.packager import wheels
+from page_alloc_bench.packager.build import EMBEDDED, BuildRequest, build
 from page_alloc_bench.targets import kernels
 
 # Words that stand nowhere by chance.
@@ -163,6 +165,18 @@ def unpacked(tmp_path: Path) -> Path:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(place)
     return place
+
+
+def test_two_builds_agree_to_the_byte(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in misleading.FOR_MAKE.items():
+        monkeypatch.setenv(name, value)
+    another = tmp_path / "another place"
+    another.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(another))
+    request = BuildRequest(kernels.fetch().kdir, output=another / "bench.run", python=EMBEDDED)
+    assert bundle.read_bytes() == build(request).path.read_bytes()
 
 
 @as_root
