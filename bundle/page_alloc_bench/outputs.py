@@ -228,6 +228,10 @@ def text_of(stream: BinaryIO) -> Iterator[TextIO]:
     try:
         yield text
         text.flush()
+    except BaseException:
+        if isinstance(raw := getattr(stream, "raw", None), Writer):
+            raw.hurry()  # detach() flushes
+        raise
     finally:
         text.detach()
 

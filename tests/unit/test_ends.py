@@ -94,16 +94,23 @@ def full_pipe() -> Iterator[int]:
         os.close(writer)
 
 
-@pytest.mark.parametrize("options", [[], ["-o", "/dev/fd/%d"]])
+EXPORT = PRINTING["export"]  # as text, row by row
+
+
+@pytest.mark.parametrize(
+    "command",
+    [COMPARE, [*COMPARE, "-o", "/dev/fd/%d"], EXPORT, [*EXPORT, "-o", "/dev/fd/%d"]],
+    ids=["compare", "compare -o", "export", "export -o"],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_any_moment_is_128_and_more_without_a_word(
-    number: signal.Signals, options: list[str]
+    number: signal.Signals, command: list[str]
 ) -> None:
     """Also while it waits for somebody who has stopped reading, with more to write."""
     # What is different about one of them, it is from the beginning.
     for later in (0, 0.05, 0.2, 0.4, 0.8, 1.6) if number == signal.SIGINT else (0.1, 1.6):
         with full_pipe() as nowhere:
-            words = [each.replace("%d", str(nowhere)) for each in [*COMPARE, *options]]
+            words = [each.replace("%d", str(nowhere)) for each in command]
             # From its first line on; before that it is Python that starts.
             script = (
                 "import os, signal, sys, threading, time, page_alloc_bench.__main__ as command\n"
