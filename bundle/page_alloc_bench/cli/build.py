@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
 from page_alloc_bench.runner.options import parse
 from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.process import TargetError
+from page_alloc_bench.temporary import temporary_directory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Value = TypeVar("Value")
@@ -302,9 +302,9 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
     if os.geteuid() != 0 and parse(list(bench_options)).verb is None:
         _explain(PackagerError("only root can load a kernel module", installation.as_root()))
         sys.exit(NOT_FIT)
-    with tempfile.TemporaryDirectory(prefix="page-alloc-bench-") as scratch:
+    with temporary_directory() as made:
         request = packager.BuildRequest(
-            output=Path(scratch) / "bench.run",
+            output=made / "bench.run",
             python=packager.HOST,
             from_environment=_from_environment(),
             **options,

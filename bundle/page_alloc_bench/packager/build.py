@@ -29,6 +29,7 @@ from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.packager.place import HERE, Place
 from page_alloc_bench.runner.bundle_file import kbuild_environment
 from page_alloc_bench.space import Room
+from page_alloc_bench.temporary import temporary_directory
 
 Progress = Callable[[str], None]
 
@@ -310,8 +311,8 @@ def _scratch() -> Iterator[Path]:
     if lacking:
         raise PackagerError(f"building {lacking}", advice)
     try:
-        with tempfile.TemporaryDirectory(prefix="page-alloc-bench-", dir=parent) as name:
-            yield Path(name).resolve()
+        with temporary_directory(parent) as made:
+            yield made
     except (OSError, PackagerError) as error:
         if not space.ran_out(error, [Path(parent)]):
             raise

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
+from page_alloc_bench.temporary import locks
 
 # What run() has started and not seen the end of; several threads may be in it.
 _running: set[subprocess.Popen[str]] = set()
@@ -50,6 +51,7 @@ def run(
             text=True,
             errors="replace",
             start_new_session=True,
+            pass_fds=locks(),
         )
     except FileNotFoundError as error:
         raise PackagerError(
@@ -90,7 +92,7 @@ def run_in_foreground(command: Sequence[str]) -> int:
     The terminal's Ctrl-C reaches the program itself, which decides what becomes of it; a
     termination sent to us is handed on.
     """
-    process = subprocess.Popen(list(command))
+    process = subprocess.Popen(list(command), pass_fds=locks())
     with _signals_for(process):
         status = process.wait()
     return status if status >= 0 else 128 - status

@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from page_alloc_bench import resources
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import PackagerError
+from page_alloc_bench.temporary import temporary_directory
 
 REQUIREMENTS = Path(__file__).with_name("psutil.txt")
 # The oldest Python that the runner works with, and the oldest glibc that wheels are made for.
@@ -69,13 +69,13 @@ def _download(machine: str) -> None:
         raise PackagerError(
             f"the cache {cache} cannot be made: {error.strerror}", "set XDG_CACHE_HOME"
         ) from error
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    with temporary_directory(cache) as downloaded:
         finished = process.run(
             [
                 sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                 "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:",
                 f"--platform={_PLATFORM}_{machine}", f"--python-version={_PYTHON}",
-                "--implementation=cp", "--abi=abi3", f"--dest={scratch}",
+                "--implementation=cp", "--abi=abi3", f"--dest={downloaded}",
                 f"--requirement={REQUIREMENTS}",
             ]
         )  # fmt: skip
@@ -84,5 +84,5 @@ def _download(machine: str) -> None:
                 f"psutil for {machine} could not be downloaded:\n{finished.stderr.strip()}",
                 f"the first build needs a package index for pip; later ones use {cache}",
             )
-        for path in Path(scratch).glob("*.whl"):
+        for path in downloaded.glob("*.whl"):
             path.replace(cache / path.name)

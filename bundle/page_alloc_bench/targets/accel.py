@@ -15,7 +15,6 @@ import platform
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from page_alloc_bench.targets import cache, hardware, kvm_loop
 from page_alloc_bench.targets.appliance import HOST
 from page_alloc_bench.targets.machine import emulator
 from page_alloc_bench.targets.process import TargetError, tail
+from page_alloc_bench.temporary import temporary_directory
 
 CHOICES = ("auto", "kvm", "tcg")
 DEVICE = Path("/dev/kvm")
@@ -149,8 +149,8 @@ def boot_s(qemu: str, board: list[str], limit: float) -> tuple[float | None, str
 
     None if it does not within the LIMIT.
     """
-    with tempfile.TemporaryDirectory(prefix="pab-accel.") as scratch:
-        image = Path(scratch) / "image"
+    with temporary_directory() as made:
+        image = made / "image"
         image.write_bytes(_image())
         argv = [
             qemu,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +26,7 @@ from page_alloc_bench.targets.process import TargetError, tail
 from page_alloc_bench.targets.serial import OUTPUT, Returned, SerialGuest
 from page_alloc_bench.targets.unpacked import unpack
 from page_alloc_bench.targets.where import Counts, Interval, Symbols
+from page_alloc_bench.temporary import temporary_directory
 
 MEMORY = "1G"
 SEED = 1
@@ -88,8 +88,8 @@ def measure(
         qemu_extra=("-seed", str(seed), *(where.arguments(plugin) if plugin else ())),
         kept=(where.PLUGIN_OUTPUT,),
     )
-    with tempfile.TemporaryDirectory(prefix="pab-exact.") as scratch:
-        unpacked = unpack(bundle, Path(scratch) / "bundle", _BUNDLE)
+    with temporary_directory() as made:
+        unpacked = unpack(bundle, made / "bundle", _BUNDLE)
         script = _script(
             unpacked.command, bench_options, symbols=plugin is not None and not known.cached
         )
