@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whole runs on a host whose file systems make it hard, by its own Python and by the embedded one.
 
-tests/host/test_hosts.py has the many ways to start; here the module is loaded and memory runs out.
+tests/longer/test_hosts.py has the many ways to start; here the module is loaded, and memory runs
+out.
 """
 
 from __future__ import annotations

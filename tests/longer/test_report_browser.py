@@ -68,12 +68,12 @@ def by_turns(place: Path, side: list[results.Result]) -> list[results.Result]:
     return results.load_all([recorded.write(place, documents)])
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1600, "dark")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("name", ["single", "two-sided"])
 def test_it_is_quiet_readable_and_accessible(
     browser: Browser, reports: dict[str, Path], name: str, width: int, scheme: str
 ) -> None:
-    """And by tests/longer in the other scheme too."""
     is_quiet_readable_and_accessible(browser, reports[name], width, scheme)
 
 

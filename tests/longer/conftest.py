@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What tests of several files here share."""
+
+from __future__ import annotations
+
+from report_fixtures import base, browser, new, single, two_sided
+
+__all__ = ["base", "browser", "new", "single", "two_sided"]
