@@ -56,7 +56,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.fixture(scope="session")
 def guest() -> Iterator[Guest]:
     """A guest like a small two-node server on the default kernel."""
-    with Guest(kernel="6.1", cpus=4, nodes=2, memory="2G", cmdline_extra=lab.CLEAR_FAST) as booted:
+    with Guest("6.1", cpus=4, nodes=2, memory="1536M", cmdline_extra=lab.CLEAR_FAST) as booted:
         lab.let_khugepaged_sleep(booted)
         yield booted
 

@@ -41,7 +41,7 @@ def kernel_module(kernel: FetchedKernel, source: str, patterns: str = "") -> Pat
         shutil.copytree(TOP / directory, scratch / directory)
     if patterns:
         shutil.copytree(TOP / patterns, scratch / "kmod/patterns", dirs_exist_ok=True)
-    command = ["make", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
+    command = ["make", "-j2", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
     command.append("CONFIG_DEBUG_INFO_BTF_MODULES=")  # headers with a vmlinux ask for pahole
     if kernel.kernel.cc:
         command.append(f"CC={kernel.kernel.cc}")
