@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from page_alloc_bench.targets.kernels import FetchedKernel
 TOP = Path(__file__).resolve().parents[1]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 IN_GUEST = "/opt/lab"
+INSTALLED = ("kmod", "tests/kmod/floor")
 SLOW_CLOCK = ": a clock read costs "  # how a warning of it goes on
 # X86_FEATURE_ERMS and X86_FEATURE_REP_GOOD in arch/x86/include/asm/cpufeatures.h: without them the
 # kernel clears pages by plain stores, which an emulated CPU does many times faster than rep stos.
@@ -27,21 +29,31 @@ CLEAR_FAST = "clearcpuid=297,112"
 # What no kernel's log says after a run.
 TROUBLE = re.compile(r"WARNING:|BUG:|Oops|KASAN|UBSAN|Call trace:.*page_alloc_bench")
 _SCRATCH = tempfile.TemporaryDirectory(prefix="pab-lab.")  # goes when the tests end
+_BUILDS = futures.ThreadPoolExecutor(max_workers=2)
 
 
-@functools.cache
 def kernel_module(kernel: FetchedKernel, source: str, patterns: str = "") -> Path:
-    """Build the module of the checkout's directory source ("kmod", "tests/kmod/floor").
+    """Return the module built of the checkout's directory source ("kmod", "tests/kmod/floor").
 
     patterns: a directory of the checkout with patterns for our module besides its own.
     """
+    return kernel_module_soon(kernel, source, patterns).result()
+
+
+@functools.cache
+def kernel_module_soon(kernel: FetchedKernel, source: str, patterns: str) -> futures.Future[Path]:
+    """Begin to build what kernel_module() returns."""
+    return _BUILDS.submit(_build, kernel, source, patterns)
+
+
+def _build(kernel: FetchedKernel, source: str, patterns: str) -> Path:
     name = "-".join([kernel.release, *source.split("/"), *patterns.split("/")])
     scratch = Path(_SCRATCH.name) / name
     for directory in {"kmod", source}:
         shutil.copytree(TOP / directory, scratch / directory)
     if patterns:
         shutil.copytree(TOP / patterns, scratch / "kmod/patterns", dirs_exist_ok=True)
-    command = ["make", "-j2", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
+    command = ["make", "-C", str(scratch / source), f"KDIR={kernel.kdir}"]
     command.append("CONFIG_DEBUG_INFO_BTF_MODULES=")  # headers with a vmlinux ask for pahole
     if kernel.kernel.cc:
         command.append(f"CC={kernel.kernel.cc}")
@@ -53,12 +65,18 @@ def kernel_module(kernel: FetchedKernel, source: str, patterns: str = "") -> Pat
     return made
 
 
+def kernel_modules_soon(kernel: FetchedKernel) -> None:
+    """Begin to build what install() needs."""
+    for source in INSTALLED:
+        kernel_module_soon(kernel, source, "")
+
+
 def install(guest: Guest) -> None:
     """Put the runner, our module and the floor module into /opt/lab of the guest."""
     guest.run(f"mkdir -p {IN_GUEST}/page_alloc_bench")
     for part in ("__init__.py", "runner"):
         guest.copy_to(PACKAGE / part, f"{IN_GUEST}/page_alloc_bench/")
-    for source in ("kmod", "tests/kmod/floor"):
+    for source in INSTALLED:
         guest.copy_to(kernel_module(guest.kernel, source), f"{IN_GUEST}/")
 
 

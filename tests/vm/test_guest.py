@@ -28,7 +28,7 @@ def test_machine_is_as_asked(guest: Guest) -> None:
     assert (nodes, cpus) == ("0-1", ["0-1", "2-3"])
     totals = guest.run("grep -h MemTotal /sys/devices/system/node/node*/meminfo").stdout
     kib = [int(line.split()[3]) for line in totals.splitlines()]
-    assert all(0.85 * 1048576 < size <= 1048576 for size in kib), kib
+    assert all(0.9 * 786432 < size <= 786432 for size in kib), kib
 
 
 def test_kernel_log_is_readable_and_clean(guest: Guest) -> None:
