@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,25 @@ def ask(sql: str, *arguments: object) -> list[dict[str, Any]]:
     assert done.exit_code == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
+
+
+def on_terminal(arguments: list[str], columns: int) -> str:
+    leader, follower = os.openpty()
+    termios.tcsetwinsize(follower, (24, columns))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "page_alloc_bench.cli", *arguments],
+        stdout=follower,
+        env={**environment, "TERM": "xterm"},
+    ) as child:
+        os.close(follower)
+        output = b""
+        with contextlib.suppress(OSError):  # EIO: the terminal has no other end any more
+            while piece := os.read(leader, 4096):
+                output += piece
+    os.close(leader)
+    assert child.returncode == 0
+    return output.decode()
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +143,59 @@ def test_values_survive_csv_and_json() -> None:
     )
     assert row == ["1.5", "", 'x,"y', "true", "2026-01-02", "10"]
     assert list(ask(sql, FILES[0])[0].values()) == [1.5, None, 'x,"y', True, "2026-01-02", 10]
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("TIMESTAMPTZ '2026-01-02 03:04:05+00'", "2026-01-02 03:04:05+00"),
+        ("[TIMESTAMPTZ '2026-01-02 03:04:05+00']", ["2026-01-02 03:04:05+00"]),
+        ("MAP {DATE '2026-01-02': 1}", {"2026-01-02": 1}),
+        ("MAP {[1, 2]: INTERVAL 1 MONTH}", {"[1, 2]": "1 month"}),
+        ("""{'a "b"': INTERVAL 1 MONTH, 'c': 2}""", {'a "b"': "1 month", "c": 2}),
+        ("INTERVAL 999999999 MONTH", "83333333 years 3 months"),
+        ("TIMESTAMP 'infinity'", "infinity"),
+        ("DATE '-infinity'", "-infinity"),
+        ("TIMESTAMP_NS '2026-01-02 03:04:05.123456789'", "2026-01-02 03:04:05.123456789"),
+        ("'nan'::DOUBLE", None),
+        ("[1.5, 1e308 * 10]", [1.5, None]),
+        ("BLOB 'a'", "a"),
+        ("TIME '10:00'", "10:00:00"),
+        ("[true, NULL]", [True, None]),
+    ],
+)
+def test_every_kind_of_value_is_told(sql: str, told: object) -> None:
+    sql = f"SET TimeZone = 'UTC'; SELECT {sql} AS a"
+    assert ask(sql, FILES[0]) == [{"a": told}]
+    for form in ("csv", "table"):
+        done = call(sql, f"--format={form}", FILES[0])
+        assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_now_has_a_time_zone() -> None:
+    assert ask("SELECT started_at < now() AS then FROM runs", FILES[0]) == [{"then": True}]
+    assert re.fullmatch(r"now\(\)\n─+\n20\d\d-.*", call("SELECT now()", FILES[0]).stdout.strip())
+
+
+def test_columns_of_one_name_are_all_in_the_json() -> None:
+    assert ask("SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a", FILES[0]) == [
+        {"a": 1, "a_1": 2, "a_1_1": 3, "a_2": 4}
+    ]
+
+
+def test_a_variable_of_the_program_is_no_table() -> None:
+    done = call("SELECT * FROM sql", FILES[0])
+    assert done.exit_code == 2
+    assert "Table with name sql does not exist" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60])
+def test_no_number_is_folded_in_a_terminal(columns: int) -> None:
+    sql = "SELECT run_id, memory_bytes, 12345678901234, 'a long text of many words' FROM runs"
+    output = on_terminal(["query", sql, str(FILES[0])], columns)
+    memory = ask("SELECT memory_bytes AS n FROM runs", FILES[0])[0]["n"]
+    assert re.search(rf"\b{memory}\b", output)
+    assert re.search(r"\b12345678901234\b", output)
 
 
 def test_a_table_is_never_cut_where_there_is_no_terminal() -> None:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import datetime
 import decimal
+import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,6 +49,19 @@ _ROWS = json.dumps(
         }
     ]
 )
+# The types whose values Python has as they are, with no more and no less.
+_PYTHON_HAS = (
+    "boolean", "tinyint", "smallint", "integer", "bigint", "hugeint",
+    "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint",
+    "float", "double", "decimal", "varchar", "null", "date",
+    "timestamp", "timestamp_s", "timestamp_ms",
+)  # fmt: skip
+_ENDLESS = {
+    datetime.datetime.max: "infinity",
+    datetime.datetime.min: "-infinity",
+    datetime.date.max: "infinity",
+    datetime.date.min: "-infinity",
+}
 _WHOLE_NUMBERS = ("n", "population", "min", "max")
 _RUN_COLUMNS = {
     "complete": "complete::BOOLEAN",
@@ -92,9 +107,11 @@ def connect(runs: Iterable[Run]) -> duckdb.DuckDBPyConnection:
 def open_database() -> duckdb.DuckDBPyConnection:
     """Return a database in memory; what does not fit there is an error.
 
-    It would be spilled into the current directory.
+    It would be spilled into the current directory. A name that is no table's is not looked for
+    among the variables of this program.
     """
-    return duckdb.connect(":memory:", config={"temp_directory": ""})
+    config: dict[str, Any] = {"temp_directory": "", "python_enable_replacements": False}
+    return duckdb.connect(":memory:", config=config)
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, stored: str, figures: str = "") -> None:
@@ -156,9 +173,34 @@ def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
-    connection.execute(sql)
-    columns = [column[0] for column in connection.description or ()]
-    return Answer(columns, connection.fetchall() if columns else [])
+    found = connection.sql(sql)
+    if found is None:
+        return Answer([], [])
+    taken = (
+        f"#{place}" if (read := _read_as(kind)) == str(kind) else f"#{place}::{read}"
+        for place, kind in enumerate(found.types, 1)
+    )
+    return Answer(found.columns, found.project(", ".join(taken)).fetchall())
+
+
+def _read_as(kind: Any) -> str:
+    """Return the type to read a value as: text what Python would change, or not take at all."""
+    if kind.id in ("list", "array"):
+        child = dict(kind.children)["child"]
+        return str(kind) if _read_as(child) == str(child) else f"{_read_as(child)}[]"
+    if kind.id == "map":
+        return f"MAP(VARCHAR, {_read_as(dict(kind.children)['value'])})"
+    if kind.id == "struct":
+        if all(_read_as(child) == str(child) for _, child in kind.children):
+            return str(kind)
+        fields = [
+            f'"{name.replace(chr(34), chr(34) * 2)}" {_read_as(child)}'
+            for name, child in kind.children
+            if name
+        ]
+        whole = len(fields) == len(kind.children)
+        return f"STRUCT({', '.join(fields)})" if whole else "VARCHAR"
+    return str(kind) if kind.id in _PYTHON_HAS else "VARCHAR"
 
 
 def write_csv(answer: Answer, stream: TextIO) -> None:
@@ -169,9 +211,17 @@ def write_csv(answer: Answer, stream: TextIO) -> None:
 
 
 def write_json(answer: Answer, stream: TextIO) -> None:
-    """Write an answer as a JSON array with an object a row."""
-    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-    json.dump(rows, stream, indent=1, default=_plain)
+    """Write an answer as a JSON array with an object a row.
+
+    Of columns with the same name, all but the first get a number behind it. What JSON has no number
+    for, such as infinity, is null.
+    """
+    names: list[str] = []
+    for name in answer.columns:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(name if name not in names else next(n for n in numbered if n not in names))
+    rows = [dict(zip(names, map(_as_json, row), strict=True)) for row in answer.rows]
+    json.dump(rows, stream, indent=1, allow_nan=False)
     stream.write("\n")
 
 
@@ -262,10 +312,21 @@ def _figures(run: Run, measured: Measured) -> Iterator[float | None]:
             yield known.distribution.quantile(0.5) if name == "median" and known.size else None
 
 
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON can have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    return value if isinstance(value, bool) else _plain(value)
+
+
 def _plain(value: Any) -> Any:
-    """Return a value as CSV and JSON can have it."""
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-        return value.isoformat()
+    """Return a value as a field of CSV can have it."""
+    if isinstance(value, datetime.datetime | datetime.date):
+        return _ENDLESS.get(value) or value.isoformat()
     if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, decimal.Decimal):

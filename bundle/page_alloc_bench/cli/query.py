@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,12 @@ from page_alloc_bench.cli.common import CONTEXT, DIRECTORY
 from page_alloc_bench.cli.with_results import BadInputError, bad_input, load_runs, needs, note
 
 _ANY_WIDTH = 1 << 20
+_LEAST = 4  # columns of the terminal for one of a table
+_BETWEEN = 3
 
 if TYPE_CHECKING:
     import duckdb
+    from rich.table import Table
 
     from page_alloc_bench.analysis.query import Answer
 
@@ -87,8 +92,27 @@ def _connected(files: tuple[str, ...], store: Path | None) -> duckdb.DuckDBPyCon
 
 def _print_table(answer: Answer) -> None:
     """Print a table: in a terminal as wide as that, elsewhere as wide as it is."""
-    from rich import box
     from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        table = _table(answer, folded=False)
+        unbounded = console.options.update(max_width=_ANY_WIDTH)
+        if console.measure(table, options=unbounded).maximum > console.width:
+            table = _table(answer, folded=True)
+            least = sum((column.min_width or 0) + _BETWEEN for column in table.columns) - _BETWEEN
+            console.width = max(console.width, least)
+        console.print(table)
+        return
+    console.width = _ANY_WIDTH
+    with console.capture() as capture:
+        console.print(_table(answer, folded=False))
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _table(answer: Answer, *, folded: bool) -> Table:
+    """Return the answer as a table. folded: what is no number may be, and so may all names."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
@@ -96,15 +120,14 @@ def _print_table(answer: Answer) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for place, name in enumerate(answer.columns):
-        numbers = all(isinstance(row[place], int | float | None) for row in answer.rows)
-        table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+        column = [row[place] for row in answer.rows]
+        if not all(isinstance(value, int | float | Decimal | None) for value in column):
+            table.add_column(Text(name), overflow="fold", min_width=_LEAST if folded else None)
+            continue
+        longest = max((len(text(value)) for value in column), default=1)
+        width = max(longest, _LEAST) if folded else None
+        head = "\n".join(textwrap.wrap(name, width)) if width else name
+        table.add_column(Text(head), justify="right", no_wrap=True, min_width=width)
     for row in answer.rows:
         table.add_row(*(Text(text(value)) for value in row))
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(table)
-        return
-    console.width = _ANY_WIDTH
-    with console.capture() as capture:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    return table
