@@ -270,3 +270,45 @@ def test_commands_are_summed_up_whole() -> None:
     done = CliRunner().invoke(main, ["--help"], env={"COLUMNS": "80"})
     assert "..." not in done.stdout.partition("Commands:")[2]
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("group", [[], ["store"], ["fleet"]])
+def test_without_a_command_there_is_help_and_no_error(group: list[str]) -> None:
+    code, told = shell([*PAB, *group], "")
+    assert code == 2
+    assert told.startswith(f"Usage: {' '.join(['page-alloc-bench', *group])} [OPTIONS] COMMAND")
+    assert "error" not in told
+
+
+@pytest.mark.parametrize("group", [[], ["store"], ["fleet"]])
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_no_summary_of_a_command_is_cut(group: list[str], columns: str) -> None:
+    done = CliRunner().invoke(main, [*group, "--help"], env={"COLUMNS": columns})
+    assert done.exit_code == 0
+    assert "..." not in done.stdout.partition("\nCommands:\n")[2]
+
+
+@pytest.mark.parametrize("command", [["build", "--kdir", "."], ["ab", "a", "b"]])
+def test_a_current_directory_that_is_gone_is_named(command: list[str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"cd {gone}; rmdir {gone}; {shlex.join([*PAB, *command])}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode not in (0, 128)
+    assert done.stderr == "error: the current directory was removed: No such file or directory\n"
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_of_an_unknown_width_shows_all(columns: str) -> None:
+    command = [*PAB, *COMPARE, "--format", "table"]
+    printed = [
+        subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "COLUMNS": width},
+        ).stdout
+        for width in (columns, "80")
+    ]
+    assert printed[0] == printed[1] != b""

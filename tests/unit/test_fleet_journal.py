@@ -52,3 +52,14 @@ def test_a_campaign_looks_for_its_plan_once_it_is_alone(
     with pytest.raises(CampaignError, match="is of another campaign"):
         CampaignJournal(tmp_path).begin({"mode": "y"})
     assert plan.read_text() == '{"mode": "x"}'
+
+
+@pytest.mark.parametrize("line", ["{}", '{"host": 1}', '{"host": []}', '{"plan": 1}', "1", "[]"])
+def test_a_line_that_is_of_no_host_is_left_out(tmp_path: Path, line: str) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(PLAN)
+    journal.record("a", OVER, outcome="ok", reason="")
+    path = tmp_path / "fleet.jsonl"
+    path.write_text(f"{path.read_text()}{line}\n")
+    again = Journal(tmp_path)
+    assert (again.plan["inventory"], list(again.hosts)) == ("hosts.ini", ["a"])

@@ -17,7 +17,7 @@ import click
 
 import page_alloc_bench
 from page_alloc_bench.cli import ends, exit_codes
-from page_alloc_bench.cli.common import CONTEXT, Codes
+from page_alloc_bench.cli.common import CONTEXT, Codes, Group
 
 # Where each subcommand lives; a module has its command under the command's own name.
 _COMMANDS = {
@@ -39,10 +39,9 @@ _COMMANDS = {
     "help": "help",
     "completion": "completion",
 }
-_WHOLE = 1000
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Loads a subcommand's module when it is called: the libraries of one slow down no other."""
 
     _codes = Codes()
@@ -78,16 +77,6 @@ class _Commands(click.Group):
         found = super().resolve_command(context, args)
         self._command = found[1]
         return found
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the summary of each command whole; click cuts it at the end of the line."""
-        rows = []
-        for name in self.list_commands(context):
-            command = self.get_command(context, name)
-            if command is not None:
-                rows.append((name, command.get_short_help_str(limit=_WHOLE)))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         """Return the subcommand called ``name``."""

@@ -13,6 +13,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 OUTPUT = click.Path(path_type=Path)
 # A directory that a command reads or makes.
 DIRECTORY = click.Path(path_type=Path)
+_WHOLE = 1000
 
 
 class Codes(NamedTuple):
@@ -29,6 +30,27 @@ def complain(message: str, advice: str = "") -> None:
     if advice:
         click.secho("  try: ", bold=True, nl=False, err=True)
         click.echo(advice, err=True)
+
+
+class Group(click.Group):
+    """A command that has commands: their summaries are whole in its help, also without one."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse; where there is nothing to, print the help as what should have been asked for."""
+        if not args and not context.resilient_parsing:
+            click.echo(context.get_help(), err=True)
+            context.exit(Codes().usage)
+        return super().parse_args(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summary of each command whole; click cuts it at the end of the line."""
+        rows = []
+        for name in self.list_commands(context):
+            command = self.get_command(context, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(limit=_WHOLE)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class BenchCommand(click.Command):

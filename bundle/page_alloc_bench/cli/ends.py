@@ -10,6 +10,7 @@ foresaw comes with the traceback that a report of it needs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -49,6 +50,8 @@ class _Silent(outputs.Writer):
 def run(main: Callable[[], object]) -> None:
     """Run the command line of this process, which main takes, to its end."""
     streams = _own_streams()
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        del os.environ["COLUMNS"]  # 0 is not known, and a library would print nothing
     came = _raise_signals()
     code: int | str | None = None
     try:
@@ -101,7 +104,7 @@ def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
         own = codes()
         code = {1: own.failed, 2: own.usage}.get(error.exit_code, error.exit_code)
     except OSError as error:
-        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else _of_what(error)
         complain(f"{name}{error.strerror or error}")
         code = codes().failed
     except MemoryError:
@@ -117,6 +120,16 @@ def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
         code = codes().failed
     sys.stdout.flush()
     return code
+
+
+def _of_what(error: OSError) -> str:
+    """Return what an error that names no file is of, as far as that is known."""
+    if error.errno == errno.ENOENT:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the current directory was removed: "
+    return ""
 
 
 def _own_streams() -> tuple[outputs.Writer, outputs.Writer]:

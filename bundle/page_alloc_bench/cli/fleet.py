@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from . import fleet_ab
-from .common import CONTEXT, DIRECTORY, BenchCommand, Codes
+from .common import CONTEXT, DIRECTORY, BenchCommand, Codes, Group
 from .with_results import bad_input, needs, note
 
 _EXTRAS = "analysis,query,fleet"
@@ -34,7 +34,7 @@ _UNDRAIN = click.option(
 )  # fmt: skip
 
 
-class _Fleet(click.Group):
+class _Fleet(Group):
     """codes: what the exit codes of the subcommand mean that was called."""
 
     codes = Codes()

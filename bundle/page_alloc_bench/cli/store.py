@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import CONTEXT, DIRECTORY
+from .common import CONTEXT, DIRECTORY, Group
 from .with_results import bad_input, load_runs, needs, note
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXTRAS = "analysis,query"
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=Group, context_settings=CONTEXT)
 def store() -> None:
     """Keep results of many hosts and releases, to query and compare.
 

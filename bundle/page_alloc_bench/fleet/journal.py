@@ -46,10 +46,10 @@ class Journal:
         except OSError as error:
             raise FleetError(f"{self.directory / NAME} cannot be read: {error}") from error
         for entry in entries:
-            if "plan" in entry:
+            if isinstance(entry.get("plan"), dict):
                 self.plan = entry["plan"]
-            else:
-                self.hosts[entry["host"]] = entry
+            elif isinstance(host := entry.get("host"), str):
+                self.hosts[host] = entry
 
     def begin(self, plan: dict[str, Any]) -> bool:
         """Write the plan, or go on with it; return whether there was one.
