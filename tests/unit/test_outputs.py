@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -259,3 +261,40 @@ def test_what_builds_finds_out_before_it_does(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"error: cannot write {tmp_path}: it is a directory\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "export --format csv RESULT -o ''",
+        "export --format falba RESULT -o ''",
+        "report RESULT -o ''",
+        "report RESULT --svg ''",
+        "report RESULT --png ''",
+        "store add '' RESULT",
+        "show ''",
+        "query 'SELECT 1' ''",
+        "compare '' --vs RESULT",
+        "compare RESULT --vs RESULT -o ''",
+        "fleet status --dir ''",
+        "build --kdir ''",
+        "build -o ''",
+        "vm -o ''",
+        "ab a b --dir ''",
+        "ab a b --tree ''",
+    ],
+)
+def test_an_empty_name_is_not_the_current_directory(command: str, tmp_path: Path) -> None:
+    shutil.copy(RESULT, tmp_path / "result.json.gz")
+    words = [word.replace("RESULT", "result.json.gz") for word in shlex.split(command)]
+    done = subprocess.run(
+        [sys.executable, "-m", "page_alloc_bench", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (2, 3)
+    assert done.stdout == ""
+    assert "it is empty" in done.stderr or "'': is no name of a file" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json.gz"]

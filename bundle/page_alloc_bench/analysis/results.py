@@ -206,6 +206,8 @@ def load_all(arguments: Iterable[str | Path]) -> list[Result]:
 
 
 def _found(argument: str) -> Iterator[Path]:
+    if not argument:
+        raise ResultError("''", "is no name of a file")
     path = Path(argument)
     if path.is_dir() and campaign_directory.is_campaign(path):
         yield from _of_campaign(path)

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from page_alloc_bench import installation, outputs
-from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
+from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, PathType, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing, tree
@@ -27,7 +27,7 @@ from page_alloc_bench.temporary import temporary_directory
 Function = TypeVar("Function", bound=Callable[..., Any])
 Value = TypeVar("Value")
 
-_PATH = click.Path(path_type=Path)
+_PATH = PathType()
 _DEFAULT_KDIR = "/lib/modules/$(uname -r)/build"
 _KDIR_HELP = (
     "The kernel tree, as make -C takes it: a distribution's headers, a built tree, an O= "

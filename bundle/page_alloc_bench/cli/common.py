@@ -4,15 +4,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class PathType(click.Path):
+    """A path as a command line has it; an empty one is refused, and not the current directory."""
+
+    def __init__(self, **more: Any) -> None:
+        """more: as for click.Path."""
+        super().__init__(path_type=Path, **more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path. Raises click.BadParameter."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 # A file to write, for page_alloc_bench.outputs.
-OUTPUT = click.Path(path_type=Path)
+OUTPUT = PathType()
 # A directory that a command reads or makes.
-DIRECTORY = click.Path(path_type=Path)
+DIRECTORY = PathType()
 _WHOLE = 1000
 
 

@@ -12,6 +12,7 @@ import click
 
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.cli.ab_timed import MEMORY
+from page_alloc_bench.cli.common import PathType
 from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.process import TargetError
@@ -29,7 +30,7 @@ _OPTIONS = (
     click.option(
         "--dir",
         "directory",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=PathType(file_okay=False),
         metavar="DIR",
         help="Keep plan, results and verdict there; the same command goes on where it stopped.",
     ),

@@ -12,7 +12,7 @@ import click
 
 from page_alloc_bench import installation, outputs
 
-from .common import CONTEXT, OUTPUT, complain
+from .common import CONTEXT, OUTPUT, PathType, complain
 from .sides import SidesCommand, campaign, split
 from .verdict_options import verdict_options
 
@@ -33,13 +33,13 @@ _FAILED, _BAD_INPUT = 1, 2
 )
 @click.option(
     "--png",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     metavar="DIR",
     help="Write each picture there as NAME.png.",
 )
 @click.option(
     "--svg",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     metavar="DIR",
     help="Write each picture there as NAME.svg.",
 )

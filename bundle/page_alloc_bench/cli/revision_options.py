@@ -14,7 +14,7 @@ from page_alloc_bench.campaign import kernel_config
 from page_alloc_bench.campaign.build_cache import Built, NotBuilt
 from page_alloc_bench.campaign.kernel_build import Builder, ConfigError
 from page_alloc_bench.campaign.revisions import Commit, Repository
-from page_alloc_bench.cli.common import complain
+from page_alloc_bench.cli.common import DIRECTORY, complain
 from page_alloc_bench.targets import cache
 from page_alloc_bench.targets.cache import note
 
@@ -24,7 +24,7 @@ _MOST_DIFFERENCES = 8  # told on stderr; all are kept
 _OPTIONS = (
     click.option(
         "--tree",
-        type=click.Path(path_type=Path),
+        type=DIRECTORY,
         metavar="DIR",
         help="The git repository of the revisions. It is only read.",
     ),

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT
+from page_alloc_bench.cli.common import CONTEXT, PathType
 from page_alloc_bench.cli.with_results import bad_input, needs
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.results import Result
 
+_STDIN = Path("/dev/stdin")
 _STYLES = {"plain": "", "heading": "bold", "warning": "yellow", "alarm": "bold white on red"}
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("file", metavar="RESULT")
+@click.argument("file", type=PathType(), metavar="RESULT")
 @click.option(
     "--facts", is_flag=True, help="Show what is known of the run besides its measurements."
 )
@@ -38,7 +39,7 @@ _STYLES = {"plain": "", "heading": "bold", "warning": "yellow", "alarm": "bold w
     help="For scripts, with --facts or --metric: an object; with --metric without an order, a "
     "list of objects.",
 )
-def show(file: str, facts: bool, metric: str | None, as_json: bool) -> None:
+def show(file: Path, facts: bool, metric: str | None, as_json: bool) -> None:
     """Show a result: warnings, the summary of the run, histograms of its latencies.
 
     RESULT is a file, or - for stdin.
@@ -50,7 +51,7 @@ def show(file: str, facts: bool, metric: str | None, as_json: bool) -> None:
     with needs("analysis"), bad_input():
         from page_alloc_bench.analysis import results
 
-        result = results.load(Path("/dev/stdin" if file == "-" else file))
+        result = results.load(_STDIN if str(file) == "-" else file)
         if facts:
             _show_facts(result, as_json=as_json)
         elif metric is not None:

@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli.accel import ACCEL
-from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, complain
+from page_alloc_bench.cli.common import CONTEXT, DIRECTORY, OUTPUT, BenchCommand, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager.errors import PackagerError
 from page_alloc_bench.targets import (
@@ -47,7 +47,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
 )
 @click.option(
     "--kdir",
-    type=click.Path(path_type=Path),
+    type=DIRECTORY,
     metavar="TREE",
     help="Boot the kernel that is built there, in a source tree or an O= directory. Where this "
     "directory is one and nothing is named, it is booted.",
@@ -114,6 +114,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
 @click.option(
     "-o",
     "--output",
+    type=OUTPUT,
     metavar="FILE|none|-",
     help="Where to put the result as JSON.  [default: stdout, or on a terminal "
     "page-alloc-bench-RELEASE-TIME.json]",
@@ -139,7 +140,7 @@ from page_alloc_bench.targets.process import TargetError, UsageError
     help="With --exact, count by function of the kernel too.",
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[BUNDLE] [BENCH_OPTIONS]...")
-def vm(words: tuple[str, ...], *, output: str | None, **options: Any) -> None:
+def vm(words: tuple[str, ...], *, output: Path | None, **options: Any) -> None:
     """Run BUNDLE in a throwaway virtual machine, as on a real host.
 
     BENCH_OPTIONS follow a `--`. Without BUNDLE it is built first. Emulated CPUs are fine
@@ -229,7 +230,7 @@ def _named(options: Mapping[str, Any], given: Set[str], *, built: bool) -> Boota
 
 
 def _of_list(
-    bundle: Path, bench_options: Sequence[str], output: str | None, options: Mapping[str, Any]
+    bundle: Path, bench_options: Sequence[str], output: Path | None, options: Mapping[str, Any]
 ) -> int:
     """Run BUNDLE on a kernel of the list, over ssh; what cannot work is told before downloads."""
     size = {name: options[name] for name in ("cpus", "nodes", "memory")}
@@ -258,11 +259,11 @@ def _of_list(
     )
 
 
-def _path(output: str | None) -> Path | None:
+def _path(output: Path | None) -> Path | None:
     """Return what -o means; None is stdout."""
-    if output == "none":
+    if str(output) == "none":
         return Path(os.devnull)
-    return None if output in (None, "-") else Path(output)
+    return None if output == Path("-") else output
 
 
 def _kept(release: str, bench_options: Sequence[str]) -> Path | None:

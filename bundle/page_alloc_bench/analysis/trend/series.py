@@ -18,6 +18,7 @@ from page_alloc_bench.analysis.results import Result
 from page_alloc_bench.analysis.verdict import observations
 from page_alloc_bench.analysis.verdict.interval import Array
 from page_alloc_bench.runner.result.metrics import declared
+from page_alloc_bench.runner.result.names import instead_of
 
 COMMIT, RELEASE = "labels.commit", "kernel.release"
 
@@ -73,6 +74,8 @@ def series(
     whole = [result for result in results if result.run["complete"]]
     if len(whole) < len(results):
         note(f"{len(results) - len(whole)} runs are not complete: left out")
+    for pattern in only:
+        _require(pattern, whole)
     named = _named(whole, by)
     found = []
     for machine, runs in machines(whole):
@@ -178,6 +181,16 @@ def _wanted(statistic: Statistic, only: Sequence[str]) -> bool:
         ):
             return True
     return False
+
+
+def _require(pattern: str, results: Sequence[Result]) -> None:
+    """Raise TrendError if no result has a figure that matches."""
+    known = list(dict.fromkeys(s for result in results for s in per_run.statistics(result)))
+    if known and not any(_wanted(statistic, [pattern]) for statistic in known):
+        name, _, kind = pattern.partition(":")
+        of_it = [s.statistic for s in known if _wanted(s, [name])]
+        instead = instead_of(kind, of_it) if of_it else instead_of(name, (s.metric for s in known))
+        raise TrendError(f"no run has a figure that matches {pattern!r} (--metric). {instead}")
 
 
 def _ordered(names: Sequence[str], tree: Path) -> list[str]:
