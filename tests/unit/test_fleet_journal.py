@@ -63,3 +63,11 @@ def test_a_line_that_is_of_no_host_is_left_out(tmp_path: Path, line: str) -> Non
     path.write_text(f"{path.read_text()}{line}\n")
     again = Journal(tmp_path)
     assert (again.plan["inventory"], list(again.hosts)) == ("hosts.ini", ["a"])
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "null", '"x"', "", "{", "\xff"])
+def test_a_file_that_is_no_plan_is_told_as_such(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text, encoding="latin-1")
+    with pytest.raises(CampaignError, match=r"cannot be used: .*; give another with --dir"):
+        CampaignJournal(tmp_path).begin({"mode": "y"})
+    assert (tmp_path / "plan.json").read_text(encoding="latin-1") == text

@@ -67,7 +67,9 @@ class Journal:
                 "directory with --dir"
             ) from error
 
-    def _require_same(self, old: dict[str, Any], plan: dict[str, Any]) -> None:
+    def _require_same(self, old: Any, plan: dict[str, Any]) -> None:
+        if not isinstance(old, dict):
+            raise ValueError(f"{PLAN} is not a plan")
         changed = sorted(key for key in {*old, *plan} if old.get(key) != plan.get(key))
         if changed:
             raise CampaignError(
