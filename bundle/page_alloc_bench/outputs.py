@@ -28,6 +28,8 @@ _DESCRIPTORS = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
+_inputs: set[str] = set()
+
 
 class OutputError(Exception):
     """Something cannot be written.
@@ -125,6 +127,7 @@ class OutputFile:
         try:
             self.stream.flush()
             if self._name:
+                self._refuse_an_input(begun=True)
                 self._finish()
         except OSError as error:
             raise OutputError(_cannot(self._path, error)) from error
@@ -166,6 +169,7 @@ class OutputFile:
 
     def _open_regular(self, *, exists: bool) -> None:
         """Make the file that gets the name later, in the directory where it will have it."""
+        self._refuse_an_input(begun=False)
         if exists:
             # Whoever may not write a file, or not through this link, does not replace it either.
             os.close(os.open(self._path, os.O_WRONLY | os.O_CLOEXEC))
@@ -185,6 +189,11 @@ class OutputFile:
             self._hidden = hidden
             self._take(descriptor)
         self._name = name
+
+    def _refuse_an_input(self, *, begun: bool) -> None:
+        if os.path.realpath(self._path) in _inputs:
+            what = f"cannot write {self._path}: this command reads it; give another name"
+            raise OutputError(what, begun=begun)
 
     @property
     def _unnamed(self) -> str:
@@ -251,6 +260,11 @@ def check(path: Path) -> None:
     """Raise OutputError where OutputFile would; a pipe stays closed, and its reader waiting."""
     if not _is_special(path):
         OutputFile(path).discard()
+
+
+def protect(path: Path) -> None:
+    """Have no file that this process writes take the place of one that it reads."""
+    _inputs.add(os.path.realpath(path))
 
 
 def is_stdout(path: Path | None) -> bool:

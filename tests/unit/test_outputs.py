@@ -226,6 +226,32 @@ def test_two_options_must_not_name_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a file of another user")
+@pytest.mark.parametrize("name", ["result.json", "link.json"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "result.json", "--format", "csv", "-o"],
+        ["export", "result.json", "--format", "parquet", "-o"],
+        ["compare", str(BASE), "--vs", "result.json", "-o"],
+        ["report", "result.json", "-o"],
+    ],
+    ids=["csv", "parquet", "compare", "report"],
+)
+def test_no_output_takes_the_place_of_an_input(words: list[str], name: str, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    shutil.copyfile(RESULT, result)
+    (tmp_path / "link.json").symlink_to(result)
+    before = result.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "page_alloc_bench.cli", *words, name],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (2, 3), done.stderr
+    assert f"error: cannot write {name}: this command reads it; give another name" in done.stderr
+    assert result.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["link.json", "result.json"]
+
+
 def test_a_strangers_pipe_or_link_in_tmp_is_refused() -> None:
     for name in ("protected_fifos", "protected_symlinks"):
         if Path(f"/proc/sys/fs/{name}").read_text().strip() == "0":

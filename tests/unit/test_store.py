@@ -57,10 +57,14 @@ def test_a_run_is_a_file_by_release_and_host_and_is_there_once(store: Path) -> N
     release = runs[0].result.run["kernel"]["release"]
     directory = store / "runs" / f"release={release}" / "host=unknown"
     assert files_of(store) == sorted(directory / f"{run.id}.parquet" for run in runs)
-    again = done("store", "add", store, BASE[0])
-    assert "0 added, 1 known already" in again.stderr
+    assert "0 added, 1 known already" in done("store", "add", store, BASE[0]).stderr
     assert len(files_of(store)) == 12
     assert f"{release}  unknown    12" in done("store", "list", store).stdout
+
+
+def test_a_store_is_not_made_for_nothing(tmp_path: Path) -> None:
+    assert call("store", "add", tmp_path / "new", "").exit_code
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_takes_less_than_15_kb(store: Path) -> None:

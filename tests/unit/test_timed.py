@@ -68,6 +68,15 @@ def test_another_campaign_is_refused(tmp_path: Path) -> None:
         plan.begin(Journal(tmp_path), campaigns.asked(confidence=0.9), most=20, seed=None)
 
 
+def test_a_line_that_is_no_attempt_is_told(tmp_path: Path) -> None:
+    ending, _ = campaigns.run(tmp_path, *alike())
+    assert ending
+    with (tmp_path / "attempts.jsonl").open("a") as journal:
+        journal.write('{"side": "base"}\n')
+    with pytest.raises(CampaignError, match=r"attempts\.jsonl has a line that is no attempt"):
+        Journal(tmp_path).results("base")
+
+
 def test_no_change_is_shown_early(tmp_path: Path) -> None:
     ending, told = campaigns.run(tmp_path, *alike())
     assert ending.why == "no regression"

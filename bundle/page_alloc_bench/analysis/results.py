@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from page_alloc_bench import outputs
 from page_alloc_bench.runner.result import metrics as declared
 from page_alloc_bench.runner.result.case import Case, case_of, split_key
 from page_alloc_bench.runner.result.metrics import Better
@@ -240,6 +241,7 @@ def _of_campaign(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> bytes:
+    outputs.protect(path)
     try:
         return compressed.plain(path.read_bytes())
     except OSError as error:

@@ -22,6 +22,7 @@ from typing import Any
 from page_alloc_bench import jsonl
 from page_alloc_bench.analysis.campaign_directory import ATTEMPTS, LOOKS, OK, PLAN
 
+_TOLD = {"side", "number", "end"}  # by each attempt
 _LOG, _ASIDE, _LOCK = "log", "aside", ".lock"
 
 
@@ -87,8 +88,18 @@ class Journal:
         return plan if isinstance(plan, dict) else None
 
     def attempts(self) -> list[dict[str, Any]]:
-        """Return the attempts so far; a last line that was cut off is left out."""
-        return jsonl.read(self.directory / ATTEMPTS)
+        """Return the attempts so far; a last line that was cut off is left out.
+
+        Raises CampaignError where a line is no attempt.
+        """
+        path = self.directory / ATTEMPTS
+        found = jsonl.read(path)
+        if not all(each.keys() >= _TOLD for each in found):
+            raise CampaignError(
+                f"{path} has a line that is no attempt: take it out, or give another directory "
+                "with --dir"
+            )
+        return found
 
     def results(self, side: str) -> list[dict[str, Any]]:
         """Return the results of a side, in the order of their numbers."""

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from page_alloc_bench import installation, outputs
-from page_alloc_bench.cli.common import CONTEXT, OUTPUT, BenchCommand, PathType, complain
+from page_alloc_bench.cli.common import CONTEXT, JOBS, OUTPUT, BenchCommand, PathType, complain
 from page_alloc_bench.cli.kernels import KERNEL
 from page_alloc_bench.packager import build as packager
 from page_alloc_bench.packager import manifest, process, signing, tree
@@ -90,7 +90,7 @@ def _build_options(function: Function) -> Function:
             click.option(
                 "-j",
                 "--jobs",
-                type=click.IntRange(min=1),
+                type=JOBS,
                 metavar="N",
                 help="Compilers at once.  [default: one for each CPU]",
             ),

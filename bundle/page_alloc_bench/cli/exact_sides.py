@@ -12,7 +12,7 @@ import click
 
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.cli.ab_timed import MEMORY
-from page_alloc_bench.cli.common import PathType
+from page_alloc_bench.cli.common import JOBS, PathType
 from page_alloc_bench.targets import exact
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.process import TargetError
@@ -50,7 +50,7 @@ _OPTIONS = (
     click.option(
         "-j",
         "--jobs",
-        type=click.IntRange(min=1),
+        type=JOBS,
         help="Guests at once, with --exact, and compilers.  [default: one per CPU]",
     ),
 )

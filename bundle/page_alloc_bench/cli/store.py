@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +41,11 @@ def add(directory: Path, files: tuple[str, ...], samples: bool) -> None:
     with needs(EXTRAS), bad_input():
         from page_alloc_bench.analysis.store import index, keep, place
 
+        runs = load_runs(files)
+        first = next(runs)  # before a store is made for nothing
         target = place.make_store(directory)
-        made = [new for _, new in keep.add(target, load_runs(files), samples=samples)]
+        every = itertools.chain([first], runs)
+        made = [new for _, new in keep.add(target, every, samples=samples)]
         index.complete(target)
     known = made.count(False)
     note(f"{made.count(True)} added" + (f", {known} known already" if known else ""))

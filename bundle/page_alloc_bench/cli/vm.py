@@ -150,6 +150,8 @@ def vm(words: tuple[str, ...], *, output: Path | None, **options: Any) -> None:
     elsewhere it goes to stdout, unless -o says where; `-o none` keeps none.
     """
     bundle, bench_options = _split(words)
+    if bundle is not None:
+        outputs.protect(bundle)
     source = click.get_current_context().get_parameter_source
     given = {name for name in options if source(name) is not ParameterSource.DEFAULT}
 

@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench import outputs
 from page_alloc_bench.packager import process
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
 from page_alloc_bench.packager.place import HERE, Place
@@ -39,6 +40,8 @@ class Signer:
         """Raise PackagerError unless the files are there and the certificate is one."""
         if not self.key.startswith(_PKCS11):
             _require_readable(Path(self.key), "--sign-key")
+            outputs.protect(Path(self.key))
+        outputs.protect(self.certificate)
         self._der()
 
     @property
