@@ -29,7 +29,7 @@ class PathType(click.Path):
 OUTPUT = PathType()
 # A directory that a command reads or makes.
 DIRECTORY = PathType()
-JOBS = click.IntRange(1, 9999)  # far more, and make takes it for no number
+JOBS = click.IntRange(1, 9999)  # make takes a much larger one for no number
 _WHOLE = 1000
 
 
