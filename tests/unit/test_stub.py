@@ -201,7 +201,7 @@ NOISY = {
     "BLOCK_SIZE": "human", "COLUMNS": "3", "LC_NUMERIC": "tr_TR.UTF-8", "LANG": "xx",
     "LANGUAGE": "de", "LOCPATH": "/nonexistent", "GCONV_PATH": "/nonexistent",
     "CDPATH": "/usr:/", "IFS": "/", "ENV": "/nonexistent", "PS4": "$(echo x)",
-    "SHELLOPTS": "errexit:nounset:noglob:noclobber:allexport",
+    "SHELLOPTS": "errexit:nounset:noglob:noclobber:allexport:verbose",
     **dict.fromkeys(VARIABLES.split(), "x"),
 }  # fmt: skip
 FUNCTIONS = """
@@ -229,6 +229,16 @@ def test_functions_that_bash_exports_are_not_called(bench: Path) -> None:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_options_of_the_shell_do_not_matter(shell: str, bench: Path) -> None:
     told(start([shell, "-eufCa", str(bench)], env=EMBEDDED))
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("option", ["-x", "-v", "-xe"])
+def test_a_shell_that_shows_what_it_does_does_it_all_the_same(
+    shell: str, option: str, bench: Path
+) -> None:
+    """What is shown is on stderr, which is where the words of other programs are read from."""
+    finished = start([shell, option, str(bench)], env=EMBEDDED)
+    assert (finished.returncode, json.loads(finished.stdout)["argv"][1:]) == (0, [])
 
 
 # Why no place serves.
