@@ -34,7 +34,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(bench: Path, tmp_path: Path) -> 
     with zipfile.ZipFile(bench) as archive:
         members = [info.header_offset + 30 + len(info.filename) for info in archive.infolist()]
     missed = []
-    for position in (*range(0, stub, 293), *members, *range(size - 50, size)):
+    for position in (*range(0, stub, 997), *members[::3], *range(size - 50, size, 3)):
         copy = flipped(bench, tmp_path / "bench.run", position)
         try:
             if not Archive(copy).problems():

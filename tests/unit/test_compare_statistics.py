@@ -158,7 +158,7 @@ def test_histogram_and_sample_together_are_nearer_the_truth_than_either(
     """The truth is the percentile of all operations; errors are of its logarithm."""
     rng = np.random.default_rng(9)
     errors: dict[tuple[str, str], list[float]] = {}
-    for _ in range(12):
+    for _ in range(4):
         operations = population(rng, 200_000, step)
         sample = rng.choice(operations, 5_000, replace=False)
         ways = {
