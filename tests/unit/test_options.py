@@ -151,6 +151,8 @@ def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
         ["--quiet", "--verbose"],
         ["--list", "--check"],
         ["--extract"],
+        ["--extract", ""],
+        ["--output-path="],
         ["--unknown"],
         ["stray"],
     ],

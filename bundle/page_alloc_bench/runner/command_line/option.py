@@ -82,7 +82,7 @@ class Flag(Type):
 
 
 class Text(Type):
-    """Any text."""
+    """Any text that is not empty: no option means anything by an empty one."""
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the value in a result."""
@@ -90,6 +90,8 @@ class Text(Type):
 
     def __call__(self, text: str) -> str:
         """Return the text."""
+        if not text:
+            raise wrong("an empty value names nothing")
         return text
 
 
