@@ -49,17 +49,12 @@ from in_guest import (
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BENCH = "/root/bench.run"
-GROUP = "/sys/fs/cgroup/next-run"
 CROWDED = "/mnt/crowded"
 PIPE_BYTES = 4096
 STOP_S = 30.0
-BEGIN_S = 8.0
 MOST_S = 300
 COMPLAINT = re.compile(r"WARNING|BUG|Oops|INFO: |general protection|lockup")
-# What comes and goes with the page cache is given back first. Run in little memory of its own, it
-# takes a second to fill.
-NEXT_RUN = ("--iterations=1", "--alloc-orders=0", "--held=10", "--spread=10", "--quiet",
-            "--accept=memory-cgroup")  # fmt: skip
+ANOTHER_RUN = ("--iterations=1", "--alloc-orders=0", "--held=10", "--spread=10", "--quiet")
 
 
 class Run:
@@ -107,17 +102,18 @@ class Run:
             self._await(lambda: not loaded())
             time.sleep(0.5)
         elif phase != "steady_wait":
-            self._await(self._populating)
             self._hold_child()
 
     def _hold_child(self) -> None:
         """Keep findlimit's child, and with it the phase, from ending before the fault is done."""
-        self._held = named("pab-findlimit")
+        self._await(self._populating)
         for pid in self._held:
             os.kill(pid, signal.SIGSTOP)
 
     def _populating(self) -> bool:
-        pages = [read(f"/proc/{pid}/statm").split() for pid in named("pab-findlimit")]
+        there = [pid for pid in self._held if os.path.exists(f"/proc/{pid}")]
+        self._held = there or named("pab-findlimit")  # which takes long
+        pages = [read(f"/proc/{pid}/statm").split() for pid in self._held]
         return any(len(numbers) > 1 and int(numbers[1]) > 15000 for numbers in pages)
 
     def _await(self, reached: Callable[[], bool]) -> None:
@@ -256,7 +252,7 @@ def take_cpu_for_good(_run: Run) -> None:
 
 
 def start_another(run: Run) -> None:
-    run.told.append(say(BENCH, *NEXT_RUN))
+    run.told.append(say(BENCH, *ANOTHER_RUN))
 
 
 def force_rmmod(run: Run) -> None:
@@ -293,11 +289,13 @@ def stop_for_long(run: Run) -> None:
 
 
 def hold_until_timeout(run: Run) -> None:
-    """Keep the phase from ending, so that --timeout-s ends it.
+    """Keep the phase from ending, so that --timeout-s ends it: its time began before this.
 
-    Its time begins when the run does, some seconds after the bundle was started.
+    Where a worker gets no time, what has been stopped ends only once that goes on.
     """
-    time.sleep(max(0, run.started + run.request["timeout_s"] + BEGIN_S - time.monotonic()))
+    deadline = time.monotonic() + run.request["timeout_s"] + 1
+    while run.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def look_at_memory(run: Run) -> None:
@@ -332,20 +330,6 @@ FAULTS: dict[str, Callable[[Run], None]] = {
 }
 
 
-# What is left afterwards
-
-
-def next_run() -> list[object]:
-    """Return the exit code of a run right now, and whether it was complete."""
-    write("/sys/fs/cgroup/cgroup.subtree_control", "+memory")
-    os.makedirs(GROUP, exist_ok=True)
-    write(f"{GROUP}/memory.max", 96 << 20)
-    enter = f"echo $$ > {GROUP}/cgroup.procs; exec {BENCH} {' '.join(NEXT_RUN)}"
-    code, out, err = say("sh", "-c", enter)
-    complete = json.loads(str(out))["run"]["complete"] if code == 0 else None
-    return [code, complete, err]
-
-
 def main() -> None:
     signal.alarm(MOST_S)  # whatever hangs: end with an error that the test shows
     request = json.loads(sys.stdin.read())
@@ -358,6 +342,7 @@ def main() -> None:
     try:
         for phase, order in request["moments"]:
             run.arrive(phase, order)
+            arrived_s = time.monotonic() - run.started
             fault(run)
             run.go_on()
         account = run.end()
@@ -373,12 +358,12 @@ def main() -> None:
     json.dump(
         {
             **account,
+            "arrived_s": arrived_s,
             "told": run.told,
             "others": [[other.wait(CLEAN_S), other.stderr.read().decode()] for other in run.others],
             "changed": changed,
             "back": back,
             "log": [line for line in log if COMPLAINT.search(line)],
-            "next": next_run(),
         },
         sys.stdout,
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whatever is done to a run, in whatever phase: nothing is left behind, and nothing untrue told.
 
-Each case leaves the host such that the next run works at once, its memory back, its log clean;
-provoke.py does it in a guest, which is small, for a run takes as long as filling its memory does.
+Each case leaves the host clean, its memory back, its log without complaint, and such that the next
+run works at once: that is the next case's, and a whole one after the last. provoke.py does it in a
+guest, which is small, for a run takes as long as filling its memory does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ IN_ONE_RUN = [
 ]
 WITH_A_MODULE = IN_ONE_RUN[:-1]  # when the result is written, it is gone
 OF_CHILDREN = [moment for moment in IN_ONE_RUN if moment in WITH_A_CHILD]
-TIMEOUT_S = {"idle": 10, "steady_wait": 14, "antagonized": 18, "writing": 24}
 SSH = (
     "ssh", "-F", "none", "-i", "/opt/lab/login", "-o", "StrictHostKeyChecking=no",
     "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "root@127.0.0.1",
@@ -49,7 +49,7 @@ def name_of(moment: Moment) -> str:
 everywhere = pytest.mark.parametrize("moment", EVERYWHERE, ids=name_of)
 with_a_child = pytest.mark.parametrize("moment", WITH_A_CHILD, ids=name_of)
 
-pytestmark = pytest.mark.seconds(9)
+pytestmark = pytest.mark.seconds(28)
 
 Account = dict[str, Any]
 Moment = tuple[str, int]
@@ -68,6 +68,8 @@ def host(bundle: Path) -> Iterator[Guest]:
         guest.copy_to(keys.get_keys().login, f"{lab.IN_GUEST}/login")
         provoke(guest, "SIGTERM", [("antagonized", 4)])  # fills slab and per-CPU lists
         yield guest
+        last = guest.run([BENCH, "--iterations=1", "--alloc-orders=0", "--held=10", "--spread=10"])
+        assert json.loads(last.stdout)["run"]["complete"] is True
 
 
 def provoke(
@@ -101,7 +103,6 @@ def provoke(
     assert account["changed"] == []
     assert account["log"] == []
     assert account["back"] >= 0.995
-    assert account["next"][:2] == [0, True], account["next"]
     return account
 
 
@@ -206,12 +207,23 @@ def test_the_disk_full(host: Guest, moment: Moment) -> None:
     assert account["disk"] == ["filler"]
 
 
+@pytest.fixture(scope="module")
+def timeout_s(host: Guest) -> int:
+    """As many seconds as let a run get into each of its phases here, and no more than are needed.
+
+    The run is one to the end: it is measured how long it takes.
+    """
+    arrived = provoke(host, "SIGTERM", [("writing", 4)], unread=True)["arrived_s"]
+    return int(1.3 * arrived) + 1
+
+
 @everywhere
 @pytest.mark.attempt("--timeout-s over", "ends with 124; what was whole is in the result")
-@pytest.mark.seconds(22)
-def test_the_timeout(host: Guest, moment: Moment) -> None:
-    account = provoke(host, "time out", [moment], timeout_s=TIMEOUT_S[moment[0]],
-                      unread=moment[0] == "writing")  # fmt: skip
+@pytest.mark.seconds(45)
+def test_the_timeout(host: Guest, timeout_s: int, moment: Moment) -> None:
+    account = provoke(
+        host, "time out", [moment], timeout_s=timeout_s, unread=moment[0] == "writing"
+    )
     assert account["code"] == 124, account["err"]
     assert "not finished within --timeout-s" in account["err"]
     if moment[0] != "writing":
@@ -241,13 +253,14 @@ def test_a_cpu_that_does_not_come_back(host: Guest) -> None:
     assert "antagonized_available_bytes_order0" in read
     # All idle phases came before.
     assert "idle_available_bytes_order4" in read
-    assert not [name for name in read if name.startswith(("anta", "kern")) and "_order4" in name]
+    later = [name for name in read if name.startswith(("anta", "kern")) and "_order4" in name]
+    assert not any(read[name] for name in later)
 
 
 @pytest.mark.attempt(
     "second copy started", "it ends with 3; the first is complete", moments=IN_ONE_RUN
 )
-@pytest.mark.seconds(40)
+@pytest.mark.seconds(180)
 def test_another_copy(host: Guest) -> None:
     account = provoke(host, "start another copy", IN_ONE_RUN)
     assert_complete(account, *ORDERS)
@@ -260,7 +273,7 @@ def test_another_copy(host: Guest) -> None:
 @pytest.mark.attempt(
     "rmmod -f, then rmmod", "one waits, the other is refused; complete", moments=WITH_A_MODULE
 )
-@pytest.mark.seconds(40)
+@pytest.mark.seconds(50)
 def test_rmmod(host: Guest) -> None:
     account = provoke(host, "rmmod -f", WITH_A_MODULE)
     read = assert_complete(account, *ORDERS)
@@ -277,7 +290,7 @@ def test_rmmod(host: Guest) -> None:
 @pytest.mark.attempt(
     "OOM killer takes another", "complete, with a warning that names it", moments=OF_CHILDREN
 )
-@pytest.mark.seconds(30)
+@pytest.mark.seconds(50)
 def test_the_oom_killer_takes_another(host: Guest) -> None:
     account = provoke(host, "offer another victim", OF_CHILDREN)
     read = assert_complete(account, *ORDERS)
@@ -290,7 +303,7 @@ def test_the_oom_killer_takes_another(host: Guest) -> None:
 
 @everywhere
 @pytest.mark.attempt("runner stopped (SIGSTOP) for 30 s", "complete; durations are warned of")
-@pytest.mark.seconds(45)
+@pytest.mark.seconds(55)
 def test_the_runner_stopped_for_half_a_minute(host: Guest, moment: Moment) -> None:
     phase, order = moment
     read = assert_complete(provoke(host, "stop the runner", [moment]), order)
@@ -300,7 +313,7 @@ def test_the_runner_stopped_for_half_a_minute(host: Guest, moment: Moment) -> No
 
 
 @pytest.mark.attempt("20 runs in a row", "free memory does not drift", "from the first to the last")
-@pytest.mark.seconds(130)
+@pytest.mark.seconds(450)
 def test_twenty_runs_in_a_row_lose_nothing(host: Guest) -> None:
     script = f"""
 import json, subprocess, sys
