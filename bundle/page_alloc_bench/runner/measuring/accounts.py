@@ -134,6 +134,8 @@ class Accounts:
                 counted_bytes=ours * page,
                 last_child_bytes=children[-1],
                 swap_traffic_bytes=(delta.get("pswpin", 0) + delta.get("pswpout", 0)) * page,
+                compacted_bytes=delta.get("compact_success", 0)
+                * max(self._scene.huge_bytes, page << order),
             )
             if not agree(f"pages {word}", ours * page, kernel * page, scene):
                 self._warn(

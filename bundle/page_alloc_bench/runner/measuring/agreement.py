@@ -24,6 +24,7 @@ class Scene:
     piece_bytes: a page, a transparent huge page, what a thread populates at once. memory_bytes: of
     the machine. counted_bytes: our figure. last_child_bytes: what the last child had.
     swapped_bytes: what is in swap. swap_traffic_bytes: what has gone to swap and come from it.
+    compacted_bytes: what direct compaction may have handed over.
     """
 
     cpus: int = 1
@@ -37,6 +38,7 @@ class Scene:
     last_child_bytes: int = 0
     swapped_bytes: int = 0
     swap_traffic_bytes: int = 0
+    compacted_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ _SWAPPING = Allowance(
     "swapping",
     "what comes back from swap is allocated again, and zram and zswap allocate what they keep",
     lambda scene: scene.swap_traffic_bytes,
+)
+_CAPTURED = Allowance(
+    "captured blocks",
+    "a block that direct compaction keeps for who asked for it is freed, and not allocated, in the "
+    "counters (mm/page_alloc.c, __alloc_pages_direct_compact(); 5e1f0f098b46)",
+    lambda scene: scene.compacted_bytes,
 )
 _RELEASE = Allowance(
     "release",
@@ -125,7 +133,7 @@ ALLOWED = {
     # vm_event OOM_KILL is counted before the signal is sent (mm/oom_kill.c, __oom_kill_process()).
     "oom kills": Allowed(),
     # Pages are counted as they are allocated, ours once they are there.
-    "pages allocated": Allowed(more=(_OTHERS, _SWAPPING)),
+    "pages allocated": Allowed(less=(_CAPTURED,), more=(_OTHERS, _SWAPPING)),
     "pages freed": Allowed(less=(_RELEASE, _UNCOUNTED_FREES), more=(_OTHERS, _SWAPPING)),
     "resident set": Allowed(
         less=(_PIECES, _RSS_BATCHES, _PROGRAM), more=(_PIECES, _RSS_BATCHES, _PROGRAM)
