@@ -44,8 +44,8 @@ def test_the_witnesses_agree_with_swap(name: str, what: str, tmp_path: Path) -> 
     with Guest(kernel, cpus=2, nodes=1, memory="768M") as guest:
         guest.copy_to(bundle, BENCH)
         lab.give_drivers(guest, "zram", "lzo_rle")
-        thp = "/sys/kernel/mm/transparent_hugepage/enabled"
-        guest.run(f"[ ! -e {thp} ] || echo madvise > {thp}")  # 6.1-rt has none
+        setting = "/sys/kernel/mm/transparent_hugepage/enabled"
+        guest.run(f"[ ! -e {setting} ] || echo madvise > {setting}")  # 6.1-rt has none
         guest.run(f"set -e; {SWAPS[what]}; sync; echo 3 > /proc/sys/vm/drop_caches")
         for thp in ("always", "never"):
             before = compressed_pages(guest)

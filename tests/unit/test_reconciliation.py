@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import cast
 
 import jsonschema
 import pytest
 
 from page_alloc_bench.runner.kernel import memory_breakdown
 from page_alloc_bench.runner.measuring import accounts, agreement
+from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
+from page_alloc_bench.runner.measuring.user.counted import Counted
 from page_alloc_bench.runner.result import document as result
-from page_alloc_bench.runner.result.case import SUFFIX, split_key
+from page_alloc_bench.runner.result.case import SUFFIX, Case, split_key
 from page_alloc_bench.runner.result.document import Document
 
 MIB = 1 << 20
@@ -158,6 +162,23 @@ def test_pages_are_counted_by_both(allocated: int, freed: int, told: list[str]) 
     for text, warning in zip(told, document.run["warnings"]):
         assert text in warning
         assert "210,000" in warning
+
+
+@pytest.mark.parametrize(("captured", "told"), [(12_400, 0), (11_000, 1)])
+def test_huge_pages_that_compaction_hands_over_are_missing_in_the_count(
+    captured: int, told: int
+) -> None:
+    """For processes that fault in 200 huge pages, of which the kernel counts 176."""
+    said: list[str] = []
+    bench = SimpleNamespace(document=Document({}), warn=said.append)
+    seen = Counted(allocated=90_000, faults=200, huge=200, captured=captured)
+    seen.record(cast(Bench, bench), "faults", Case(9), 102_400, "allocated")
+    assert len(said) == told
+    # What is freed is counted all the same.
+    Counted(freed=90_000, captured=captured).record(
+        cast(Bench, bench), "exits", Case(0), 102_400, "freed"
+    )
+    assert "counts 90,000 pages freed" in said[-1]
 
 
 def test_pages_of_an_iteration_that_was_cut_short_are_nobodys_to_count() -> None:
