@@ -201,7 +201,7 @@ NOISY = {
     "BLOCK_SIZE": "human", "COLUMNS": "3", "LC_NUMERIC": "tr_TR.UTF-8", "LANG": "xx",
     "LANGUAGE": "de", "LOCPATH": "/nonexistent", "GCONV_PATH": "/nonexistent",
     "CDPATH": "/usr:/", "IFS": "/", "ENV": "/nonexistent", "PS4": "$(echo x)",
-    "SHELLOPTS": "errexit:nounset:noglob:noclobber:allexport:verbose",
+    "SHELLOPTS": "errexit:nounset:noglob:noclobber:allexport",
     **dict.fromkeys(VARIABLES.split(), "x"),
 }  # fmt: skip
 FUNCTIONS = """
@@ -238,6 +238,13 @@ def test_a_shell_that_shows_what_it_does_does_it_all_the_same(
 ) -> None:
     """What is shown is on stderr, which is where the words of other programs are read from."""
     finished = start([shell, option, str(bench)], env=EMBEDDED)
+    assert (finished.returncode, json.loads(finished.stdout)["argv"][1:]) == (0, [])
+
+
+def test_options_that_bash_takes_from_the_environment_do_not_matter(bench: Path) -> None:
+    shown = {"SHELLOPTS": "errexit:noglob:noclobber:xtrace:verbose"}
+    finished = start(["bash", str(bench)], env={**EMBEDDED, **shown})
+    assert "set +a +e" in finished.stderr  # they were taken
     assert (finished.returncode, json.loads(finished.stdout)["argv"][1:]) == (0, [])
 
 
