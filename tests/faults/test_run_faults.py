@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whatever is done to a run, in whatever phase: nothing is left behind, and nothing untrue told.
 
-Each case leaves the host clean, its memory back, its log without complaint, and such that the next
-run works at once: that is the next case's, and a whole one after the last. provoke.py does it in a
-guest, which is small, for a run takes as long as filling its memory does.
+Each case leaves the host such that the next run works at once, its memory back, its log clean;
+provoke.py does it in a guest, which is small, for a run takes as long as filling its memory does.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def name_of(moment: Moment) -> str:
 everywhere = pytest.mark.parametrize("moment", EVERYWHERE, ids=name_of)
 with_a_child = pytest.mark.parametrize("moment", WITH_A_CHILD, ids=name_of)
 
-pytestmark = pytest.mark.seconds(28)
+pytestmark = pytest.mark.seconds(50)
 
 Account = dict[str, Any]
 Moment = tuple[str, int]
@@ -68,8 +67,6 @@ def host(bundle: Path) -> Iterator[Guest]:
         guest.copy_to(keys.get_keys().login, f"{lab.IN_GUEST}/login")
         provoke(guest, "SIGTERM", [("antagonized", 4)])  # fills slab and per-CPU lists
         yield guest
-        last = guest.run([BENCH, "--iterations=1", "--alloc-orders=0", "--held=10", "--spread=10"])
-        assert json.loads(last.stdout)["run"]["complete"] is True
 
 
 def provoke(
@@ -103,6 +100,7 @@ def provoke(
     assert account["changed"] == []
     assert account["log"] == []
     assert account["back"] >= 0.995
+    assert account["next"][:2] == [0, True], account["next"]
     return account
 
 
@@ -219,7 +217,7 @@ def timeout_s(host: Guest) -> int:
 
 @everywhere
 @pytest.mark.attempt("--timeout-s over", "ends with 124; what was whole is in the result")
-@pytest.mark.seconds(45)
+@pytest.mark.seconds(65)
 def test_the_timeout(host: Guest, timeout_s: int, moment: Moment) -> None:
     account = provoke(
         host, "time out", [moment], timeout_s=timeout_s, unread=moment[0] == "writing"
@@ -260,7 +258,7 @@ def test_a_cpu_that_does_not_come_back(host: Guest) -> None:
 @pytest.mark.attempt(
     "second copy started", "it ends with 3; the first is complete", moments=IN_ONE_RUN
 )
-@pytest.mark.seconds(180)
+@pytest.mark.seconds(200)
 def test_another_copy(host: Guest) -> None:
     account = provoke(host, "start another copy", IN_ONE_RUN)
     assert_complete(account, *ORDERS)
@@ -273,7 +271,7 @@ def test_another_copy(host: Guest) -> None:
 @pytest.mark.attempt(
     "rmmod -f, then rmmod", "one waits, the other is refused; complete", moments=WITH_A_MODULE
 )
-@pytest.mark.seconds(50)
+@pytest.mark.seconds(75)
 def test_rmmod(host: Guest) -> None:
     account = provoke(host, "rmmod -f", WITH_A_MODULE)
     read = assert_complete(account, *ORDERS)
@@ -290,7 +288,7 @@ def test_rmmod(host: Guest) -> None:
 @pytest.mark.attempt(
     "OOM killer takes another", "complete, with a warning that names it", moments=OF_CHILDREN
 )
-@pytest.mark.seconds(50)
+@pytest.mark.seconds(75)
 def test_the_oom_killer_takes_another(host: Guest) -> None:
     account = provoke(host, "offer another victim", OF_CHILDREN)
     read = assert_complete(account, *ORDERS)
@@ -303,7 +301,7 @@ def test_the_oom_killer_takes_another(host: Guest) -> None:
 
 @everywhere
 @pytest.mark.attempt("runner stopped (SIGSTOP) for 30 s", "complete; durations are warned of")
-@pytest.mark.seconds(55)
+@pytest.mark.seconds(75)
 def test_the_runner_stopped_for_half_a_minute(host: Guest, moment: Moment) -> None:
     phase, order = moment
     read = assert_complete(provoke(host, "stop the runner", [moment]), order)
