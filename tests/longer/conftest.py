@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from module_fixtures import machine, modules_soon, traced
+from page_alloc_bench.packager.interpreter import Interpreter
 from report_fixtures import base, browser, new, single, two_sided
 
 __all__ = [
@@ -16,3 +19,8 @@ __all__ = [
     "traced",
     "two_sided",
 ]
+
+
+@pytest.fixture(scope="module")
+def python(own_python: Interpreter) -> Interpreter:
+    return own_python
