@@ -25,7 +25,7 @@ from page_alloc_bench.targets import building, kernels
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S, in_a_guest
 
-pytestmark = pytest.mark.seconds(6)
+pytestmark = pytest.mark.seconds(35)
 NODE = "/dev/page_alloc_bench"
 ENDLESS = SMALL.replace("--iterations=1", "--iterations=1000")
 KILLING = "/run/systemd/logind.conf.d/killing.conf"
