@@ -39,6 +39,7 @@ class Attempt:
 
 MARK = "attempt(what, outcome, when=, moments=, kernel=): what this test does on purpose"
 _ATTEMPTS = pytest.StashKey[list[Attempt]]()
+_SKIPPED = "skipped"  # instead of the day
 
 
 class Plugin:
@@ -67,12 +68,16 @@ class Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        """Note which tests passed."""
+        """Note which tests passed, and forget what is not for this host or user."""
         report: pytest.TestReport = yield
+        made = item.stash.get(_ATTEMPTS, [])
+        if report.skipped:
+            gone = set(map(id, made))
+            self._attempts = [each for each in self._attempts if id(each) not in gone]
         if report.when == "call" or report.failed:
             day = readme.today().isoformat() if report.passed else ""
-            self._cache.set(self._key(item), day)
-            for attempt in item.stash.get(_ATTEMPTS, []):
+            self._cache.set(self._key(item), _SKIPPED if report.skipped else day)
+            for attempt in made:
                 attempt.passed = report.passed
         return report
 
@@ -89,12 +94,12 @@ class Plugin:
         whole = self._config.invocation_params.dir / self._config.args[0] == self._directory
         days = {item: self._cache.get(self._key(item), default=None) for item in self._items}
         failed = [item.nodeid for item, day in days.items() if day == ""]
-        if failed or not whole or not any(days.values()):
+        passed = {item: day for item, day in days.items() if day and day != _SKIPPED}
+        if failed or not whole or not passed:
             what = failed or "not the whole directory ran"
             return f"{self._place.path} is left as it is; failed: {what}"
-        done = [replace(each, passed=True) for item, day in days.items() if day
-                for each in _of(item)]  # fmt: skip
-        oldest = datetime.date.fromisoformat(min(day for day in days.values() if day))
+        done = [replace(each, passed=True) for item in passed for each in _of(item)]
+        oldest = datetime.date.fromisoformat(min(passed.values()))
         table = in_markdown(done, oldest, readme.emulator())
         left_out = sorted({item.path.name for item, day in days.items() if not day})
         if left_out:

@@ -89,7 +89,10 @@ def so(host: Host, state: State) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", STATES)
 @pytest.mark.attempt(
-    "{name}, under systemd", "what is advised leads to a whole run", "before a run"
+    "{name}, under systemd",
+    "what is advised leads to a whole run",
+    "before a run",
+    kernel="{host[1]}",
 )
 def test_advice_that_is_followed_leads_to_a_run(host: Host, name: str) -> None:
     state = STATES[name]
@@ -264,7 +267,8 @@ def ends_well(host: Host) -> None:
     assert json.loads(done.stdout)["run"]["complete"] is True
 
 
-@pytest.mark.attempt("logout, KillUserProcesses=no", "a detached run goes on", "a whole run")
+@pytest.mark.attempt("logout, KillUserProcesses=no", "a detached run goes on", "a whole run",
+                     kernel="{host[1]}")  # fmt: skip
 def test_a_detached_run_outlives_its_session(host: Host) -> None:
     with killing_user_processes(host, "no"):
         done = connect(host, f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=2 ', 1)}")
@@ -275,7 +279,7 @@ def test_a_detached_run_outlives_its_session(host: Host) -> None:
 
 
 @pytest.mark.attempt("logout, KillUserProcesses=yes", "refused before; in a scope it goes on",
-                     "a whole run")  # fmt: skip
+                     "a whole run", kernel="{host[1]}")  # fmt: skip
 def test_where_logout_kills_the_advice_saves_the_run(host: Host) -> None:
     with killing_user_processes(host, "yes"):
         line = f"sudo {BENCH} --detach {SMALL.replace('=1 ', '=2 ', 1)}"
@@ -294,7 +298,7 @@ def test_where_logout_kills_the_advice_saves_the_run(host: Host) -> None:
 
 
 @pytest.mark.attempt("logout, KillUserProcesses=yes, accepted", "killed; nothing left",
-                     "a whole run")  # fmt: skip
+                     "a whole run", kernel="{host[1]}")  # fmt: skip
 def test_what_is_warned_of_is_so(host: Host) -> None:
     with killing_user_processes(host, "yes"):
         done = connect(host, f"sudo {BENCH} --detach --accept kill-user-processes {ENDLESS}")
@@ -309,7 +313,8 @@ def test_what_is_warned_of_is_so(host: Host) -> None:
         assert host.guest.run("grep page_alloc /proc/modules", check=False).stdout == ""
 
 
-@pytest.mark.attempt("session's scope stopped", "ends; nothing left", "idle, order 0")
+@pytest.mark.attempt("session's scope stopped", "ends; nothing left", "idle, order 0",
+                     kernel="{host[1]}")  # fmt: skip
 def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     """An ordinary run, not detached: `loginctl terminate-session`, as an administrator does."""
     ssh, *options = host.guest.ssh_options("ssh", "bench")
@@ -375,7 +380,8 @@ def test_the_device_is_roots_alone_for_as_long_as_it_is_there(host: Host) -> Non
     assert watched(host) == ["(384, 0, 0)"]  # 0600
 
 
-@pytest.mark.attempt("udev rule with MODE=0666", "EPERM for others", "a whole run")
+@pytest.mark.attempt("udev rule with MODE=0666", "EPERM for others", "a whole run",
+                     kernel="{host[1]}")  # fmt: skip
 def test_a_rule_of_udevs_opens_the_node_and_not_the_module(host: Host) -> None:
     rule = "/run/udev/rules.d/99-open.rules"
     text = 'KERNEL=="page_alloc_bench", MODE="0666"'
