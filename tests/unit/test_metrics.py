@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import page_alloc_bench
 import recorded
-from page_alloc_bench.analysis import per_run, results, show
+from page_alloc_bench.analysis import amounts, per_run, results, show
 from page_alloc_bench.analysis.report import latency
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.measuring import plan
@@ -370,4 +370,4 @@ def test_cases_of_one_order_are_told_apart(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_has_the_unit_that_suits_it(value: float, unit: str, text: str) -> None:
-    assert units.scaled(value, units.of(unit), units.three, " ") == text
+    assert amounts.scaled(value, units.of(unit), units.three, " ") == text

@@ -227,7 +227,8 @@ def label(row: Row | Statistic) -> str:
 def short_label(row: Row | Statistic) -> str:
     """Return the name of a statistic, in twelve columns if it is a common one."""
     metric = declared(row.metric)
-    return f"{metric.brief} {row.statistic}" if metric.kind is Kind.SAMPLE else metric.brief
+    label = metric.short or metric.label
+    return f"{label} {row.statistic}" if metric.kind is Kind.SAMPLE else label
 
 
 def boots(needed: Needed) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from page_alloc_bench.runner.result import units
 
-from . import notation
+from . import amounts, notation
 from .comparison import Comparison, Geomean, Row, Side, describe
 from .facts_difference import Difference
 
@@ -22,7 +22,7 @@ _ABOVE_ANY = 99.5  # percent: an interval so wide needs no number
 
 def quantity(value: float, unit: str) -> str:
     """Return a value with four digits and its unit, such as "843.7MiB"."""
-    return units.scaled(value, units.of(unit), units.four, nearly=1.0)
+    return amounts.scaled(value, units.of(unit), units.four, nearly=1.0)
 
 
 def median(side: Side, unit: str) -> str:

@@ -18,7 +18,7 @@ from page_alloc_bench.runner.result.case import Case
 from page_alloc_bench.runner.result.figures import Figures
 from page_alloc_bench.runner.result.metrics import Rank, Timed
 
-from . import facts, scaling
+from . import amounts, facts, scaling
 from .instructions import counted, shown
 from .results import Measured, Result, ResultError
 
@@ -242,4 +242,4 @@ def _cell(count: int, most: int, length: int, bar: str) -> str:
 
 def _time(nanoseconds: int) -> str:
     """Return a time in a unit that leaves three digits."""
-    return units.scaled(nanoseconds, units.TIME, lambda value: f"{value:.3g}", " ", nearly=1.0)
+    return amounts.scaled(nanoseconds, units.TIME, lambda value: f"{value:.3g}", " ", nearly=1.0)

@@ -15,6 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from page_alloc_bench.analysis import amounts
 from page_alloc_bench.runner.result import units
 
 from .palette import Palette
@@ -113,12 +114,12 @@ def quantity(value: float, unit: str) -> str:
 
 
 def _scaled(value: float, of: units.Units) -> str:
-    return units.scaled(value, of, units.three, SPACE, micro=units.MICRO)
+    return amounts.scaled(value, of, units.three, SPACE, micro=units.MICRO)
 
 
 def _tick(value: float, of: units.Units) -> str:
     """Return a round value as short as it can be written."""
-    return units.scaled(value, of, units.short, " ", micro=units.MICRO)
+    return amounts.scaled(value, of, units.short, " ", micro=units.MICRO)
 
 
 def log_time(axes: Axes, low: float, high: float) -> None:

@@ -148,11 +148,6 @@ class Metric:
         """Return whether it counts what happened."""
         return self.kind in COUNTS
 
-    @property
-    def brief(self) -> str:
-        """Return the label in at most 12 columns if there is such a one."""
-        return self.short or self.label
-
 
 @dataclass(frozen=True)
 class Timed:

@@ -7,8 +7,7 @@ of the metric's own it is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 Units = Sequence[tuple[str, float]]
 
@@ -38,27 +37,6 @@ def of(unit: str) -> Units:
 def best(value: float, units: Units, nearly: float = NEARLY) -> tuple[str, float]:
     """Return the largest of units that value is nearly one of or more, and its size."""
     return next((u for u in reversed(units) if abs(value) >= u[1] * nearly), units[0])
-
-
-def scaled(
-    value: float,
-    units: Units,
-    digits: Callable[[float], str],
-    space: str = "",
-    *,
-    micro: str = "u",
-    nearly: float = NEARLY,
-) -> str:
-    """Return a value with the unit that suits it. digits: writes the number.
-
-    space: between number and unit. micro: for the u of us. nearly: as in best().
-    """
-    if not math.isfinite(value):
-        return "unknown"
-    name, size = best(value, units, nearly)
-    name = f"{micro}s" if name == "us" else name
-    between = "" if name.startswith("/") or not name else space
-    return f"{digits(value / size)}{between}{name}"
 
 
 def four(value: float) -> str:
