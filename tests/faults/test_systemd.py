@@ -12,63 +12,23 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import lab
+from faults import systemd_host
 from faults.advised import BENCH, SMALL, STATES, State
-from page_alloc_bench.packager.build import BuildRequest, build
-from page_alloc_bench.targets import building, kernels
-from page_alloc_bench.targets.guest import Guest
+from faults.systemd_host import Host
 from waiting import PATIENCE_S, in_a_guest
 
 pytestmark = pytest.mark.seconds(35)
 NODE = "/dev/page_alloc_bench"
 ENDLESS = SMALL.replace("--iterations=1", "--iterations=1000")
 KILLING = "/run/systemd/logind.conf.d/killing.conf"
-DRIVERS = ("softdog", "zram", "lzo_rle")  # zram asks for the last by the name of an algorithm
 
 
-@dataclass(frozen=True)
-class Host:
-    """A guest, and who types there."""
-
-    guest: Guest
-    user: str
-
-    @property
-    def sudo(self) -> str:
-        return "" if self.user == "root" else "sudo "
-
-    def type(self, line: str, *, check: bool = False) -> subprocess.CompletedProcess[str]:
-        return self.guest.run(line, user=self.user, check=check, timeout=PATIENCE_S)
-
-
-HOSTS = {
-    "bookworm": ("bookworm-systemd", "6.1", "root"),
-    "trixie": ("trixie-systemd", "6.12", "bench"),
-}
-
-
-@pytest.fixture(scope="module", params=HOSTS.values(), ids=HOSTS)
-def host(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Host]:
-    root, name, user = request.param
-    kernel = kernels.fetch(name)
-    path = tmp_path_factory.mktemp(root) / "bench.run"
-    tree = building.tree_request(kernel)
-    build(BuildRequest(**vars(tree), output=path), progress=lambda _message: None)
-    with Guest(kernel=kernel, cpus=2, nodes=2, memory="512M", root=root) as guest:
-        guest.copy_to(path, BENCH)
-        guest.copy_to(lab.kernel_module(kernel, "kmod"), "/opt/")
-        lab.give_drivers(guest, *DRIVERS)
-        guest.run("chmod 755 /opt /opt/bench.run")
-        yield Host(guest, user)
-        assert "WARNING" not in guest.dmesg()
+host = systemd_host.host
 
 
 def preflight(host: Host, line: str, state: State) -> dict[str, dict[str, Any]]:
@@ -333,63 +293,3 @@ def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     assert in_a_guest(lambda: status(host)["state"] == "none")
     assert host.guest.run("ls -d /dev/shm/p* /dev/page_alloc_bench", check=False).stdout == ""
     host.guest.run("rm -f /run/result.json")
-
-
-# The device under a real udevd
-
-WATCH = """
-import json, os, sys, time
-seen = set()
-while not os.path.exists("/run/stop-watching"):
-    try:
-        found = os.stat("/dev/page_alloc_bench")
-        seen.add((found.st_mode & 0o777, found.st_uid, found.st_gid))
-        try:
-            with open("/proc/modules") as file:
-                pass
-            if len(sys.argv) > 1:
-                os.setresuid(-1, 1000, -1)
-                try:
-                    os.close(os.open("/dev/page_alloc_bench", os.O_RDWR))
-                    seen.add("opened")
-                except OSError as error:
-                    seen.add(error.strerror)
-                finally:
-                    os.setresuid(-1, 0, -1)
-        except OSError:
-            pass
-    except FileNotFoundError:
-        pass
-print(json.dumps(sorted(map(str, seen))))
-"""
-
-
-def watched(host: Host, *words: str) -> list[str]:
-    """What the device was seen to be from before the module is loaded until it has gone."""
-    host.guest.run("rm -f /run/stop-watching; udevadm settle")
-    watcher = host.guest.popen(["python3", "-c", WATCH, *words], stdout=subprocess.PIPE, text=True)
-    done = host.type(f"{host.sudo}{BENCH} {SMALL}")
-    host.guest.run("udevadm settle; touch /run/stop-watching")
-    out, _ = watcher.communicate(timeout=PATIENCE_S)
-    assert done.returncode == 0, done.stderr
-    seen: list[str] = json.loads(out)
-    return seen
-
-
-def test_the_device_is_roots_alone_for_as_long_as_it_is_there(host: Host) -> None:
-    assert watched(host) == ["(384, 0, 0)"]  # 0600
-
-
-@pytest.mark.attempt("udev rule with MODE=0666", "EPERM for others", "a whole run",
-                     kernel="{host[1]}")  # fmt: skip
-def test_a_rule_of_udevs_opens_the_node_and_not_the_module(host: Host) -> None:
-    rule = "/run/udev/rules.d/99-open.rules"
-    text = 'KERNEL=="page_alloc_bench", MODE="0666"'
-    host.guest.run(f"mkdir -p /run/udev/rules.d; echo '{text}' > {rule}; udevadm control --reload")
-    try:
-        seen = watched(host, "as a user")
-    finally:
-        host.guest.run(f"rm {rule}; udevadm control --reload")
-    assert "(438, 0, 0)" in seen  # 0666: the rule has its way
-    assert "Operation not permitted" in seen
-    assert "opened" not in seen
