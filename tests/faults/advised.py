@@ -53,14 +53,17 @@ def sysctl(name: str, finding: str, value: int = 1, severity: str = "refuse") ->
 
 
 def limit(what: str, finding: str = "memory-cgroup", unit: str = "user.slice") -> State:
-    """Return the state in which a slice has been given a limit that a new login does not lift."""
+    """Return the state in which a slice has been given a limit that a new login does not lift.
+
+    What is no longer limited to some nodes has to be given all first: systemd then takes the
+    controller away, and on 6.12 processes stay on the nodes that they had.
+    """
     name = what.partition("=")[0]
-    lift = {"AllowedMemoryNodes": "", "AllowedCPUs": ""}.get(name, "infinity")
+    lift = {"AllowedMemoryNodes": ["0-1", ""], "AllowedCPUs": ["0-1", ""]}.get(name, ["infinity"])
     severity = "warn" if finding == "cpu-affinity" else "refuse"
-    set_to = f"systemctl set-property --runtime {unit} {what}"
-    return State(
-        finding, set_to, f"systemctl set-property --runtime {unit} {name}={lift}", severity=severity
-    )
+    to_set = f"systemctl set-property --runtime {unit} "
+    undo = "; ".join(f"{to_set}{name}={value}" for value in lift)
+    return State(finding, f"{to_set}{what}", undo, severity=severity)
 
 
 def service(properties: str = "") -> str:

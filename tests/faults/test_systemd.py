@@ -293,3 +293,22 @@ def test_the_end_of_its_session_leaves_a_clean_host(host: Host) -> None:
     assert in_a_guest(lambda: status(host)["state"] == "none")
     assert host.guest.run("ls -d /dev/shm/p* /dev/page_alloc_bench", check=False).stdout == ""
     host.guest.run("rm -f /run/result.json")
+
+
+# What a session keeps of a limit
+
+
+def test_a_limit_that_was_lifted_is_left_behind_by_a_new_login(host: Host) -> None:
+    """On 6.12 processes stay on the nodes that they had, also in the topmost cgroup."""
+    to_set = "systemctl set-property --runtime user.slice AllowedMemoryNodes="
+    line = f"{host.sudo}{BENCH} {SMALL}"
+    host.guest.run(f"{to_set}0; {to_set}")
+    try:
+        found = preflight(host, line, State("cpuset")).get("cpuset")
+        done = connect(host, line, host.user)
+    finally:
+        host.guest.run(f"{to_set}0-1; {to_set}")
+    stays = host.guest.kernel.release.startswith("6.12.")
+    assert (found["advice"] if found else "") == ("log in anew" if stays else "")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.partition("\n")[2])["run"]["complete"] is True

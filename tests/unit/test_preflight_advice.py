@@ -87,6 +87,28 @@ def test_a_limit_of_all_that_is_to_be_seen_cannot_be_left_behind(tmp_path: Path)
     assert advised(host, "memory-cgroup") == ([], [])
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_nodes_that_no_cgroup_withholds_are_got_by_a_new_login(
+    tmp_path: Path, version: int
+) -> None:
+    """On 6.12 a process keeps the nodes of a limit that its cgroup has no more."""
+    top = "sys/fs/cgroup" if version == 2 else "sys/fs/cgroup/cpuset"
+    files = ("cgroup.controllers", "cpuset.mems.effective")
+    changes = {"proc/self/status": "Mems_allowed_list:\t0\n", f"{top}/{files[0]}": "cpuset\n"}
+    if version == 1:
+        files = ("", "cpuset.effective_mems")
+        changes["proc/self/cgroup"] = "3:cpuset:/user.slice/session-1.scope\n"
+        changes["proc/self/mountinfo"] = f"31 1 0:27 / /{top} rw - cgroup cgroup rw,cpuset\n"
+    limited = {f"{top}/user.slice/{files[1]}": "0\n", f"{top}/{files[1]}": "0-1\n"}
+    lifted = {f"{top}/{files[1]}": "0-1\n"}
+    moved, _ = advised(make(tmp_path / "limited", changes | limited), "cpuset")
+    assert moved == [f"sh -c 'echo $$ > /{top}/cgroup.procs && exec /root/bench.run'"]
+    host = make(tmp_path / "lifted", changes | lifted)
+    assert advised(host, "cpuset") == ([], [])
+    (found,) = [f for f in verdict.look(host, FILE_CHECKS) if f.name == "cpuset"]
+    assert "log in anew" in found.advice
+
+
 @pytest.mark.parametrize(
     ("scopes", "policy"), [("echo stop", "-p OOMPolicy=continue "), ("true", "")]
 )

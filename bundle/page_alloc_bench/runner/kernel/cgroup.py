@@ -41,9 +41,9 @@ class MemoryCgroup:
         """Return the smallest memory.high from here up to the top, or None if there is none."""
         return self._least("memory.high")
 
-    def cpus(self) -> str | None:
-        """Return the list of CPUs that the cpuset leaves, or None if there is no telling."""
-        name = "cpuset.cpus.effective" if self.version == 2 else "cpuset.effective_cpus"
+    def allowed(self, kind: str) -> str | None:
+        """Return the list of cpus or mems that the cpuset leaves, None if there is no telling."""
+        name = f"cpuset.{kind}.effective" if self.version == 2 else f"cpuset.effective_{kind}"
         for path in self._line():
             if lines := _lines(path / name):
                 return lines[0]

@@ -80,10 +80,15 @@ class Cpuset(Check):
         missing = nodes - set(procfs.parse_list(allowed[1])) if allowed else set()
         if not missing:
             return
+        found = f"this process may not use the memory of node {procfs.format_list(missing)}"
         own = cgroup.own(host.root, "cpuset")
+        left = own.allowed("mems") if own else None
+        if left and missing <= set(procfs.parse_list(left)):
+            # On 6.12 processes keep the nodes of a limit when their cgroup has it no more.
+            yield self.finding(f"{found}, though its cgroup may", advice="log in anew")
+            return
         yield self.finding(
-            f"this process may not use the memory of node {procfs.format_list(missing)}",
-            commands=leaving(host, own, own.directory / "cpuset.mems") if own else (),
+            found, commands=leaving(host, own, own.directory / "cpuset.mems") if own else ()
         )
 
 
@@ -104,7 +109,7 @@ class Affinity(Check):
             return
         start = f"taskset -c {procfs.format_list(missing | host.affinity)} "
         own = cgroup.own(host.root, "cpuset")
-        cpuset = own.cpus() if own else None
+        cpuset = own.allowed("cpus") if own else None
         commands: tuple[str, ...] = (f"{start}{host.again}",)
         if own and cpuset and missing - set(procfs.parse_list(cpuset)):
             commands = leaving(host, own, own.directory / "cpuset.cpus", start)
