@@ -302,6 +302,7 @@ def test_a_limit_that_was_lifted_is_left_behind_by_a_new_login(host: Host) -> No
     """On 6.12 processes stay on the nodes that they had, also in the topmost cgroup."""
     to_set = "systemctl set-property --runtime user.slice AllowedMemoryNodes="
     line = f"{host.sudo}{BENCH} {SMALL}"
+    host.type("true", check=True)  # or else there is no session yet that was limited
     host.guest.run(f"{to_set}0; {to_set}")
     try:
         found = preflight(host, line, State("cpuset")).get("cpuset")
