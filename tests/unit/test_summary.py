@@ -68,6 +68,31 @@ def test_memory_that_nobody_had_is_told_with_how_sure_that_is() -> None:
     assert "holds = 20.0 +/- 1.6 MiB" in told
 
 
+def reached(idle: list[int], antagonized: list[int]) -> str:
+    """What the summary says where it is also known what lay on the lists of the CPUs, in MiB."""
+    made = document()
+    for phase, values in (("idle", idle), ("antagonized", antagonized)):
+        made.put(f"{phase}_available_bytes", 4, [700 << 20] * 3)
+        made.put(f"{phase}_reachable_bytes", 4, [value << 20 for value in values])
+    made.put("antagonist_held_bytes", 4, [100 << 20] * 3)
+    return " ".join(summary.render(made).split())
+
+
+def test_what_lay_on_the_lists_of_the_cpus_is_not_lost() -> None:
+    """From 6.7 on these keep what earlier phases left there: available memory alone would mislead.
+
+    Without it the line would say -100.0.
+    """
+    told = reached([1000, 1002, 998], [880, 884, 876])
+    assert (
+        "memory with the lists of the CPUs: idle - antagonized - what the antagonist holds = "
+        "20.0 +/- 5.2 MiB"
+    ) in told
+    # Where it is not known of each iteration, nothing is mixed.
+    told = reached([1000, 1002, 998], [880, 884])
+    assert "memory: idle - antagonized - what the antagonist holds = -100.0 +/- 0.0 MiB" in told
+
+
 def test_less_than_nothing_is_explained() -> None:
     told = loss([1000, 1010, 990], [905, 895, 906], [100, 100, 100])
     assert "holds = -2.0 +/- 13.5 MiB" in told

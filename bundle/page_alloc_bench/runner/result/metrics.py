@@ -212,13 +212,15 @@ class Loss:
     """An amount that is less beside something that holds a part of it than without that.
 
     without, beside, held: metrics. parts: keys of run.iterations that tell more of the difference,
-    with what they are called. text, total, rest and so on: how the report puts it.
+    with what they are called. text: how the summary puts it, and of what, of two: these metrics, or
+    those that they stand in for. title and so on: how the report puts it.
     """
 
     without: str
     beside: str
     held: str
     parts: tuple[tuple[str, str], ...]
+    of: tuple[str, str]
     text: str
     labels: tuple[str, str, str, str, str]
     title: str

@@ -57,14 +57,22 @@ def _clock_cost(run: dict[str, Any]) -> str:
 
 def _loss(document: Document, loss: Loss, case: Case) -> str:
     """Return what is in none of the amounts, of the means, and how sure that is."""
-    names = (loss.without, loss.beside, loss.held)
-    without, beside, held = (document.get(name, case) for name in names)
+    names = (loss.without, loss.beside)
+    better = tuple(every()[name].stand_in_for for name in names)
+    # Of each iteration, or of none: kinds are not mixed.
+    reached = all(better) and all(
+        len(document.get(name, case)) == len(document.get(other, case))
+        for name, other in zip(names, better)
+    )
+    without, beside, held = (
+        document.get(name, case) for name in (*(better if reached else names), loss.held)
+    )
     if not without or not beside or not held:
         return ""
     # What is held is missing from what is had beside it: in an iteration the two go together.
     both = [a + h for a, h in zip(beside, held)] if len(beside) == len(held) else []
     lost = _mean(without) - _mean(beside) - _mean(held)
-    text = f"{loss.text} = {units.mib(lost)}"
+    text = f"{loss.of[reached]}: {loss.text} = {units.mib(lost)}"
     if min(len(without), len(both)) < _ENOUGH:
         return f"{text} MiB (means; too few iterations to tell how sure that is)"
     error = 2 * math.sqrt(sum(variance(values) / len(values) for values in (without, both)))

@@ -252,7 +252,8 @@ LOSSES = (
             ("oom_free_bytes", "left free in the zones"),
             ("oom_free_pcp_bytes", "left free on per-CPU lists"),
         ),
-        text="memory: idle - antagonized - what the antagonist holds",
+        of=("memory", "memory with the lists of the CPUs"),
+        text="idle - antagonized - what the antagonist holds",
         labels=(
             "available when idle",
             "available beside the antagonist",
