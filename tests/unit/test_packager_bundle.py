@@ -98,17 +98,34 @@ def test_a_home_that_is_not_there_is_not_made(
     assert not home.exists()
 
 
-def test_a_bundle_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
-    path = make_bundle(tmp_path / "bench.run")
+def plain(path: Path) -> bytes:
+    """Everything in a bundle that can be read, without what is compressed: that may spell anything.
+
+    A short name is in so many random bytes once in forty bundles.
+    """
+    rest = bytearray(path.read_bytes())
+    content = []
     with zipfile.ZipFile(path) as archive:
-        content = b"".join(archive.read(name) for name in archive.namelist())
+        for member in reversed(archive.infolist()):
+            content.append(archive.read(member))
+            if member.compress_type != zipfile.ZIP_STORED:
+                names = int.from_bytes(rest[member.header_offset + 26 :][:2], "little")
+                extra = int.from_bytes(rest[member.header_offset + 28 :][:2], "little")
+                begin = member.header_offset + 30 + names + extra
+                del rest[begin : begin + member.compress_size]
+    return b"\n".join([*content, rest])
+
+
+def test_a_bundle_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
+    told = plain(make_bundle(tmp_path / "bench.run"))
+    assert b"page_alloc_bench" in told
     for secret in (
         str(tmp_path),
         str(Path.cwd()),
         tempfile.gettempdir() + "/tmp",
         "@" + os.uname().nodename,
     ):
-        assert secret.encode() not in content + path.read_bytes()
+        assert secret.encode() not in told
 
 
 def test_manifest_vouches_for_every_part(plain_bundle: Path) -> None:
