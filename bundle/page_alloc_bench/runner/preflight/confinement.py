@@ -16,6 +16,7 @@ from .host import Host
 
 _ADVICE = "run outside of any container, in the host's own namespaces"
 _MOVE = "start the run outside of that cgroup"
+_ANEW = "log in anew, not by an ssh connection that is shared"
 
 
 def leaving(
@@ -85,7 +86,7 @@ class Cpuset(Check):
         left = own.allowed("mems") if own else None
         if left and missing <= set(procfs.parse_list(left)):
             # On 6.12 processes keep the nodes of a limit when their cgroup has it no more.
-            yield self.finding(f"{found}, though its cgroup may", advice="log in anew")
+            yield self.finding(f"{found}, though its cgroup may", advice=_ANEW)
             return
         yield self.finding(
             found, commands=leaving(host, own, own.directory / "cpuset.mems") if own else ()
