@@ -8,9 +8,10 @@ import dataclasses
 import pytest
 
 from page_alloc_bench.runner.kernel import memory_breakdown
-from page_alloc_bench.runner.measuring import accounts, agreement
+from page_alloc_bench.runner.measuring import agreement
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.workloads.available_memory import accounts
 
 MIB = 1 << 20
 SCENE = agreement.Scene(

@@ -11,13 +11,14 @@ import jsonschema
 import pytest
 
 from page_alloc_bench.runner.kernel import memory_breakdown
-from page_alloc_bench.runner.measuring import accounts, agreement
+from page_alloc_bench.runner.measuring import agreement
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.measuring.user.counted import Counted
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result.case import SUFFIX, Case, split_key
 from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.workloads.available_memory import accounts
 
 MIB = 1 << 20
 BEFORE = memory_breakdown.Ledger(

@@ -13,7 +13,7 @@ import pytest
 
 import by_schema
 from page_alloc_bench.runner.kernel import host_facts
-from page_alloc_bench.runner.measuring.accounts import difference
+from page_alloc_bench.runner.kernel.procfs import difference
 from page_alloc_bench.runner.result import document as result
 from page_alloc_bench.runner.result import metrics
 from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 CPUS = "/sys/devices/system/cpu"
 NODES = "/sys/devices/system/node"
@@ -104,6 +104,15 @@ def vmstat() -> dict[str, int]:
     return {
         name: int(value)
         for name, _, value in (line.partition(" ") for line in read("/proc/vmstat").splitlines())
+    }
+
+
+def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Return what has changed between two readings of /proc/vmstat, by name."""
+    return {
+        name: after[name] - before[name]
+        for name in after
+        if name in before and after[name] != before[name]
     }
 
 

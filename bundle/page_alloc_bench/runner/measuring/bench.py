@@ -15,8 +15,6 @@ from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.metrics import measured_phases, typed_moments
 
-from .accounts import difference
-
 
 class Reporter(Protocol):
     """Tells people how far the run is."""
@@ -143,7 +141,7 @@ class Bench:
             raise
         finally:
             record["duration_s"] = round(self.elapsed_s() - record["start_s"], 6)
-            record["vmstat_delta"] = difference(before, procfs.vmstat())
+            record["vmstat_delta"] = procfs.difference(before, procfs.vmstat())
             record["buddyinfo_after"] = procfs.buddyinfo()
             self._record_lists(record, "after")
             self.document.run["phases"].append(record)

@@ -11,7 +11,6 @@ from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
 from page_alloc_bench.runner.measuring import agreement, plan, recorded, stall
-from page_alloc_bench.runner.measuring.accounts import Accounts, difference, entries
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.course import Course
 from page_alloc_bench.runner.measuring.findlimit import measure
@@ -19,6 +18,8 @@ from page_alloc_bench.runner.module import merged, sampling
 from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
 from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result import clock_step, metrics, units
+
+from .accounts import Accounts, entries
 
 _POLL_S = 0.05
 PATTERN = "antagonist"
@@ -248,7 +249,7 @@ class AvailableMemory:
             with self._bench.phase("results", self._order):
                 assert self._steady is not None
                 self.collect(self._order, self._steady, last)
-                delta = difference(self._before_start, after_stop)
+                delta = procfs.difference(self._before_start, after_stop)
                 self._accounts.pages(self._order, delta, self._options.iterations)
 
     def collect(self, order: int, steady: Progress, last: Progress) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from page_alloc_bench.runner.errors import RunnerError
 from page_alloc_bench.runner.kernel import fragmented, huge_pages, memory, perf_events, procfs
 from page_alloc_bench.runner.measuring import counting, recorded, user
-from page_alloc_bench.runner.measuring.accounts import difference
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.user import huge, slate
 from page_alloc_bench.runner.measuring.user.crew import Crew
@@ -245,7 +244,10 @@ class Fragment:
         before, began_ns = procfs.vmstat(), time.monotonic_ns()
         with Crew(self._bench, f"{NAME}{text}", board, [[each] for each in workers], body) as crew:
             crew.wait(_ASK_S, text, lambda: all(board.each(slate.READY)), poll_s=_LOOK_S)
-            took_ns, delta = time.monotonic_ns() - began_ns, difference(before, procfs.vmstat())
+            took_ns, delta = (
+                time.monotonic_ns() - began_ns,
+                procfs.difference(before, procfs.vmstat()),
+            )
         self._put_one(plan, "ask_ns", took_ns)
         self._put_one(plan, "huge_pages", sum(board.each(slate.PAGES)))
         huge.put_costs(functools.partial(self._put_one, plan), delta)

@@ -23,7 +23,6 @@ from page_alloc_bench.runner.kernel import (
     watermarks,
 )
 from page_alloc_bench.runner.measuring import counting, recorded, user
-from page_alloc_bench.runner.measuring.accounts import difference
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.latencies import Latencies
 from page_alloc_bench.runner.measuring.user import huge, populated, slate
@@ -202,7 +201,7 @@ class HugeAlloc:
             gone = recorded.offline(plan.cpus)
             if gone:
                 raise RunnerError(f"{NAME}{where}: {gone}")
-        for name, count in difference(before, procfs.vmstat()).items():
+        for name, count in procfs.difference(before, procfs.vmstat()).items():
             sums.delta[name] = sums.delta.get(name, 0) + count
         sums.churned += churned() - moved
         sums.had += board.each(slate.PAGES)[0]

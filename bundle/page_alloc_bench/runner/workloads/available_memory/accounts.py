@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from page_alloc_bench.runner.kernel import memory_breakdown
+from page_alloc_bench.runner.measuring.agreement import Scene, agree
+from page_alloc_bench.runner.measuring.findlimit import measure
 from page_alloc_bench.runner.result import units
 from page_alloc_bench.runner.result.document import Document
-
-from .agreement import Scene, agree
-from .findlimit import measure
 
 # include/linux/vm_event_item.h: one counter a zone.
 _PGALLOC = re.compile(r"pgalloc_(dma|dma32|normal|high|movable|device)$")
@@ -142,15 +141,6 @@ class Accounts:
                     f"order {order}: the kernel counts {kernel:,} pages {word} while the "
                     f"antagonist ran, and antagonist and child together {ours:,}"
                 )
-
-
-def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """Return what has changed between two readings of /proc/vmstat, by name."""
-    return {
-        name: after[name] - before[name]
-        for name in after
-        if name in before and after[name] != before[name]
-    }
 
 
 def entries(book: memory_breakdown.Ledger) -> dict[str, Any]:
