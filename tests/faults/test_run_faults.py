@@ -17,7 +17,7 @@ import pytest
 
 import by_schema
 import lab
-from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.workloads import available_memory
 from page_alloc_bench.targets import keys
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
@@ -30,7 +30,7 @@ EVERYWHERE = [(phase, order) for phase in PHASES for order in ORDERS]
 WITH_A_CHILD = [(phase, order) for phase in ("idle", "antagonized") for order in ORDERS]
 # Of a run that measures both orders; the result is written once.
 IN_ONE_RUN = [
-    *((name, order) for name, order in plan.phases(ORDERS) if name in PHASES),
+    *((name, order) for name, order in available_memory.phases(ORDERS) if name in PHASES),
     ("writing", 4),
 ]
 WITH_A_MODULE = IN_ONE_RUN[:-1]  # when the result is written, it is gone

@@ -19,11 +19,11 @@ import by_schema
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
 from page_alloc_bench.runner.kernel import cgroup, procfs
-from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.module import sampling
 from page_alloc_bench.runner.preflight import load, verdict
 from page_alloc_bench.runner.preflight.host import Host
 from page_alloc_bench.runner.result import summary
+from page_alloc_bench.runner.workloads import available_memory
 
 CPUS, NODES = big_machine.CPUS, big_machine.NODES
 
@@ -88,7 +88,7 @@ def test_each_cpu_and_node_is_in_it(document: dict[str, Any]) -> None:
 
 def test_the_run_did_what_was_planned(document: dict[str, Any]) -> None:
     run = document["run"]
-    assert [(phase["name"], phase["order"]) for phase in run["phases"]] == plan.phases(
+    assert [(phase["name"], phase["order"]) for phase in run["phases"]] == available_memory.phases(
         run["parameters"]["alloc_orders"]
     )
 

@@ -221,4 +221,4 @@ def test_how_long_it_takes_is_told_by_its_fills() -> None:
     record = {"probe": None, "fill_bytes": 0}
     assert [(step.order, step.fills) for step in estimate.steps(asked, record)] == [(0, 7), (3, 7)]
     told = " ".join(workloads.listed().partition("atomic\n")[2].split())
-    assert "so many times as --fills says options --atomic-orders --burst-blocks" in told
+    assert "takes 10 fills of the memory, 2 with --quick options --atomic-orders" in told

@@ -29,6 +29,7 @@ from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.preflight import loading, verdict
 from page_alloc_bench.runner.preflight.host import Host
 from page_alloc_bench.runner.result import declared, document, metrics, summary
+from page_alloc_bench.runner.telling import workloads as listing_of_workloads
 from page_alloc_bench.runner.telling.ktap import Ktap
 
 PATTERN = """
@@ -49,15 +50,18 @@ PATTERN = Pattern(
 
 WORKLOAD = """
 from page_alloc_bench.runner.command_line.option import Integer, Option
-from page_alloc_bench.runner.measuring.plan import PlannedPhase
+from page_alloc_bench.runner.measuring import PlannedPhase
 from page_alloc_bench.runner.workload import Workload
 
 def plan(options):
-    return [PlannedPhase("building", order) for order in options.alloc_orders]
+    names = ("building", "quake")
+    return [PlannedPhase(name, order) for order in options.alloc_orders for name in names]
 
 def run(bench):
     for phase, order in plan(bench.options):
         with bench.phase(phase, order):
+            if phase == "quake":
+                continue
             bench.device.configure(
                 pattern="towers", parameters={"height": bench.options.tower_height},
                 cpus=bench.cpus, order=order, seed=1, time_one_in=0, sample_capacity=0,
@@ -78,6 +82,7 @@ WORKLOAD = Workload(
     plan=plan,
     run=run,
     seconds={"building": 2.5},
+    fills={"quake": ("storeys", 2.0)},
     checks=frozenset({"antagonist-size"}),
 )
 """
@@ -85,7 +90,7 @@ WORKLOAD = Workload(
 METRIC = """
 from page_alloc_bench.runner.result.metrics import Kind, Metric, Phase, Rank, Subtest
 
-PHASES = (Phase("building", (Subtest("built"),), measured=True),)
+PHASES = (Phase("building", (Subtest("built"),), measured=True), Phase("quake", ()))
 METRICS = (
     Metric(
         "towers_built", "towers", "higher", "Towers that stood at the end.", Kind.AMOUNT,
@@ -223,12 +228,18 @@ def test_the_preflight_reckons_with_its_blocks_and_looks_at_what_matters_to_it()
 
 
 def test_how_long_it_takes_is_known() -> None:
-    asked = options.parse(["--workload=building"])
-    record = {"probe": None, "fill_bytes": 1 << 30}
-    assert [(step.phase, step.order, step.all_s) for step in estimate.steps(asked, record)] == [
-        ("building", 0, 2.5),
-        ("building", 4, 2.5),
-    ]
+    asked = options.parse(["--workload=building", "--storeys=4"])
+    seen = {"bytes_per_second": 1 << 30, "first_bytes_per_second": 1 << 30}
+    record = {"probe": seen, "fill_bytes": 1 << 30, "cold": False}
+    found = {(step.phase, step.order): step for step in estimate.steps(asked, record)}
+    assert list(found) == [("building", 0), ("quake", 0), ("building", 4), ("quake", 4)]
+    assert [step.fills for step in found.values()] == [0, 4, 0, 4]
+    assert found["building", 4].all_s == 2.5
+    assert 8 <= found["quake", 4].all_s < 12  # four fills, each twice as long as one alone
+    hasty = options.parse(["--workload=building", "--timeout-s=5"])
+    assert estimate.lost(hasty, record) == ["order 0, quake", "order 4, quake"]
+    told = " ".join(listing_of_workloads.listed().partition("building\n")[2].split())
+    assert "takes 6 fills of the memory" in told
 
 
 def test_its_result_is_what_the_schema_says() -> None:

@@ -23,10 +23,11 @@ from page_alloc_bench.runner.errors import (
     TimedOut,
     UsageError,
 )
-from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.measuring import PlannedPhase
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.telling import output
 from page_alloc_bench.runner.telling.ktap import Ktap
+from page_alloc_bench.runner.workloads import available_memory
 
 PHASES = ("configure", "idle", "steady_wait", "antagonized", "stop", "results")
 
@@ -36,7 +37,7 @@ class Run:
 
     def __init__(self, *orders: int) -> None:
         self.text = ""
-        self.ktap = Ktap(self.write, orders, plan.phases(orders))
+        self.ktap = Ktap(self.write, orders, available_memory.phases(orders))
         self.document = Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}})
 
     def write(self, text: str) -> None:
@@ -110,9 +111,9 @@ def test_a_whole_run_passes() -> None:
     ]
 
 
-def as_planned(*orders: int) -> list[plan.PlannedPhase]:
+def as_planned(*orders: int) -> list[PlannedPhase]:
     """Return what a run does, in the order of time."""
-    return plan.phases(orders)
+    return available_memory.phases(orders)
 
 
 def test_idle_phases_come_first_and_are_told_in_their_orders() -> None:
@@ -279,7 +280,7 @@ def test_a_reader_that_went_away_is_remembered_and_disturbs_nothing() -> None:
     def write(_text: str) -> None:
         raise RunnerError("cannot write the result to stdout: Broken pipe")
 
-    ktap = Ktap(write, [0], plan.phases([0]))
+    ktap = Ktap(write, [0], available_memory.phases([0]))
     ktap.loaded(Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}}))
     ktap.end(None, unloaded=True, written=None)
     assert "Broken pipe" in str(ktap.failure)

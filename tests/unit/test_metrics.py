@@ -23,11 +23,11 @@ import recorded
 from page_alloc_bench.analysis import amounts, per_run, results, show
 from page_alloc_bench.analysis.report import latency
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.result import declared, document, metrics, quantile, summary, units
 from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key
 from page_alloc_bench.runner.result.figures import of as figures_of
 from page_alloc_bench.runner.telling.ktap import Ktap
+from page_alloc_bench.runner.workloads import available_memory
 from reporting import of_order_0
 
 PACKAGE = Path(page_alloc_bench.__file__).parent
@@ -122,7 +122,7 @@ def test_it_is_in_the_schema_and_in_ktap_too(made_up: None) -> None:
     made = document.Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}})
     made.append(MADE_UP, 4, 7)
     told: list[str] = []
-    ktap = Ktap(told.append, [4], plan.phases([4]))
+    ktap = Ktap(told.append, [4], available_memory.phases([4]))
     ktap.loaded(made)
     ktap.phase_ended({"name": "configure", "order": 4}, None)
     ktap.phase_ended({"name": "idle", "order": 4}, None)
@@ -159,15 +159,17 @@ def test_every_recorded_metric_is_declared(path: Path) -> None:
     assert results.load(path).metrics
 
 
-# Where metrics and phases are shown, compared or exported, none is named. ancestor.py reads the
-# results of another program, by their names.
+# Where metrics and phases are planned, shown, compared or exported, none is named. ancestor.py
+# reads the results of another program, by their names.
 DRIVEN = [
     *(PACKAGE / "analysis").rglob("*.py"),
-    PACKAGE / "runner/telling/ktap.py",
+    *(PACKAGE / "runner/telling").glob("*.py"),
+    *(PACKAGE / "runner/measuring").glob("*.py"),
     *(PACKAGE / "runner/result").glob("*.py"),
 ]
 NAMED = (
     "analysis/ancestor.py",
+    "runner/measuring/counting.py",  # makes them, of the workloads that count
     "runner/result/counted_metrics.py",
     "runner/result/latency_metrics.py",
     "runner/result/rate_metrics.py",
@@ -249,9 +251,9 @@ def test_every_output_tells_the_same_percentiles(path: Path) -> None:
 
 def ktap_of(run: results.Result) -> str:
     told: list[str] = []
-    ktap = Ktap(told.append, run.orders, plan.phases(run.orders))
+    ktap = Ktap(told.append, run.orders, available_memory.phases(run.orders))
     ktap.loaded(show.as_document(run))
-    for name, order in plan.phases(run.orders):
+    for name, order in available_memory.phases(run.orders):
         ktap.phase_ended({"name": name, "order": order}, None)
     return "".join(told)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner import workload
 from page_alloc_bench.runner.result import document, metrics
+from page_alloc_bench.runner.workloads import available_memory
 
 
 @pytest.mark.parametrize("orders", [[0], [4], [0, 4], [4, 0], [9, 0, 4]])
 def test_all_idle_phases_come_before_the_first_antagonist(orders: list[int]) -> None:
-    phases = plan.phases(orders)
+    phases = available_memory.phases(orders)
     names = [name for name, _ in phases]
     last_idle = max(i for i, name in enumerate(names) if name == "idle")
     assert names.index("steady_wait") > last_idle
@@ -32,5 +33,6 @@ def test_the_names_are_those_of_the_schema() -> None:
     phases = document.schema()["properties"]["run"]["properties"]["phases"]
     of_others = {phase.name for phase in metrics.phases()}
     of_the_schema = set(phases["items"]["properties"]["name"]["enum"])
-    assert {name for name, _ in plan.phases([0])} | of_others == of_the_schema
-    assert set(plan.MEASURED) <= of_the_schema
+    assert {name for name, _ in available_memory.phases([0])} | of_others == of_the_schema
+    for each in workload.every().values():
+        assert set(each.fills) <= of_the_schema

@@ -22,7 +22,6 @@ from page_alloc_bench.analysis import compare, per_run, report, results, tidy
 from page_alloc_bench.analysis.export import to_kcidb
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options
-from page_alloc_bench.runner.measuring import plan
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.result import clock_step, metrics, summary
 from page_alloc_bench.runner.result import document as result
@@ -30,6 +29,7 @@ from page_alloc_bench.runner.result.case import SUFFIX
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.histogram import HIST_BUCKETS
 from page_alloc_bench.runner.telling import ktap
+from page_alloc_bench.runner.workloads import available_memory
 from page_alloc_bench.runner.workloads.available_memory.measured import AvailableMemory
 
 JIFFY = 4_000_000  # of a kernel with CONFIG_HZ=250
@@ -186,7 +186,7 @@ def test_ktap_tells_it_too() -> None:
     told: list[str] = []
     document = ticking()
     document.run["kernel"] = {"release": "6.1.0", "machine": "x86_64"}
-    teller = ktap.Ktap(told.append, [0], plan.phases([0]))
+    teller = ktap.Ktap(told.append, [0], available_memory.phases([0]))
     teller.loaded(document)
     teller.phase_ended({"name": "results", "order": 0}, None)
     line = next(text for text in told if "kernel_page_alloc_latencies_ns_order0: " in text)

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .command_line.option import Option
+    from .measuring import PlannedPhase
     from .measuring.bench import Bench
-    from .measuring.plan import PlannedPhase
 
 _PACKAGE = "page_alloc_bench.runner.workloads"
 DEFAULT = DEFAULT_WORKLOAD
 ALL = "all"
+BESIDE = 1.7  # how much longer a fill takes beside a pattern that has half of each CPU
 
 
 def _one(_options: argparse.Namespace) -> int:
@@ -59,7 +60,9 @@ class Workload:
     returns the phases of a run of it that is not cut short, in the order of time. run: measures,
     and puts what it finds into the bench; ends with RunnerError, or with a Stop and what is whole
     in the document. seconds: how long a phase takes in which memory is not filled, by its name;
-    asked: the same where it follows from the options and the order. checks: names of the
+    asked: the same where it follows from the options and the order. fills: of each phase in which a
+    process fills the memory, the option that says how often, and how much longer than alone that
+    takes. checks: names of the
     preflight's checks that matter to it besides those of the module; None: all. check: see Part.
     shared: what has options that other workloads take too. cases: returns how many cases there are
     of each order. held: returns how much each case may hold that fills no memory, in bytes; None
@@ -82,6 +85,7 @@ class Workload:
         checks: frozenset[str] | None = None,
         check: Callable[[argparse.Namespace], str | None] = all_fits,
         asked: Callable[[argparse.Namespace, int], Mapping[str, float]] | None = None,
+        fills: Mapping[str, tuple[str, float]] | None = None,
         shared: tuple[Part, ...] = (),
         cases: Callable[[argparse.Namespace], int] = _one,
         held: Callable[[argparse.Namespace, Sequence[int]], list[int]] | None = None,
@@ -101,6 +105,7 @@ class Workload:
         self.checks = checks
         self.check = check
         self.asked = asked
+        self.fills = fills or {}
         self.shared = shared
         self.cases = cases
         self.held = held
@@ -112,6 +117,10 @@ class Workload:
     def seconds_of(self, options: argparse.Namespace, order: int) -> Mapping[str, float]:
         """Return how long a phase of an order takes in which no memory is filled, by its name."""
         return self.seconds if self.asked is None else self.asked(options, order)
+
+    def fills_of(self, options: argparse.Namespace, phase: str) -> int:
+        """Return how often a process fills the memory in a phase."""
+        return int(getattr(options, self.fills[phase][0])) if phase in self.fills else 0
 
     def parts(self) -> list[Part]:
         """Return what has options: its patterns, what it shares with others, and itself."""
@@ -144,3 +153,10 @@ def chosen(options: argparse.Namespace) -> list[Workload]:
 def plan(options: argparse.Namespace) -> list[PlannedPhase]:
     """Return the phases of a run, in the order of time."""
     return [phase for workload in chosen(options) for phase in workload.plan(options)]
+
+
+def fills(options: argparse.Namespace) -> int:
+    """Return how often a run fills the memory."""
+    return sum(
+        each.fills_of(options, phase) for each in chosen(options) for phase, _ in each.plan(options)
+    )

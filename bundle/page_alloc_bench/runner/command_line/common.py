@@ -27,11 +27,12 @@ _MAX_SAMPLE = 1 << 22  # PAB_MAX_SAMPLE in kmod/page_alloc_bench.h
 def what() -> Group:
     """Return the option that says what to measure, of the workloads that there are."""
     told = "; ".join(f"{name}: {each.isolates}" for name, each in workload.every().items())
+    but = " and ".join(name for name, each in workload.every().items() if not each.in_all)
     option = Option(
         "workload",
         Names(),
         [workload.DEFAULT],
-        f"what to measure, one after the other; all: all of these. {told}",
+        f"what to measure, one after the other; all: these but {but}. {told}",
         metavar="NAME[,NAME...]",
     )
     return Group(RUN.title, (option,))

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How long a run takes: estimated before it from a probe, and again from what it has measured.
 
-A run is its phases (steps()), and nearly all of its time is fills: in each order --iterations of
-them without the antagonist, and as many beside it, where it has half of each CPU; or --fills of
-them beside atomic allocations.
+A run is its phases (steps()), and nearly all of its time is fills of the memory, if it has any.
 """
 
 from __future__ import annotations
@@ -19,10 +17,8 @@ from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.options import Options
 from page_alloc_bench.runner.result import units
 
-from . import plan
 from .findlimit import probe
 
-_BESIDE = 1.7  # how much longer a fill takes beside the antagonist
 _END = 1.1  # the last of the memory comes slower: reclaim, and the OOM killer
 _AROUND_S = 0.15  # of a fill: the child's start, the kernel's log, two looks at free memory
 _MOST_COLD = 3.0  # more is noise
@@ -64,12 +60,12 @@ def steps(options: Options, record: dict[str, Any]) -> list[Step]:
     found = []
     planned = ((each, *phase) for each in workload.chosen(options) for phase in each.plan(options))
     for each, phase, order in planned:
-        if phase not in plan.MEASURED:
+        if phase not in each.fills:
             other_s = each.seconds_of(options, order).get(phase, 0.0)
             found.append(Step(phase, order, 0, other_s))
             continue
-        each_s = fill_s * (1.0 if phase == "idle" else _BESIDE) + around_s
-        found.append(Step(phase, order, _fills(options, phase), each_s, first_s))
+        each_s = fill_s * each.fills[phase][1] + around_s
+        found.append(Step(phase, order, each.fills_of(options, phase), each_s, first_s))
         first_s = 0.0
     return found
 
@@ -81,7 +77,7 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "estimated_s": None,
         "actual_s": None,
-        "fills": sum(_fills(options, phase) for phase, _ in workload.plan(options)),
+        "fills": workload.fills(options),
         "fill_bytes": size,
         "swap_bytes": swap,
         # Whoever was out of memory has touched all of it.
@@ -108,11 +104,6 @@ def make(options: Options, cpus: Sequence[int]) -> dict[str, Any]:
     }
     record["estimated_s"] = round(sum(step.all_s for step in steps(options, record)), 1)
     return record
-
-
-def _fills(options: Options, phase: str) -> int:
-    """Return how often memory is filled in a phase."""
-    return int(getattr(options, plan.MEASURED[phase])) if phase in plan.MEASURED else 0
 
 
 def line(record: dict[str, Any]) -> str:

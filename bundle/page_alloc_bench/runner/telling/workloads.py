@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from page_alloc_bench.runner import options as command_line
 from page_alloc_bench.runner import workload
-from page_alloc_bench.runner.measuring import estimate, plan
+from page_alloc_bench.runner.measuring import estimate
 from page_alloc_bench.runner.result import columns
 
 
@@ -30,10 +30,8 @@ def _takes(each: workload.Workload) -> str:
     options = command_line.parse(["--workload", each.name])
     quick = command_line.parse(["--workload", each.name, "--quick"])
     if each.asked is None:
-        for phase, _ in each.plan(options):
-            if phase in plan.MEASURED:
-                times = f"so many times as --{plan.MEASURED[phase]} says"
-                return f"as long as filling the memory takes, {times}"
+        if fills := workload.fills(options):
+            return f"{fills} fills of the memory, {workload.fills(quick)} with --quick"
         return f"{estimate.duration(sum(each.seconds.values()))} for each order"
     usual, short = (
         [(order, each.seconds_of(asked, order)[phase]) for phase, order in each.plan(asked)]

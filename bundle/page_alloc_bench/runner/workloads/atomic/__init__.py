@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from page_alloc_bench.runner.command_line.option import Integer, Option, Orders
 from page_alloc_bench.runner.patterns.atomic import MOST
-from page_alloc_bench.runner.workload import Workload
+from page_alloc_bench.runner.workload import BESIDE, Workload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
+    from page_alloc_bench.runner.measuring import PlannedPhase
     from page_alloc_bench.runner.measuring.bench import Bench
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
 
 NAME = "atomic"
 # A burst of all CPUs asks for so many times what the kernel keeps for such allocations, and for one
@@ -24,7 +24,7 @@ _HIGHATOMIC = 100
 
 
 def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
+    from page_alloc_bench.runner.measuring import PlannedPhase
 
     return [PlannedPhase(NAME, order) for order in options.atomic_orders]
 
@@ -116,6 +116,7 @@ WORKLOAD = Workload(
     plan=_plan,
     run=_run,
     seconds={},
+    fills={NAME: ("fills", BESIDE)},
     held=_held,
     needs="nearly all of the memory: it drives the host out of memory on purpose",
 )

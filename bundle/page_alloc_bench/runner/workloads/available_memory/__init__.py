@@ -3,20 +3,39 @@
 
 from __future__ import annotations
 
-from page_alloc_bench.runner.workload import Counted, Workload
+from page_alloc_bench.runner.workload import BESIDE, Counted, Workload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from collections.abc import Sequence
 
+    from page_alloc_bench.runner.measuring import PlannedPhase
     from page_alloc_bench.runner.measuring.bench import Bench
-    from page_alloc_bench.runner.measuring.plan import PlannedPhase
+
+_WITH_ANTAGONIST = ("steady_wait", "antagonized", "stop", "results")
 
 
-def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring import plan
+def phases(orders: Sequence[int]) -> list[PlannedPhase]:
+    """Return the phases of a run that measures ORDERS and is not cut short.
 
-    return plan.phases(options.alloc_orders)
+    All idle phases come before the first antagonist: from 6.7 on it leaves more free memory on the
+    lists of the CPUs, which adapt to it (90b41691b988, "mm: add framework for PCP high
+    auto-tuning"), than a machine has that was idle. The module is configured before, since what it
+    allocates for itself, the same for each order, is in no phase to be missing from.
+    """
+    from page_alloc_bench.runner.measuring import PlannedPhase
+
+    first, *later = orders
+    return [
+        PlannedPhase("configure", first),
+        *(PlannedPhase("idle", order) for order in orders),
+        *(PlannedPhase(name, first) for name in _WITH_ANTAGONIST),
+        *(
+            PlannedPhase(name, order)
+            for order in later
+            for name in ("configure", *_WITH_ANTAGONIST)
+        ),
+    ]
 
 
 def _run(bench: Bench) -> None:
@@ -35,9 +54,10 @@ WORKLOAD = Workload(
     isolates="how much memory user space gets, and how much is lost beside an antagonist",
     options=(),
     patterns=("antagonist",),
-    plan=_plan,
+    plan=lambda options: phases(options.alloc_orders),
     run=_run,
     needs="nearly all of the memory: it drives the host out of memory on purpose",
     seconds={"configure": 0.05, "steady_wait": 0.2, "stop": 0.05, "results": 0.3},
+    fills={"idle": ("iterations", 1.0), "antagonized": ("iterations", BESIDE)},
     counted=Counted("antagonist", "antagonist", _counted),
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from page_alloc_bench.runner import pattern
 from page_alloc_bench.runner.errors import FindlimitError, RunnerError
 from page_alloc_bench.runner.kernel import oom_log, procfs
-from page_alloc_bench.runner.measuring import agreement, plan, recorded, stall
+from page_alloc_bench.runner.measuring import agreement, recorded, stall
 from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.measuring.course import Course
 from page_alloc_bench.runner.measuring.findlimit import measure
@@ -19,6 +19,7 @@ from page_alloc_bench.runner.module.abi import NO_OOM, CpuStats, Progress
 from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result import clock_step, metrics, units
 
+from . import phases
 from .accounts import Accounts, entries
 
 _POLL_S = 0.05
@@ -69,7 +70,7 @@ class AvailableMemory:
             "idle": functools.partial(self._findlimit, "idle"),
             "steady_wait": self._antagonize,  # and all that follows of its order
         }
-        for name, order in plan.phases(self._options.alloc_orders):
+        for name, order in phases(self._options.alloc_orders):
             self._order = order
             if name in steps:
                 steps[name]()
