@@ -74,7 +74,7 @@ def test_a_guest_fit_to_run(host: Guest) -> None:
     assert found(host) == {}
     by_name = {finding["name"]: finding for finding in told["findings"]}
     assert by_name["isolated-cpus"]["found"].startswith(
-        "CPU 3 is isolated, and the run takes in no"
+        "CPU 3 is isolated, and the run uses none of them"
     )
     assert "init_on_free=1" in by_name["init-on-free"]["found"]
 
