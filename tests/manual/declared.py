@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from page_alloc_bench import cli
+from page_alloc_bench.cli import exit_codes
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.preflight import verdict
 from page_alloc_bench.runner.result import metrics as declarations
@@ -20,6 +21,8 @@ from page_alloc_bench.runner.result import metrics as declarations
 TOP = Path(__file__).resolve().parents[2]
 PACKAGE = TOP / "bundle/page_alloc_bench"
 MANUAL = PACKAGE / "manual"
+
+Codes = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,14 @@ def escaped(text: str) -> str:
         part if number % 2 else re.sub(r"([\\*<>\[\]#|]|\b_\B|\B_\b)", r"\\\1", part)
         for number, part in enumerate(parts)
     )
+
+
+def verdicts() -> list[tuple[str, Codes]]:
+    """Return exit codes with the commands that have them in place of the common ones."""
+    names: dict[Codes, list[str]] = {}
+    for name, codes in exit_codes.VERDICTS.items():
+        names.setdefault(codes, []).append(f"**{name}**")
+    return [(" and ".join(those), codes) for codes, those in names.items()]
 
 
 def checks() -> Iterator[tuple[str, str, str, str]]:

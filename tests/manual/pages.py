@@ -41,7 +41,7 @@ def markdown(name: str) -> str:
         codes={
             "bundle": errors.EXIT_CODES,
             "commands": exit_codes.COMMANDS,
-            "compare": exit_codes.COMPARE,
+            "verdicts": declared.verdicts(),
         },
     )
 

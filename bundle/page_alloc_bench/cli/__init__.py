@@ -2,8 +2,8 @@
 """The ``page-alloc-bench`` command: one module per subcommand, imported when it is used.
 
 Results go to stdout, progress and complaints to stderr. Exit codes: 0 done, 1 failed, 2 wrong
-usage, 3 the host or the kernel tree is not fit, or the output cannot be written; ``compare`` has
-verdicts, and ``run`` and ``vm`` end as the benchmark did.
+usage, 3 the host or the kernel tree is not fit, or the output cannot be written; commands that
+compare kernels have verdicts (exit_codes.py), and ``run`` and ``vm`` end as the benchmark did.
 """
 
 from __future__ import annotations

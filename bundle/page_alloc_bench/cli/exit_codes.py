@@ -9,7 +9,7 @@ import textwrap
 _MOST, _LEAST = 76, 38  # columns; click indents the text by two
 _SIGNAL = ("128+n", "ended by signal n: 130 is Ctrl-C, 141 a pipe that nobody reads any more")
 
-# Code and meaning, of every command but compare, run and vm; run and vm end as a bundle does.
+# Code and meaning, of every command but those of VERDICTS; run and vm end as a bundle does.
 COMMANDS = (
     ("0", "done"),
     ("1", "failed"),
@@ -82,18 +82,19 @@ BISECT = (
     ("5", "trouble here, or with GOOD"),
     _SIGNAL,
 )
-_OF = {"compare": COMPARE, "trend": TREND, "ab": AB, "bisect": BISECT}
+# The commands that have codes of their own, by their words.
+VERDICTS = {"compare": COMPARE, "ab": AB, "fleet ab": AB, "bisect": BISECT, "trend": TREND}
 
 _AS_THE_BENCHMARK = ("run", "vm")
 
 
 def epilog(name: str) -> str:
-    """Return what ends the help of the command called name, for click."""
+    """Return what ends the help of a command, for click; name: its words, such as "fleet ab"."""
     if name in _AS_THE_BENCHMARK:
         return "Exit codes: those of the benchmark; see `page-alloc-bench help exit-codes`."
     width = max(_LEAST, min(_MOST, shutil.get_terminal_size().columns - 4))
     lines = ["\b", "Exit codes:"]
-    for code, meaning in _OF.get(name, COMMANDS):
+    for code, meaning in VERDICTS.get(name, COMMANDS):
         text = meaning.replace("`", "")
         lines += textwrap.wrap(
             text, width, initial_indent=f"  {code:<5}  ", subsequent_indent=" " * 9

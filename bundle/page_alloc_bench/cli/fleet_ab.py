@@ -109,7 +109,7 @@ def ab(inventory: str, words: tuple[str, ...], *, directory: Path, **options: An
     sys.exit(code)
 
 
-ab.epilog = exit_codes.epilog("ab")
+ab.epilog = exit_codes.epilog("fleet ab")
 
 
 def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str, Any]) -> int:

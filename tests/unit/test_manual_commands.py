@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The manual and its pages tell of every command, also of those within a command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from manual import pages
+from manual.declared import MANUAL
+from page_alloc_bench import cli
+from page_alloc_bench.cli import exit_codes
+from page_alloc_bench.cli.common import Codes
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with its words, and those within a command after it."""
+    pending: list[tuple[str, click.Command]] = [("", cli.main)]
+    while pending:
+        words, command = pending.pop(0)
+        if words:
+            yield words, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            found = [(name, command.get_command(context, name)) for name in
+                     command.list_commands(context)]  # fmt: skip
+            pending += [(f"{words} {name}".strip(), each) for name, each in found if each]
+
+
+def test_a_command_that_ends_in_its_own_way_has_codes_of_its_own() -> None:
+    others = {
+        words
+        for words, command in every_command()
+        if not isinstance(command, click.Group) and getattr(command, "codes", Codes()) != Codes()
+    }
+    assert others == set(exit_codes.VERDICTS)
+    assert "fleet ab" in others
+
+
+def heads(text: str, mark: str) -> dict[str, str]:
+    """Return what follows each line of a text that has names in marks and ends or begins a list."""
+    parts = re.split(mark, text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("name", exit_codes.VERDICTS)
+def test_the_page_has_the_exit_codes_of_a_command(name: str) -> None:
+    page = pages.markdown("page-alloc-bench.1")
+    told = page.partition("\n# Exit status\n")[2].partition("\n# ")[0]
+    [text] = [text for head, text in heads(told, r"^Of (.*):$").items() if f"**{name}**" in head]
+    listed = text.partition("\n**")[0]
+    assert (
+        tuple(re.findall(r"^`(\S+)`\n: (.*)$", listed, re.MULTILINE)) == exit_codes.VERDICTS[name]
+    )
+
+
+@pytest.mark.parametrize("name", exit_codes.VERDICTS)
+def test_the_topic_has_the_exit_codes_of_a_command(name: str) -> None:
+    topic = (MANUAL / "exit-codes.md").read_text()
+    [text] = [text for head, text in heads(topic, r"^## (.*)$").items() if f"`{name}`" in head]
+    told = re.findall(r"^\| (\d\S*) \| (.*) \|$", text, re.MULTILINE)
+    assert tuple(told) == exit_codes.VERDICTS[name]
+
+
+def test_the_readme_names_each_command_that_has_exit_codes_of_its_own() -> None:
+    [head] = re.findall(r"^\| exit code \| .*$", (TOP / "README.md").read_text(), re.MULTILINE)
+    _, _, _, verdicts, others, _ = head.split("|")
+    assert set(re.findall("`(.*?)`", verdicts)) == set(exit_codes.VERDICTS)
+    assert others.strip() == "other commands"
+
+
+@pytest.mark.parametrize("name", exit_codes.VERDICTS)
+def test_the_help_of_a_command_has_its_exit_codes(name: str) -> None:
+    done = CliRunner().invoke(cli.main, [*name.split(), "--help"])
+    told = done.stdout[done.stdout.index("  Exit codes:") :]
+    assert done.exit_code == 0
+    assert re.findall(r"^    (\S+)  +\w", told, re.MULTILINE) == [
+        code for code, _ in exit_codes.VERDICTS[name]
+    ]
