@@ -17,6 +17,7 @@ from page_alloc_bench.cli import exit_codes
 from page_alloc_bench.runner import options, workload
 from page_alloc_bench.runner.preflight import verdict
 from page_alloc_bench.runner.result import metrics as declarations
+from page_alloc_bench.runner.result.metrics import Subtest
 
 TOP = Path(__file__).resolve().parents[2]
 PACKAGE = TOP / "bundle/page_alloc_bench"
@@ -144,6 +145,14 @@ def workloads() -> Iterator[Row]:
     """Yield what --workload names, and what each tells."""
     for each in workload.every().values():
         yield Row(each.name, escaped(each.isolates))
+
+
+def subtests() -> Iterator[tuple[str, list[Subtest]]]:
+    """Yield each workload with the subtests of KTAP that it has for an order, in their order."""
+    known = {phase.name: phase.subtests for phase in declarations.phases()}
+    for name in workload.every():
+        planned = workload.plan(options.parse(["--workload", name]))
+        yield name, list(dict.fromkeys(each for phase, _ in planned for each in known[phase]))
 
 
 def topics() -> Iterator[Row]:

@@ -90,6 +90,18 @@ def _workloads() -> str:
     return table(("workload", "what it tells"), rows)
 
 
+def _subtests() -> str:
+    rows = (
+        (
+            _code(name),
+            ", ".join(_code(each.name) for each in those),
+            ", ".join(_code(each.name) for each in those if each.balance),
+        )
+        for name, those in declared.subtests()
+    )
+    return table(("workload", "subtests of an order", "fails if a block is lost"), rows)
+
+
 def _topics() -> str:
     folder = MANUAL.relative_to(TOP)
     rows = ((f"[{row.name}]({folder}/{row.name}.md)", row.meaning) for row in declared.topics())
@@ -130,6 +142,7 @@ GENERATED = (
     ),
     Generated(MANUAL / "preflight.md", "checks", _checks),
     Generated(MANUAL / "measurement.md", "workloads", _workloads),
+    Generated(MANUAL / "ktap.md", "subtests", _subtests),
     Generated(MANUAL / "metrics.md", "metrics", _metrics),
     Generated(MANUAL / "exit-codes.md", "bundle", _codes(errors.EXIT_CODES)),
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),

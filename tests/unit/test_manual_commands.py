@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The manual and its pages tell of every command, also of those within a command."""
+"""The manual and its pages tell of every command and workload, also of those within a command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from manual.declared import MANUAL
 from page_alloc_bench import cli
 from page_alloc_bench.cli import exit_codes
 from page_alloc_bench.cli.common import Codes
+from page_alloc_bench.runner import options, workload
+from page_alloc_bench.runner.result.document import Document
+from page_alloc_bench.runner.telling.ktap import Ktap
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -84,3 +87,19 @@ def test_the_help_of_a_command_has_its_exit_codes(name: str) -> None:
     assert re.findall(r"^    (\S+)  +\w", told, re.MULTILINE) == [
         code for code, _ in exit_codes.VERDICTS[name]
     ]
+
+
+@pytest.mark.parametrize("name", workload.every())
+def test_the_topic_has_the_subtests_that_a_workload_tells(name: str) -> None:
+    asked = options.parse(["--workload", name])
+    planned = workload.plan(asked)
+    lines: list[str] = []
+    ktap = Ktap(lines.append, list(dict.fromkeys(order for _, order in planned)), planned)
+    ktap.loaded(Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}}))
+    for phase, order in planned:
+        ktap.phase_ended({"name": phase, "order": order}, None)
+    told = dict.fromkeys(re.findall(r"^  (?:not )?ok \d+ (\w+)", "".join(lines), re.MULTILINE))
+    topic = (MANUAL / "ktap.md").read_text()
+    [row] = re.findall(rf"^\| `{name}` \| (.*?) \|.*\|$", topic, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == list(told)
+    assert told
