@@ -47,7 +47,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: its usage in a line, what it says of itself, and its options."""
+    """A subcommand: its usage in a line, what it says of itself, and its options.
+
+    name: its words, such as "fleet run".
+    """
 
     name: str
     usage: str
@@ -83,22 +86,30 @@ def _bundle_row(parser: argparse.ArgumentParser, action: argparse.Action) -> Row
 
 
 def commands() -> list[Command]:
-    """Return all subcommands, in the order of --help."""
-    group = cli.main
-    found = []
+    """Return all subcommands in the order of --help, those of one of them after it."""
+    return list(_of_group(cli.main, ""))
+
+
+def _of_group(group: click.Group, before: str) -> Iterator[Command]:
+    """Yield what a group has; before: the words of the group, and a space."""
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command
-        context = click.Context(command, info_name=name)
-        usage = " ".join([name, *command.collect_usage_pieces(context)])
-        records = (
-            parameter.get_help_record(context)
-            for parameter in command.get_params(context)
-            if "--help" not in parameter.opts
-        )
-        rows = [Row(record[0], escaped(record[1])) for record in records if record and record[1]]
-        found.append(Command(name, usage, _text(command.help or ""), rows))
-    return found
+        yield _command(f"{before}{name}", command)
+        if isinstance(command, click.Group):
+            yield from _of_group(command, f"{before}{name} ")
+
+
+def _command(name: str, command: click.Command) -> Command:
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    records = (
+        parameter.get_help_record(context)
+        for parameter in command.get_params(context)
+        if "--help" not in parameter.opts
+    )
+    rows = [Row(record[0], escaped(record[1])) for record in records if record and record[1]]
+    return Command(name, usage, _text(command.help or ""), rows)
 
 
 def _text(text: str) -> str:

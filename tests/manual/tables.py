@@ -138,6 +138,11 @@ GENERATED = (
             ("ab", "ab"),
             ("patches", "bisect"),
             ("exact", "kconfig"),
+            ("fleet", "fleet run"),
+            ("fleet", "fleet collect"),
+            ("fleet", "fleet ab"),
+            ("store", "store add"),
+            ("install", "completion"),
         )
     ),
     Generated(MANUAL / "preflight.md", "checks", _checks),

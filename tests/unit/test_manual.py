@@ -120,31 +120,6 @@ def test_man_formats_a_page_without_a_warning(name: str) -> None:
     assert words[words.index("Name") + 1 :][:2] == [program, "-"]
 
 
-def test_the_pages_have_every_command_and_option() -> None:
-    page = pages.path("page-alloc-bench.1").read_text().replace("\\-", "-")
-    group = cli.main
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command
-        assert f"\n.SS {name}" in page
-        for parameter in command.params:
-            assert isinstance(parameter, click.Argument) or parameter.opts[-1] in page
-    page = pages.path("bench.run.1").read_text().replace("\\-", "-")
-    help_ = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from page_alloc_bench.runner import options; options.parse(['-h'])",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    asked = set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", help_, re.MULTILINE))
-    assert len(asked) > 20
-    assert {option for option in asked if f"{option}" not in page} == set()
-
-
 def call(*arguments: str, **environment: str) -> tuple[int, str, str]:
     done = CliRunner().invoke(cli.main, list(arguments), env=environment)
     return done.exit_code, done.stdout, done.stderr

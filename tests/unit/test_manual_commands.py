@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +39,62 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
             pending += [(f"{words} {name}".strip(), each) for name, each in found if each]
 
 
+def heads(text: str, mark: str) -> dict[str, str]:
+    """Return what follows each line of a text that has names in marks and ends or begins a list."""
+    parts = re.split(mark, text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def is_of(head: str, words: str, command: click.Command) -> bool:
+    """Whether the head of a section of the page is a command's usage."""
+    usage = command.collect_usage_pieces(click.Context(command))
+    return head == " ".join([words, *usage])
+
+
+def names(text: str) -> set[str]:
+    """Return the options that a text names."""
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", text))
+
+
+def test_the_pages_have_every_command_and_option() -> None:
+    page = re.sub(r"\\f[BIPR]", "", pages.path("page-alloc-bench.1").read_text())
+    page = page.replace("\\-", "-")
+    sections = heads(page.partition("\n.SH Exit status\n")[0], r"^\.SS (.*)$")
+    for words, command in every_command():
+        [section] = [text for head, text in sections.items() if is_of(head, words, command)]
+        for parameter in command.params:
+            assert isinstance(parameter, click.Argument) or set(parameter.opts) <= names(section)
+    page = pages.path("bench.run.1").read_text().replace("\\-", "-")
+    help_ = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from page_alloc_bench.runner import options; options.parse(['-h'])",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    asked = set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", help_, re.MULTILINE))
+    assert len(asked) > 20
+    assert {option for option in asked if f"{option}" not in page} == set()
+
+
+def test_a_topic_has_a_table_of_the_options_of_every_command() -> None:
+    tables = [
+        names("".join(re.findall(r"^\| (`-.*?`) \|", text, re.MULTILINE)))
+        for topic in MANUAL.glob("*.md")
+        for text in heads(topic.read_text(), r"^<!-- options of (.*): written by .*$").values()
+    ]
+    lacking = [
+        words
+        for words, command in every_command()
+        if (asked := {o for p in command.params if isinstance(p, click.Option) for o in p.opts})
+        and not any(asked <= table for table in tables)
+    ]
+    assert lacking == []
+
+
 def test_a_command_that_ends_in_its_own_way_has_codes_of_its_own() -> None:
     others = {
         words
@@ -45,12 +103,6 @@ def test_a_command_that_ends_in_its_own_way_has_codes_of_its_own() -> None:
     }
     assert others == set(exit_codes.VERDICTS)
     assert "fleet ab" in others
-
-
-def heads(text: str, mark: str) -> dict[str, str]:
-    """Return what follows each line of a text that has names in marks and ends or begins a list."""
-    parts = re.split(mark, text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 @pytest.mark.parametrize("name", exit_codes.VERDICTS)
