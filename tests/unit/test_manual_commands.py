@@ -155,3 +155,10 @@ def test_the_topic_has_the_subtests_that_a_workload_tells(name: str) -> None:
     [row] = re.findall(rf"^\| `{name}` \| (.*?) \|.*\|$", topic, re.MULTILINE)
     assert re.findall(r"`(\w+)`", row) == list(told)
     assert told
+
+
+def test_the_topic_names_each_workload_that_all_leaves_out() -> None:
+    topic = " ".join((MANUAL / "workloads.md").read_text().split())
+    [told] = re.findall(r"`all` measures every workload(.*?)\. ", topic)
+    left_out = {each.name for each in workload.every().values() if not each.in_all}
+    assert set(re.findall("`(.*?)`", told)) == left_out

@@ -184,6 +184,14 @@ def test_only_what_changed_of_vmstat_is_kept() -> None:
     assert difference({"a": 1, "b": 5, "gone": 1}, {"a": 1, "b": 3, "new": 1}) == {"b": -2}
 
 
+def test_contracted_names_are_of_the_default_workload_only() -> None:
+    made = document()
+    made.metrics.clear()
+    made.run["parameters"]["workload"] = ["pairs"]
+    read = json.loads("".join(made.chunks()))
+    assert not [name for name in CONTRACTED if f"{name}_order0" in read]
+
+
 def test_contracted_names_are_there_whatever_was_measured() -> None:
     """As empty arrays, which what looks at results takes for nothing measured."""
     made = document()

@@ -101,7 +101,7 @@ class Metric:
     phase: that it is measured in, if it is of one.
     subtest: of KTAP, before whose result its values are told.
     surroundings: whether it is what the host had to offer before, in which sides must agree.
-    contracted: whether every result has it, empty where nothing was measured.
+    contracted: whether every result of its workload has it, empty where nothing was measured.
     """
 
     name: str
