@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A metric is declared once, and found everywhere; a figure is the same whoever tells it."""
+"""Metrics are declared, and named nowhere else; a figure is the same whoever tells it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import ast
 import functools
 import json
 import random
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -23,58 +19,14 @@ import recorded
 from page_alloc_bench.analysis import amounts, per_run, results, show
 from page_alloc_bench.analysis.report import latency
 from page_alloc_bench.cli import main
-from page_alloc_bench.runner.result import declared, document, metrics, quantile, summary, units
-from page_alloc_bench.runner.result.case import SUFFIX, Case, key, split_key
+from page_alloc_bench.runner.result import metrics, quantile, summary, units
+from page_alloc_bench.runner.result.case import Case, key, split_key
 from page_alloc_bench.runner.result.figures import of as figures_of
 from page_alloc_bench.runner.telling.ktap import Ktap
 from page_alloc_bench.runner.workloads import available_memory
-from reporting import of_order_0
 
 PACKAGE = Path(page_alloc_bench.__file__).parent
 FILES = sorted((Path(__file__).parents[1] / "data/results").rglob("*.json.gz"))
-RUNS = 6  # a side, so that a verdict can be had
-
-MADE_UP = "made_up_widgets"
-DECLARATION = f'''
-from page_alloc_bench.runner.result.metrics import Kind, Metric, Rank
-
-METRICS = (
-    Metric(
-        "{MADE_UP}", "widgets", "lower", "Widgets that were made up; one item per iteration.",
-        Kind.AMOUNT, "made-up widgets", "widgets", per="iteration", family="widgets",
-        rank=Rank.PRIMARY, in_table=True, section="widgets", phase="idle", subtest="idle",
-        remark="{{value:,}} widgets in all",
-    ),
-)
-'''
-
-
-@pytest.fixture
-def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One more file of declarations."""
-    (tmp_path / "declared").mkdir()
-    (tmp_path / "declared/made_up.py").write_text(textwrap.dedent(DECLARATION))
-    monkeypatch.setattr(declared, "__path__", [*declared.__path__, str(tmp_path / "declared")])
-    metrics.forget()
-    yield
-    monkeypatch.undo()
-    metrics.forget()
-
-
-def with_widgets(number: int, document: dict[str, Any]) -> dict[str, Any]:
-    rng = random.Random(number)
-    return {**document, f"{MADE_UP}_order0": [rng.randrange(900, 1100) + 500 * (number % 2)]}
-
-
-@pytest.fixture
-def sides(made_up: None, tmp_path: Path) -> tuple[Path, Path]:
-    """Two sides by turns that have the made-up metric; new makes more of them, which is worse."""
-    documents = recorded.documents(recorded.BASE)[: 2 * RUNS]
-    for each in documents:
-        of_order_0(each)  # each picture takes a while
-    made = [with_widgets(number, document) for number, document in enumerate(documents)]
-    base = recorded.write(tmp_path / "base", made[::2])
-    return base, recorded.write(tmp_path / "new", made[1::2])
 
 
 def call(*arguments: object) -> Result:
@@ -85,62 +37,6 @@ def printed(*arguments: object, code: int = 0) -> str:
     done = call(*arguments)
     assert done.exit_code == code, done.output
     return done.output
-
-
-def test_a_metric_that_is_declared_in_one_place_is_in_every_output(
-    sides: tuple[Path, Path], tmp_path: Path
-) -> None:
-    base, new = sides
-    one = base / "00.json"
-    value = json.loads(one.read_text())[f"{MADE_UP}_order0"][0]
-    shown = printed("show", one)
-    assert re.search(rf"made-up widgets, widgets +1 .* {value:,}\b", shown)
-    assert f"{value:,} widgets in all" in shown
-    figures = json.loads(printed("show", one, "--metric", f"{MADE_UP}_order0", "--json"))
-    assert figures["max"] == value
-    compared = call("compare", base, "--vs", new)
-    assert "widgets" in compared.output
-    rows = json.loads(call("compare", "--format", "json", base, "--vs", new).output)["rows"]
-    row = next(row for row in rows if row["metric"] == MADE_UP)
-    assert (row["family"], row["verdict"]) == ("widgets", "worse")
-    page = tmp_path / "report.html"
-    assert call("report", base, "--vs", new, "-o", page).exit_code == 0
-    assert "made-up widgets, order 0" in page.read_text()
-    assert 'id="widgets-order0' in page.read_text()
-    csv = printed("export", "--format", "csv", one)
-    assert f"{MADE_UP},0,1,{value},widgets,lower" in csv
-    gauge = rf"page_alloc_bench_{MADE_UP}\{{.*alloc_order=\"0\".*\}} {value}"
-    assert re.search(gauge, printed("export", "--format", "openmetrics", one))
-    assert f"order_0.{MADE_UP}.median" in printed("export", "--format", "kcidb", one)
-    printed("export", "--format", "falba", "-o", tmp_path / "db", one)
-    assert list((tmp_path / "db").rglob(f"{MADE_UP}_order0.json"))
-    sql = f"SELECT median FROM metrics WHERE metric = '{MADE_UP}'"
-    assert str(value) in printed("query", sql, one)
-
-
-def test_it_is_in_the_schema_and_in_ktap_too(made_up: None) -> None:
-    made = document.Document({"kernel": {"release": "6.1.0", "machine": "x86_64"}})
-    made.append(MADE_UP, 4, 7)
-    told: list[str] = []
-    ktap = Ktap(told.append, [4], available_memory.phases([4]))
-    ktap.loaded(made)
-    ktap.phase_ended({"name": "configure", "order": 4}, None)
-    ktap.phase_ended({"name": "idle", "order": 4}, None)
-    assert f"  # {MADE_UP}_order4: 7\n" in told
-    schema = json.loads(metrics.schema_text(json.dumps(document.schema(), indent=2)))
-    jsonschema.Draft202012Validator(schema["patternProperties"][f"^{MADE_UP}{SUFFIX}$"])
-    assert schema["patternProperties"][f"^{MADE_UP}{SUFFIX}$"]["unit"] == "widgets"
-
-
-def test_without_its_declaration_it_is_an_error_that_names_it(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(with_widgets(0, recorded.documents(recorded.BASE)[0])))
-    for command in (["show"], ["compare", "--vs", path], ["export", "--format", "csv"]):
-        done = call(command[0], path, *command[1:])
-        assert done.exit_code != 0
-        assert f"{MADE_UP} is not a metric that this version knows" in done.output
-    with pytest.raises(metrics.UndeclaredError, match=MADE_UP):
-        document.Document({}).put(MADE_UP, 0, [1])
 
 
 def test_a_direction_without_a_weight_cannot_be_declared() -> None:
