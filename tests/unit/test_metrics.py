@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import otava_reader
 import page_alloc_bench
 import recorded
-from page_alloc_bench.analysis import amounts, per_run, results, show
+from page_alloc_bench.analysis import amounts, per_run, query, results, show, tidy
+from page_alloc_bench.analysis.export import to_kcidb, to_otava
 from page_alloc_bench.analysis.report import latency
+from page_alloc_bench.analysis.store import keep, place, read
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import metrics, quantile, summary, units
 from page_alloc_bench.runner.result.case import Case, key, split_key
@@ -118,12 +122,14 @@ def result(path: Path) -> results.Result:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_output_tells_the_same_percentiles(path: Path) -> None:
+def test_every_output_tells_the_same_percentiles(path: Path, tmp_path: Path) -> None:
     """To the last digit that it shows, of every operation of every recorded run."""
     run = result(path)
     compared = per_run.statistics(run)
     shown = "\n".join(line.text for line in show.overview(run, show.MOST_WIDTH))
     told_by_ktap = ktap_of(run)
+    [exported] = tidy.runs([run], pytest.fail)
+    check_exports(exported, tmp_path)
     for timed in metrics.operations().values():
         for case in run.cases:
             known = figures_of(run.counts, run.run, timed.sample.name, case)
@@ -143,6 +149,51 @@ def test_every_output_tells_the_same_percentiles(path: Path) -> None:
             assert any(text in shown for text in texts)
             assert f"p99.9 {p999.value:.12g}" in " ".join(show.metric_text(run, measured))
             assert f"p99.9 {p999.value:.12g}" in told_by_ktap
+
+
+# The figures of a latency as the columns of a query have them; KCIDB's paths too.
+COLUMNS = {"median": "median", "p99": "p99", "p99.9": "p99_9", "max": "max"}
+
+
+def check_exports(run: tidy.Run, directory: Path) -> None:
+    """Assert of each export that has percentiles, of a query and of a store what show tells."""
+    by_kcidb, by_otava = kcidb_of(run), otava_of(run)
+    store = place.make_store(directory / "store")
+    list(keep.add(store, [run]))
+    [stored] = read.load(store, [], pytest.fail)
+    with query.connect([run]) as of_file, read.connect(store, pytest.fail) as of_store:
+        for figure, value in per_run.statistics(run.result).items():
+            if metrics.declared(figure.metric).kind is not metrics.Kind.SAMPLE:
+                continue
+            told = show.metric_json(run.result, run.result.metrics[figure.metric, figure.case])
+            wanted = told[figure.statistic]
+            assert by_otava[f"{figure.key}:{figure.statistic}"] == wanted
+            assert per_run.statistics(stored)[figure] == wanted
+            column = COLUMNS[figure.statistic]
+            where = f"page_alloc_bench.order_{figure.order}.{figure.metric}.{column}"
+            known = not isinstance(value, per_run.Below)  # else it is a bound and no number
+            assert by_kcidb.get(where) == (wanted / 1e9 if known else None)
+            sql = f"SELECT {column} FROM metrics WHERE metric = ? AND alloc_order = ?"
+            for database in (of_file, of_store):
+                found = database.execute(sql, [figure.metric, figure.order]).fetchall()
+                assert found == [(wanted if known else None,)]
+
+
+def kcidb_of(run: tidy.Run) -> dict[str, float]:
+    """Return the number of each figure by its path, as the JSON has it."""
+    stream = io.StringIO()
+    to_kcidb.export([run], stream)
+    tests = json.loads(stream.getvalue())["tests"]
+    return {test["path"]: test["number"]["value"] for test in tests if "number" in test}
+
+
+def otava_of(run: tidy.Run) -> dict[str, float]:
+    """Return the figures of the one row by their columns, as Otava reads them."""
+    stream = io.StringIO()
+    to_otava.export([run], stream, pytest.fail)
+    names = [name for name in otava_reader.headers(stream.getvalue()) if ":" in name]
+    series = otava_reader.read(stream.getvalue(), [], names)
+    return {name: values[0] for name, values in series.data.items()}
 
 
 def ktap_of(run: results.Result) -> str:
