@@ -15,13 +15,16 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+import made_up_series
 import recorded
+import told_everywhere
+from manual import tables
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import declared, document, metrics
 from page_alloc_bench.runner.result.case import SUFFIX
 from page_alloc_bench.runner.telling.ktap import Ktap
 from page_alloc_bench.runner.workloads import available_memory
-from reporting import of_order_0
+from reporting import brief, of_order_0
 
 RUNS = 6  # a side, so that a verdict can be had
 
@@ -64,6 +67,8 @@ def sides(made_up: None, tmp_path: Path) -> tuple[Path, Path]:
     for each in documents:
         of_order_0(each)  # each picture takes a while
     made = [with_widgets(number, document) for number, document in enumerate(documents)]
+    for number, each in enumerate(made):
+        each["run"]["labels"] = {"side": ("base", "new")[number % 2]}
     base = recorded.write(tmp_path / "base", made[::2])
     return base, recorded.write(tmp_path / "new", made[1::2])
 
@@ -98,15 +103,53 @@ def test_a_metric_that_is_declared_in_one_place_is_in_every_output(
     assert call("report", base, "--vs", new, "-o", page).exit_code == 0
     assert "made-up widgets, order 0" in page.read_text()
     assert 'id="widgets-order0' in page.read_text()
+    for form in ("table", "text", "markdown", "csv"):
+        assert "widgets" in call("compare", "--format", form, base, "--vs", new).output
+
+
+def test_every_export_a_query_and_a_store_have_its_value(
+    sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    one = sides[0] / "00.json"
+    value = json.loads(one.read_text())[f"{MADE_UP}_order0"][0]
     csv = printed("export", "--format", "csv", one)
     assert f"{MADE_UP},0,1,{value},widgets,lower" in csv
     gauge = rf"page_alloc_bench_{MADE_UP}\{{.*alloc_order=\"0\".*\}} {value}"
     assert re.search(gauge, printed("export", "--format", "openmetrics", one))
-    assert f"order_0.{MADE_UP}.median" in printed("export", "--format", "kcidb", one)
-    printed("export", "--format", "falba", "-o", tmp_path / "db", one)
-    assert list((tmp_path / "db").rglob(f"{MADE_UP}_order0.json"))
-    sql = f"SELECT median FROM metrics WHERE metric = '{MADE_UP}'"
-    assert str(value) in printed("query", sql, one)
+    told = told_everywhere.values(MADE_UP, 0, one, tmp_path)
+    assert told == {name: [value] for name in (*told_everywhere.FORMATS, "query", "store")}
+
+
+def test_a_store_is_compared_by_it_as_its_files_are(
+    sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    for side in sides:
+        printed("store", "add", store, side)
+    told = call("compare", "--format", "json", "--store", store, "labels.side=base", "--vs",
+                "labels.side=new").stdout  # fmt: skip
+    row = next(row for row in json.loads(told)["rows"] if row["metric"] == MADE_UP)
+    assert (row["family"], row["verdict"]) == ("widgets", "worse")
+
+
+def test_a_trend_names_the_kernel_that_changed_it(made_up: None, tmp_path: Path) -> None:
+    rng = random.Random(2)
+
+    def change(document: recorded.Document, kernel: int, _boot: int) -> recorded.Document:
+        brief(document)
+        return {**document, f"{MADE_UP}_order0": [rng.randrange(900, 1100) + 500 * (kernel >= 8)]}
+
+    files, page = made_up_series.written(tmp_path / "runs", change), tmp_path / "trend.html"
+    told = json.loads(call("trend", "--format=json", files).stdout)
+    [series] = [each for each in told["series"] if each["metric"] == MADE_UP]
+    assert [each["kernel"] for each in series["changes"]] == [made_up_series.KERNELS[8]]
+    assert call("trend", "-o", page, files).exit_code == 1
+    assert "made-up widgets" in page.read_text()
+
+
+def test_the_manual_has_it(made_up: None) -> None:
+    [table] = [part for part in tables.GENERATED if part.name == "metrics"]
+    assert f"| `{MADE_UP}` | widgets | lower | Widgets that were made up;" in table.make()
 
 
 def test_it_is_in_the_schema_and_in_ktap_too(made_up: None) -> None:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import jsonschema
 import pytest
 from click.testing import CliRunner
 
+import falba_reader
 import recorded
+import told_everywhere
 from fake_device import FakeDevice
+from manual import pages, tables
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner import options, pattern, patterns, registry, workload, workloads
 from page_alloc_bench.runner.command_line import parameters
@@ -29,7 +34,7 @@ from page_alloc_bench.runner.measuring.bench import Bench
 from page_alloc_bench.runner.preflight import loading, verdict
 from page_alloc_bench.runner.preflight.host import Host
 from page_alloc_bench.runner.result import declared, document, metrics, summary
-from page_alloc_bench.runner.telling import workloads as listing_of_workloads
+from page_alloc_bench.runner.telling import workloads as listing
 from page_alloc_bench.runner.telling.ktap import Ktap
 
 PATTERN = """
@@ -99,6 +104,10 @@ METRICS = (
     ),
 )
 """
+
+
+BUILT = ("towers_built", "order 4")
+TABLES = {"options", "workloads", "subtests", "metrics"}
 
 
 def forget() -> None:
@@ -188,6 +197,34 @@ def test_the_help_has_its_options(capfd: pytest.CaptureFixture[str]) -> None:
     assert "building: --storeys N storeys of each tower (default: 3)" in told
 
 
+def test_the_list_of_workloads_has_it() -> None:
+    told = " ".join(listing.listed().split())
+    assert "building isolates how many towers stand needs nothing" in told
+    assert "options --tower-height --storeys" in told
+
+
+def test_the_tables_of_the_manual_have_them() -> None:
+    made = {part.name: part.make() for part in tables.GENERATED if part.name in TABLES}
+    assert set(made) == TABLES
+    for line in (
+        "**Building**",
+        "| `--tower-height BLOCKS` | blocks of a tower (default: 16) |",
+        "| `--storeys N` | storeys of each tower (default: 3) |",
+    ):
+        assert line in made["options"].splitlines()
+    assert "| `building` | how many towers stand |" in made["workloads"].splitlines()
+    assert "| `building` | `built` |  |" in made["subtests"].splitlines()
+    assert "| `towers_built` | towers | higher | Towers that stood at the end. |" in made["metrics"]
+
+
+def test_the_page_for_man_has_its_options() -> None:
+    page = pages.markdown("bench.run.1")
+    assert "\n## Building\n" in page
+    assert "\n`--tower-height BLOCKS`\n: blocks of a tower (default: 16)\n" in page
+    assert "\n`--storeys N`\n: storeys of each tower (default: 3)\n" in page
+    assert ".SS Building\n" in pages.roff("bench.run.1")
+
+
 def test_its_options_are_for_it_alone(capfd: pytest.CaptureFixture[str]) -> None:
     for words, message in (
         (["--tower-height", "3"], "--tower-height is for --workload building only"),
@@ -238,7 +275,7 @@ def test_how_long_it_takes_is_known() -> None:
     assert 8 <= found["quake", 4].all_s < 12  # four fills, each twice as long as one alone
     hasty = options.parse(["--workload=building", "--timeout-s=5"])
     assert estimate.lost(hasty, record) == ["order 0, quake", "order 4, quake"]
-    told = " ".join(listing_of_workloads.listed().partition("building\n")[2].split())
+    told = " ".join(listing.listed().partition("building\n")[2].split())
     assert "takes 6 fills of the memory" in told
 
 
@@ -301,3 +338,47 @@ def test_summary_show_compare_report_and_exports_have_it(tmp_path: Path) -> None
     assert csv.splitlines()[1].endswith(",32")
     told = printed("export", "--format=openmetrics", low / "0.json")
     assert "page_alloc_bench_towers_built" in told
+
+
+def test_every_export_a_query_and_a_store_have_its_value(tmp_path: Path) -> None:
+    [one, _] = sorted(write(tmp_path / "runs", 0).iterdir())
+    told = told_everywhere.values("towers_built", 4, one, tmp_path)
+    assert told == {name: [44] for name in (*told_everywhere.FORMATS, "query", "store")}
+
+
+def test_every_output_that_has_parameters_has_its_options(tmp_path: Path) -> None:
+    [one, _] = sorted(write(tmp_path / "runs", 0, "--tower-height=32").iterdir())
+    assert "parameters.tower_height" in printed("show", "--facts", one)
+    [test, *_] = json.loads(printed("export", "--format=kcidb", one))["tests"]
+    assert (test["misc"]["parameters"]["tower_height"], test["path"]) == (32, "page_alloc_bench")
+    printed("export", "--format=falba", "-o", tmp_path / "falba", one)
+    [of_falba] = falba_reader.read(tmp_path / "falba")
+    assert of_falba.facts["parameters_tower_height"] == 32
+    rows = tmp_path / "rows.parquet"
+    printed("export", "--fact=parameters.tower_height", "-o", rows, one)
+    found = duckdb.execute(
+        "SELECT DISTINCT parameters_tower_height FROM read_parquet(?)", [str(rows)]
+    )
+    assert found.fetchall() == [(32,)]
+    printed("store", "add", tmp_path / "store", one)
+    for where in ([one], ["--store", tmp_path / "store"]):
+        sql = "SELECT value FROM facts WHERE name = 'parameters.tower_height'"
+        assert json.loads(printed("query", "--format=json", sql, *where)) == [{"value": "32"}]
+
+
+def test_a_trend_has_it_and_keeps_its_options_apart(tmp_path: Path) -> None:
+    for number, kernel, height in itertools.product(range(4), range(2), (16, 32)):
+        made = json.loads("".join(run(f"--tower-height={height}").chunks()))
+        name = f"{kernel}-{height}-{number}"
+        made["run"]["kernel"].update(release=f"6.{kernel}.0", version=f"#1 SMP {kernel}")
+        made["run"].update(boot_id=name, started_at=f"2026-01-0{kernel + 1}T0{number}:00:00Z")
+        made["towers_built_order4"] = [400 + number + height]
+        (tmp_path / f"{name}.json").write_text(json.dumps(made))
+    told = json.loads(printed("trend", "--format=json", tmp_path))["series"]
+    series = [each for each in told if (each["metric"], each["case"]) == BUILT]
+    machines = [each["machine"] for each in series]
+    assert len(machines) == 2
+    assert sum("parameters.tower_height 32" in machine for machine in machines) == 1
+    page = tmp_path / "trend.html"
+    printed("trend", "-o", page, tmp_path)
+    assert "towers built" in page.read_text()
