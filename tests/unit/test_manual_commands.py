@@ -34,13 +34,14 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
             yield words, command
         if isinstance(command, click.Group):
             context = click.Context(command)
-            found = [(name, command.get_command(context, name)) for name in
-                     command.list_commands(context)]  # fmt: skip
-            pending += [(f"{words} {name}".strip(), each) for name, each in found if each]
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                assert found
+                pending.append((f"{words} {name}".strip(), found))
 
 
 def heads(text: str, mark: str) -> dict[str, str]:
-    """Return what follows each line of a text that has names in marks and ends or begins a list."""
+    """Return what follows each line of a text that matches, by the group of the pattern mark."""
     parts = re.split(mark, text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
