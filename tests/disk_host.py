@@ -164,7 +164,14 @@ def _customize(found: Sequence[FetchedKernel], extra: Path) -> str:
             f'chroot "$1" depmod {release}',
             f'chroot "$1" update-initramfs -c -k {release}',
         ]
-    lines += [
+    lines += [*_grub(extra), *_grub_for_efi(extra)]
+    lines.append('rm -rf "$1"/usr/share/OVMF "$1"/usr/share/ovmf "$1"/usr/share/qemu "$1"/tmp/*')
+    return "\n".join(lines)
+
+
+def _grub(extra: Path) -> list[str]:
+    """Return lines that give the tree a GRUB for a BIOS."""
+    return [
         'mkdir -p "$1"/boot/grub',
         'cp -r "$1"/usr/lib/grub/i386-pc "$1"/boot/grub/',
         'chroot "$1" grub-editenv /boot/grub/grubenv create',
@@ -173,7 +180,12 @@ def _customize(found: Sequence[FetchedKernel], extra: Path) -> str:
         "biosdisk part_msdos ext2 normal",
         f'mkdir {extra}/boot && mv "$1"/tmp/core.img {extra}/boot/',
         f'cp "$1"/usr/lib/grub/i386-pc/boot.img {extra}/boot/',
-        # For a firmware that is EFI's: a disk of its own with GRUB for that, and the firmware.
+    ]
+
+
+def _grub_for_efi(extra: Path) -> list[str]:
+    """Return lines for a firmware that is EFI's: a disk with GRUB for that, and the firmware."""
+    return [
         f"truncate -s {_ESP_MIB}M {extra}/boot/esp",
         f'mv {extra}/boot/esp "$1"/tmp/esp',
         'mkdir -p "$1"/boot/efi',
@@ -186,9 +198,7 @@ def _customize(found: Sequence[FetchedKernel], extra: Path) -> str:
         'gzio all_video && mcopy -i /tmp/esp /tmp/boot.efi ::EFI/BOOT/BOOTX64.EFI"',
         f'mv "$1"/tmp/esp {extra}/boot/esp',
         f'cp "$1"/usr/share/OVMF/OVMF_CODE.fd "$1"/usr/share/OVMF/OVMF_VARS.fd {extra}/boot/',
-        'rm -rf "$1"/usr/share/OVMF "$1"/usr/share/ovmf "$1"/usr/share/qemu "$1"/tmp/*',
     ]
-    return "\n".join(lines)
 
 
 class DiskHost:

@@ -94,23 +94,17 @@ def everything_in(bundle: Path) -> bytes:
     return b"\0".join(found)
 
 
-@as_root
-def test_two_users_in_two_places_get_the_same_bytes(open_place: Path, bundle: Path) -> None:
-    kernel = kernels.fetch()
-    here, there = bundle.parent, open_place / "some where else"
-    there.mkdir()
-    checkout = open_place / "checkout"
+def copy_checkout(target: Path) -> None:
+    """Copy of the checkout what a build reads."""
     for part in ("bundle", "kmod", "templates", "LICENSES"):
-        shutil.copytree(CHECKOUT / part, checkout / part,
+        shutil.copytree(CHECKOUT / part, target / part,
                         ignore=shutil.ignore_patterns("__pycache__", "*.o", "*.ko"))  # fmt: skip
-    kdir = copy_headers(kernel, open_place / "kernel")
-    home = open_place / "home"
-    shutil.copytree(wheels.cache_dir(), home / ".cache/page-alloc-bench/wheels")
-    for top in (there, home):
-        for path in (top, *top.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
+
+
+def build_as_nobody(place: Path, checkout: Path, home: Path, kdir: Path) -> None:
+    """Build in a place as another user on another host, whose settings are other ones too."""
     command = [sys.executable, "-m", "page_alloc_bench.cli", "build", "-q", "-o", "bench.run"]
-    command += ["--sbom", "bench.cdx.json"]
+    command += ["--sbom", "bench.cdx.json", "--kdir", str(kdir)]
     script = f"""
         {opened(sys.executable, sys.base_prefix)}
         umask 077
@@ -129,15 +123,30 @@ def test_two_users_in_two_places_get_the_same_bytes(open_place: Path, bundle: Pa
         "TZ": "Pacific/Kiritimati",
         "LC_ALL": "C.UTF-8",
         "LANGUAGE": "de",
-        "TMPDIR": str(there),
+        "TMPDIR": str(place),
     }
     subprocess.run(
-        ["unshare", "--uts", "--mount", "sh", "-c", script, "sh", *command, "--kdir", str(kdir)],
-        cwd=there,
+        ["unshare", "--uts", "--mount", "sh", "-c", script, "sh", *command],
+        cwd=place,
         env=environment,
         check=True,
         timeout=300,
     )
+
+
+@as_root
+def test_two_users_in_two_places_get_the_same_bytes(open_place: Path, bundle: Path) -> None:
+    kernel = kernels.fetch()
+    here, there = bundle.parent, open_place / "some where else"
+    there.mkdir()
+    checkout, home = open_place / "checkout", open_place / "home"
+    copy_checkout(checkout)
+    kdir = copy_headers(kernel, open_place / "kernel")
+    shutil.copytree(wheels.cache_dir(), home / ".cache/page-alloc-bench/wheels")
+    for top in (there, home):
+        for path in (top, *top.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+    build_as_nobody(there, checkout, home, kdir)
     assert (there / "bench.run").stat().st_uid == NOBODY
     assert (there / "bench.run").stat().st_mode & 0o777 == 0o700
     assert (here / "bench.run").stat().st_mode & 0o777 == 0o755

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,7 +138,12 @@ def test_no_file_is_long(top: str) -> None:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """The functions of a file and how many lines each has, without its docstring."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    return functions_of_c(text) if path.suffix in (".c", ".h") else functions_of_python(text)
+
+
+def functions_of_python(text: str) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno
             first = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno - 1
@@ -145,11 +151,28 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
             yield node.name, node.end_lineno - first
 
 
-def test_no_function_is_long() -> None:
-    long = {
-        f"{path.relative_to(TOP)}: {name}": lines
-        for path in BUNDLE.rglob("*.py")
+def functions_of_c(text: str) -> Iterator[tuple[str, int]]:
+    """Those of the kernel's style: both braces of the body, and nothing else, begin a line."""
+    lines = text.splitlines()
+    for start in (number for number, line in enumerate(lines) if line == "{"):
+        head = "\n".join(lines[:start]).rpartition("\n\n")[2]
+        names = re.findall(r"(\w+)\(", head)
+        yield names[-1] if names else f"line {start}", lines.index("}", start) - start + 1
+
+
+def test_thefunctions_of_c_are_found() -> None:
+    text = "struct a {\n\tint b;\n};\n\nint one(void)\n{\n}\n\n"
+    text += "int two(int a,\n\tint b)\n{\n\tif (a)\n\t{\n\t}\n}\n"
+    assert list(functions_of_c(text)) == [("one", 2), ("two", 5)]
+
+
+@pytest.mark.parametrize("top", ["bundle", "kmod", "tests"])
+def test_no_function_is_long(top: str) -> None:
+    measured = [
+        (f"{path.relative_to(TOP)}: {name}", lines)
+        for path in sources()
+        if path.is_relative_to(TOP / top)
         for name, lines in functions(path)
-        if lines > MOST_LINES_OF_FUNCTION
-    }
-    assert not long
+    ]
+    assert measured
+    assert [each for each in measured if each[1] > MOST_LINES_OF_FUNCTION] == []

@@ -190,73 +190,87 @@ def test_a_run_cut_short_has_no_digests(tmp_path: Path, monkeypatch: pytest.Monk
 # Where the two meet: a bill of materials names what a fat bundle holds.
 
 
+DIGEST = "0" * 64
+LICENSE_TEXT = "licenses/embedded-python-x86_64/libc6.txt"
+PARTS = {
+    "psutil": "site-packages/psutil/__init__.py",
+    "shiv": "_bootstrap/__init__.py",
+    "runner": "run.sh",
+}
+PYTHON = "python-x86_64.tar.gz"
+SLICES = {PYTHON: {"bin/python3": DIGEST, "lib/libc.so.6": DIGEST}}
+
+
+def module(release: str, signature: dict[str, str] | None) -> dict[str, object]:
+    """What a manifest says of a module."""
+    return {
+        "name": f"modules/{release}-x86_64/page_alloc_bench.ko",
+        "release": release,
+        "machine": "x86_64",
+        "vermagic": f"{release} SMP",
+        "compiler": "GCC: 12",
+        "srcversion": "",
+        "signature": signature,
+        "sha256": DIGEST,
+    }
+
+
+DESCRIBED = {
+    "tool": {"name": "page-alloc-bench", "version": "1.2.3"},
+    "source": {"kmod": DIGEST, "runner": DIGEST},
+    "stub": {"size": 4096, "sha256": DIGEST},
+    "modules": [module("5.10", None), module("6.1", {"hash": "sha256"})],
+    "parts": [
+        {"name": name, "size": 1, "sha256": DIGEST} for name in [*PARTS.values(), LICENSE_TEXT]
+    ],
+    "interpreters": [{"name": PYTHON, "machine": "x86_64", "version": "3.11.2", "sha256": DIGEST}],
+}
+
+
+def bill(of: str = DIGEST) -> str:
+    """The bill of a fat bundle of that digest."""
+    return sbom.make(DESCRIBED, of, SLICES)
+
+
 def test_the_bill_is_valid_and_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - slow to load
 
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    digest = "0" * 64
-    license_text = "licenses/embedded-python-x86_64/libc6.txt"
-    names = ["site-packages/psutil/__init__.py", "_bootstrap/__init__.py", "run.sh"]
-    described = {
-        "tool": {"name": "page-alloc-bench", "version": "1.2.3"},
-        "source": {"kmod": digest, "runner": digest},
-        "stub": {"size": 4096, "sha256": digest},
-        "modules": [
-            {
-                "name": f"modules/{release}-x86_64/page_alloc_bench.ko",
-                "release": release,
-                "machine": "x86_64",
-                "vermagic": f"{release} SMP",
-                "compiler": "GCC: 12",
-                "srcversion": "",
-                "signature": signature,
-                "sha256": digest,
-            }
-            for release, signature in (("5.10", None), ("6.1", {"hash": "sha256"}))
-        ],
-        "parts": [{"name": name, "size": 1, "sha256": digest} for name in [*names, license_text]],
-        "interpreters": [
-            {
-                "name": "python-x86_64.tar.gz",
-                "machine": "x86_64",
-                "version": "3.11.2",
-                "sha256": digest,
-            }
-        ],
-    }
-    slices = {"python-x86_64.tar.gz": {"bin/python3": digest, "lib/libc.so.6": digest}}
-
-    def make(of: str = digest) -> str:
-        return sbom.make(described, of, slices)
-
-    text = make()
+    text = bill()
     assert JsonStrictValidator(sbom.VERSION).validate_str(text) is None
-    assert text == make()
+    assert text == bill()
     document = json.loads(text)
     assert "timestamp" not in document["metadata"]
-    assert document["serialNumber"] != json.loads(make("1" * 64))["serialNumber"]
-    components = {item["bom-ref"]: item for item in document["components"]}
+    assert document["serialNumber"] != json.loads(bill("1" * 64))["serialNumber"]
+
+
+def test_the_bill_names_all_that_the_manifest_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    components = {item["bom-ref"]: item for item in json.loads(bill())["components"]}
     assert {item["name"] for item in components.values()} == {
         "page-alloc-bench", "page_alloc_bench.ko", "psutil", "shiv", "cpython",
     }  # fmt: skip
     for item in components.values():
         assert item["licenses"], item["name"]
-    module = components["modules/6.1-x86_64/page_alloc_bench.ko"]
-    assert module["hashes"] == [{"alg": "SHA-256", "content": digest}]
-    said = {item["name"]: item["value"] for item in module["properties"]}
+    told = components["modules/6.1-x86_64/page_alloc_bench.ko"]
+    assert told["hashes"] == [{"alg": "SHA-256", "content": DIGEST}]
+    said = {item["name"]: item["value"] for item in told["properties"]}
     assert said["page-alloc-bench:release"] == "6.1"
     assert said["page-alloc-bench:signature:hash"] == "sha256"
-    for owner, name in zip(("psutil", "shiv", "runner"), names):
+    for owner, name in PARTS.items():
         assert [file["name"] for file in components[owner]["components"]] == [name]
-    python = components["python-x86_64.tar.gz"]
+    python = components[PYTHON]
     assert {item["name"]: item["type"] for item in python["components"]} == {
         "bin/python3": "file",
         "lib/libc.so.6": "library",
     }
-    assert license_text in json.dumps(python["licenses"])
+    assert LICENSE_TEXT in json.dumps(python["licenses"])
+
+
+def test_the_bill_has_the_date_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    dated = json.loads(make())
+    dated = json.loads(bill())
     assert dated["metadata"]["timestamp"].startswith("1970-01-02T00:00:00")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
     with pytest.raises(PackagerError, match="SOURCE_DATE_EPOCH=today"):
-        make()
+        bill()
