@@ -134,7 +134,7 @@ def _apply(name: str, parser: dict[str, Any], result: FalbaResult, content: byte
     for value in values:
         wrong = isinstance(value, bool) and target["type"] != "bool"
         if wrong or not isinstance(value, _TYPES[target["type"]]):
-            raise FalbaError(f"{name}: {value!r} is no {target['type']}")
+            raise FalbaError(f"{name}: {value!r} is not of type {target['type']}")
     if "metric" in parser:
         result.metrics.setdefault(target["name"], []).extend(values)
     elif target["name"] in result.facts or len(values) != 1:

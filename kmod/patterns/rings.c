@@ -15,7 +15,7 @@
 
 enum {
 	DEPTH,		/* of each ring, a power of two */
-	FAKE,		/* 1: hand over what is no block: the cost of the rings alone */
+	FAKE,		/* 1: hand over what is not a block: the cost of the rings alone */
 };
 
 /* Turns between two looks at whether the session goes on. */
@@ -130,7 +130,7 @@ static __always_inline void rings_work(struct pab_worker *worker, bool fake)
 	}
 }
 
-/* Take what is no block out of the ring again: nothing is to give it back. */
+/* Take what is not a block out of the ring again: nothing is to give it back. */
 static void rings_forget(struct pab_worker *worker)
 {
 	u64 i;

@@ -2,7 +2,7 @@
 """A bundle starts on hosts that make it hard, and leaves them as they were.
 
 Each host is a mount and a PID namespace of this machine with real mounts in it, or a chroot with
-nothing but a static busybox. The kernel module is no part of this: tests/vm has whole runs.
+nothing but a static busybox. The kernel module is not part of this: tests/vm has whole runs.
 """
 
 from __future__ import annotations

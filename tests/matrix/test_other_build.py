@@ -19,7 +19,7 @@ from page_alloc_bench.targets.appliance import Appliance
 from page_alloc_bench.targets.kernels import FetchedKernel
 from trees import place
 
-# Each bundle is run where that is no harm, and asked what it finds.
+# Each bundle is run where that does no harm, and asked what it finds.
 RUN = """
 uname -rv
 for name in {names}; do

@@ -27,7 +27,7 @@ from page_alloc_bench.campaign.revisions import Repository
 from waiting import eventually
 
 COMMITS, CULPRIT = 16, 11
-# So many that a tick of the timer more is no tenth of a percent.
+# So many that a tick of the timer more is not a tenth of a percent.
 ALLOCS = 100_000
 LONG = 300_000
 KCONFIG = "lib/Kconfig.debug"

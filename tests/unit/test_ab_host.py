@@ -48,7 +48,7 @@ def test_all_reasons_are_told_at_once_and_those_of_use_can_be_accepted() -> None
     assert "kexec_load_disabled" in said
     assert "eve" not in said
     assert "--accept users" in refused(busy)
-    assert "none of users, load, run" in refused(busy, kexec, "lockdown")
+    assert "not one of users, load, run" in refused(busy, kexec, "lockdown")
 
 
 @pytest.fixture
@@ -93,10 +93,13 @@ def test_a_host_that_does_not_answer_is_told(tmp_path: Path) -> None:
         (["--host", "box", "--tree", "/"], "--tree is of revisions"),
         (["--uninstall"], "--uninstall is of a host: give --host too"),
         (["--host", "box", "--power-hook", "'"], "--power-hook: ': No closing quotation"),
-        (["--host", "box", "--console", "no-such-program x"], "'no-such-program x' is no program"),
+        (
+            ["--host", "box", "--console", "no-such-program x"],
+            "'no-such-program x' is not a program",
+        ),
         (
             ["--host", "box", "--boot", "hook", "--boot-hook", ""],
-            "--boot-hook: '' is no program",
+            "--boot-hook: '' is not a program",
         ),
         (["--host", "box", "--boot", "hook", "--boot-hook", "'"], "--boot-hook: ': No closing"),
         (["--host", "box", "--ssh", "'"], "--ssh: ': No closing quotation"),

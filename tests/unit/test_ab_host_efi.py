@@ -63,7 +63,7 @@ def test_a_host_that_was_booted_by_efi_is_restarted() -> None:
         ({"efi_options": "ro"}, "/boot/efi is read-only: mount -o remount,rw /boot/efi"),
         (
             {"efi_device": "/dev/md0", "efi_part": ""},
-            "/boot/efi is on /dev/md0, which is no partition of a disk: use --boot kexec",
+            "/boot/efi is on /dev/md0, which is not a partition of a disk: use --boot kexec",
         ),
         ({"efi_stubs": OLD.release}, f"{NEW.release} has no EFI stub (CONFIG_EFI_STUB): use"),
         (

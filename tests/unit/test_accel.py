@@ -55,7 +55,7 @@ def test_a_kvm_that_opens_and_is_slow_is_not_taken(
 def test_a_busy_moment_decides_nothing_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One slow try is no fault, and a fault is tried again by the next command."""
+    """One slow try is not a fault, and a fault is tried again by the next command."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(accel, "at_once", lambda _arch: None)
     slow, quick = (0.226, ""), (0.0001, "")

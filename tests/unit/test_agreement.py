@@ -58,7 +58,7 @@ def test_pages_of_the_last_child_may_be_on_their_way_back() -> None:
     scene = agreement.Scene(counted_bytes=1_123_838 * 4096, last_child_bytes=150_000 * 4096)
     kernel = 1_122_083 * 4096
     assert agreement.agree("pages freed", scene.counted_bytes, kernel, scene)
-    # A leak of 2 % is none of that; nor may a page be allocated that the kernel has not counted.
+    # It excuses no leak of 2 %; nor may a page be allocated that the kernel has not counted.
     assert not agreement.agree("pages freed", OURS, int(OURS * 0.97), SCENE)
     plain = dataclasses.replace(SCENE, compacted_bytes=0)
     assert not agreement.agree("pages allocated", OURS, OURS - 4096, plain)

@@ -141,7 +141,7 @@ def test_exit_codes(side: Any) -> None:
 def test_a_metric_that_is_to_decide_and_is_not_there_is_no_verdict(
     only: str, said: str, form: str, side: Any
 ) -> None:
-    """However it is written: there is one, so that its name is no mistake, but no figure of it."""
+    """However it is written: there is one, so its name is not a mistake, but no figure of it."""
 
     def lack(document: recorded.Document) -> None:
         for name in [name for name in document if "per_second" in name]:

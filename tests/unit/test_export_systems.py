@@ -102,7 +102,7 @@ def test_falba_reads_the_database(tmp_path: Path, runs: list[tidy.Run]) -> None:
                 name = f"{metric.name}_order{metric.order}"
                 assert result.metrics.get(name, []) == metric.values.tolist()
     parsers = json.loads((tmp_path / "db" / "parsers.json").read_text())["parsers"]
-    # Whole names: an artifact of another test, or of order 10, is none of ours.
+    # Whole names: an artifact of another test, or of order 10, is not ours.
     assert all(re.fullmatch(r"\^.*\$", one["artifact_regexp"]) for one in parsers.values())
     metric = parsers["metric_idle_available_bytes_order0"]["metric"]
     assert metric == {"name": "idle_available_bytes_order0", "type": "int", "unit": "B"}

@@ -322,5 +322,5 @@ def test_an_empty_name_is_not_the_current_directory(command: str, tmp_path: Path
     )
     assert done.returncode in (2, 3)
     assert done.stdout == ""
-    assert "it is empty" in done.stderr or "'': is no name of a file" in done.stderr
+    assert "it is empty" in done.stderr or "'': is not the name of a file" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["result.json.gz"]

@@ -62,7 +62,7 @@ Node 0, zone      DMA            5            5            5
 
 
 def test_free_blocks_are_told_by_migratetype() -> None:
-    """What the kernel did not count is no number; blocks that are mixed are something else."""
+    """What the kernel did not count is not a number; blocks that are mixed are something else."""
     assert page_types.parse(TYPES.splitlines(keepends=True)) == [
         {
             "zone": "node 0 zone DMA",

@@ -104,15 +104,15 @@ def spoil(change: Callable[[dict[str, Any]], Any]) -> str:
 BAD = {
     "truncated": (json.dumps(plain())[:-500], "cut short"),
     "empty": ("", "cut short or empty"),
-    "text": ("hello\nworld", "is no JSON"),
-    "binary": (b"\x7fELF\x02\xff\xfe", "is no JSON"),
+    "text": ("hello\nworld", "is not JSON"),
+    "binary": (b"\x7fELF\x02\xff\xfe", "is not JSON"),
     "gzip cut short": (ONE.read_bytes()[:3000], "cut short"),
     "gzip damaged": (ONE.read_bytes()[:40] + b"\xff" * 500, "cannot be decompressed"),
     "gzip with a byte of its data wrong": (ONE.read_bytes()[:-6] + b"\0" * 6, "is damaged"),
     "gzip of which only the magic is there": (ONE.read_bytes()[:3], "is cut short (gzip)"),
     "gzip with text behind it": (ONE.read_bytes() + b"junk", "has 4 bytes behind the end of its"),
     "gzip with a torn second part": (ONE.read_bytes() + ONE.read_bytes()[:99], "is cut short (gz"),
-    "gzip of two results": (ONE.read_bytes() * 2, "is no JSON: Extra data"),
+    "gzip of two results": (ONE.read_bytes() * 2, "is not JSON: Extra data"),
     "zstd": (
         b"\x28\xb5\x2f\xfd" + b"\0" * 9,
         "is compressed by zstd; only gzip is read: unpack it",
@@ -137,7 +137,7 @@ BAD = {
     "negative": (spoil(lambda d: d.update(idle_available_bytes_order0=[-1])), "negative"),
     "huge": (spoil(lambda d: d.update(idle_available_bytes_order0=[1 << 63])), "2^63"),
     "nothing": (json.dumps({"run": plain()["run"]}), "has no measurement"),
-    "deep": ("[" * 100_000, "is no JSON"),
+    "deep": ("[" * 100_000, "is not JSON"),
 }
 
 

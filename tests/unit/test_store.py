@@ -228,7 +228,7 @@ def test_a_file_in_the_wrong_place_is_named(tmp_path: Path) -> None:
 def test_what_is_no_store_or_a_newer_one_is_refused(tmp_path: Path) -> None:
     for arguments in (("store", "list", tmp_path), ("query", "FROM runs", "--store", tmp_path)):
         refused = call(*arguments)
-        assert (refused.exit_code, "is no store" in refused.stderr) == (2, True)
+        assert (refused.exit_code, "is not a store" in refused.stderr) == (2, True)
     (tmp_path / "notes.txt").write_text("mine")
     refused = call("store", "add", tmp_path, BASE[0])
     assert (refused.exit_code, "is not empty" in refused.stderr) == (2, True)

@@ -73,7 +73,7 @@ def test_a_line_that_is_no_attempt_is_told(tmp_path: Path) -> None:
     assert ending
     with (tmp_path / "attempts.jsonl").open("a") as journal:
         journal.write('{"side": "base"}\n')
-    with pytest.raises(CampaignError, match=r"attempts\.jsonl has a line that is no attempt"):
+    with pytest.raises(CampaignError, match=r"attempts\.jsonl has a line that is not an attempt"):
         Journal(tmp_path).results("base")
 
 

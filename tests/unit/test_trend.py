@@ -134,7 +134,7 @@ def test_commits_have_the_order_of_their_history(tmp_path: Path) -> None:
         ((), "give either results or --store"),
         (("--by", "no.such", "FILES"), "has no fact no.such"),
         (("/nowhere",), "no such file"),
-        (("",), "'': is no name of a file"),
+        (("",), "'': is not the name of a file"),
         (("--store", ""), "it is empty"),
         (("--metric", "idle_availble_bytes", "FILES"), "Did you mean idle_available_bytes?"),
         (("--metric", "idle_available_bytes:p9", "FILES"), "There are: median"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a user can ask a bundle for besides a run with nothing given, and what is no run at all."""
+"""What a user can ask a bundle for besides a run with nothing given, also where nothing runs."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _WRONG = ("kernel_page_allocs_remote", "kernel_page_free_latencies_ns")
 
 
 def adopt(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the ancestor's result would be as one of ours; None if it is none of its.
+    """Return what the ancestor's result would be as one of ours; None if it is not the ancestor's.
 
     Arrays may be null there, where nothing was measured.
     """

@@ -107,7 +107,7 @@ def connect(runs: Iterable[Run]) -> duckdb.DuckDBPyConnection:
 def open_database() -> duckdb.DuckDBPyConnection:
     """Return a database in memory; what does not fit there is an error.
 
-    It would be spilled into the current directory. A name that is no table's is not looked for
+    It would be spilled into the current directory. A name that is not a table's is not looked for
     among the variables of this program.
     """
     config: dict[str, Any] = {"temp_directory": "", "python_enable_replacements": False}

@@ -208,7 +208,7 @@ def load_all(arguments: Iterable[str | Path]) -> list[Result]:
 
 def _found(argument: str) -> Iterator[Path]:
     if not argument:
-        raise ResultError("''", "is no name of a file")
+        raise ResultError("''", "is not the name of a file")
     path = Path(argument)
     if path.is_dir() and campaign_directory.is_campaign(path):
         yield from _of_campaign(path)
@@ -256,10 +256,10 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(data.rstrip()) or error.msg.startswith("Unterminated string")
         cut = not data.strip() or at_end
-        what = "is cut short or empty" if cut else "is no JSON"
+        what = "is cut short or empty" if cut else "is not JSON"
         raise ResultError(path, f"{what}: {error}") from error
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
-        raise ResultError(path, f"is no JSON: {error}") from error
+        raise ResultError(path, f"is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(path, "is not a result of page-alloc-bench: it is not a JSON object")
     return document

@@ -86,5 +86,5 @@ def _percent(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number < math.inf:
-        raise ThresholdError(f"{text!r} is no percentage above 0, such as 2%")
+        raise ThresholdError(f"{text!r} is not a percentage above 0, such as 2%")
     return number

@@ -90,13 +90,13 @@ class Journal:
     def attempts(self) -> list[dict[str, Any]]:
         """Return the attempts so far; a last line that was cut off is left out.
 
-        Raises CampaignError where a line is no attempt.
+        Raises CampaignError where a line is not an attempt.
         """
         path = self.directory / ATTEMPTS
         found = jsonl.read(path)
         if not all(each.keys() >= _TOLD for each in found):
             raise CampaignError(
-                f"{path} has a line that is no attempt: take it out, or give another directory "
+                f"{path} has a line that is not an attempt: take it out, or give another directory "
                 "with --dir"
             )
         return found

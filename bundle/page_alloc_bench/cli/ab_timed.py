@@ -334,7 +334,7 @@ def _asked(options: Mapping[str, Any], kernels: Mapping[str, Kernel]) -> dict[st
 def _build(kernels: Mapping[str, Kernel]) -> int | None:
     """Build what is missing; return the exit code where the new kernel's cannot be, else None.
 
-    It is no boot, so that the journal has nothing of it: what is mended goes on.
+    It is not a boot, so that the journal has nothing of it: what is mended goes on.
     """
     kernels["base"].bundle()
     try:

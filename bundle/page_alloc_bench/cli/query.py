@@ -111,7 +111,7 @@ def _print_table(answer: Answer) -> None:
 
 
 def _table(answer: Answer, *, folded: bool) -> Table:
-    """Return the answer as a table. folded: what is no number may be, and so may all names."""
+    """Return the answer as a table. folded: what is not a number may be, and so may all names."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -41,7 +41,7 @@ class Elf:
 
 
 def read(path: Path) -> Elf:
-    """Return what ``path`` says of itself; PackagerError when it is no ELF file."""
+    """Return what ``path`` says of itself; PackagerError when it is not an ELF file."""
     try:
         with path.open("rb") as file:
             return _read(path, ELFFile(file))

@@ -46,7 +46,9 @@ def command_words(command: str, *, option: str) -> list[str]:
     except ValueError as error:
         raise UsageError(f"{option}: {command}: {error}") from error
     if not words or shutil.which(words[0]) is None:
-        raise UsageError(f"{option}: {command!r} is no program here: install it or give its path")
+        raise UsageError(
+            f"{option}: {command!r} is not a program here: install it, or give its path"
+        )
     return words
 
 

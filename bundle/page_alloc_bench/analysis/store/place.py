@@ -19,7 +19,7 @@ _MAGIC = b"PAR1"  # begins and ends a Parquet file
 
 
 class StoreError(ResultError):
-    """A directory that is no store, or one that this program cannot read."""
+    """A directory that is not a store, or one that this program cannot read."""
 
 
 @dataclass(frozen=True, order=True)
@@ -91,7 +91,7 @@ def open_store(root: Path) -> Store:
     try:
         told = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise StoreError(root, "is no store; `page-alloc-bench store add` makes one") from error
+        raise StoreError(root, "is not a store; `page-alloc-bench store add` makes one") from error
     except (OSError, ValueError) as error:
         raise StoreError(path, f"cannot be read: {error}") from error
     found = told.get("format") if isinstance(told, dict) else None

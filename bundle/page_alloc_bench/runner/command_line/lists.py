@@ -27,9 +27,7 @@ class Words(Type):
         return _each_once(text, self._known)
 
     def _known(self, word: str) -> str:
-        if word not in self._words:
-            raise wrong(f"{word!r} is none of {', '.join(self._words)}")
-        return word
+        return _one_of(self._words, word)
 
 
 class Modified(Type):
@@ -52,8 +50,7 @@ class Modified(Type):
     def _known(self, text: str) -> str:
         word, *added = text.split("+")
         for name, known in ((word, self._words), *((each, self._modifiers) for each in added)):
-            if name not in known:
-                raise wrong(f"{name!r} is none of {', '.join(known)}")
+            _one_of(known, name)
         return "+".join((word, *(each for each in self._modifiers if each in added)))
 
 
@@ -75,7 +72,7 @@ class Sizes(Type):
         kib = int(word[:-1]) if matches("[1-9][0-9]{0,7}k", word) else 0
         if word not in self._words and (not kib or kib & (kib - 1)):
             raise wrong(
-                f"{word!r} is none of {', '.join(self._words)}, nor a size like 64k, a power of two"
+                f"{word!r} is not one of {', '.join(self._words)} or a power of two like 64k"
             )
         return word
 
@@ -117,7 +114,7 @@ class Numbers(Type):
     def _number(self, word: str) -> str:
         if matches("[1-9][0-9]{0,9}", word) and int(word) <= self._most:
             return word
-        raise wrong(f"{word!r} is no number from 1 to {self._most}")
+        raise wrong(f"{word!r} is not a number from 1 to {self._most}")
 
 
 class Depths(Type):
@@ -142,7 +139,14 @@ class Depths(Type):
             return word
         if matches("([1-9][0-9]{0,3})?h|h/[1-9][0-9]{0,3}", word):
             return word
-        raise wrong(f"{word!r} is no depth; depths are given like 16,h/2,2h, up to {self._most}")
+        raise wrong(f"{word!r} is not a depth like 16, h/2 or 2h, up to {self._most}")
+
+
+def _one_of(known: tuple[str, ...], word: str) -> str:
+    """Return a word that is known. Raises ArgumentTypeError for another."""
+    if word not in known:
+        raise wrong(f"{word!r} is not one of {', '.join(known)}")
+    return word
 
 
 def _each_once(text: str, read: Any) -> list[str]:

@@ -68,7 +68,7 @@ def _blocks(order: int) -> Sequence[int]:
 
 
 def _movable(descriptor: int, block: int, order: int) -> bool | None:
-    """Return whether all pages of a block are free or can be moved; None: it is no memory."""
+    """Return whether all pages of a block are free or can be moved; None: it is not memory."""
     data = os.pread(descriptor, 8 << order, block * (8 << order))
     flags = set(array("Q", data[: len(data) // 8 * 8]))
     if len(data) < 8 << order or any(each & _NOPAGE for each in flags):

@@ -35,7 +35,7 @@ def rates(workload: str, *, counted: bool = True, timed: str = "") -> tuple[Metr
     """Return the metrics of a workload that measures rates.
 
     counted: whether --workload exact measures it too. timed: what is timed as an allocation, if
-    that is no block.
+    that is not a block.
     """
     allocs, frees = f"{workload}_allocs", f"{workload}_frees"
     return (
@@ -116,8 +116,8 @@ def rings(workload: str) -> tuple[Metric, ...]:
         Metric(
             cost, "ps", None,
             "What a block's way through the ring costs by itself: CPU time of all workers together"
-            " per block, while they hand over what is no block; one item per repetition. It is part"
-            f" of the time that {workload}_allocs_per_second tells.",
+            " per block, while they hand over what is not a block; one item per repetition. Part of"
+            f" the time that {workload}_allocs_per_second tells.",
             Kind.AMOUNT, f"{workload}: cost of the ring", per="iteration", subtest=workload,
         ),
     )  # fmt: skip

@@ -138,7 +138,7 @@ def _of_partition(facts: Facts) -> Iterator[Refusal]:
     elif "rw" not in facts["efi_options"].split(","):
         yield Refusal(f"{esp} is read-only", f"mount -o remount,rw {esp}")
     elif not facts["efi_part"]:
-        what = f"{esp} is on {facts['efi_device']}, which is no partition of a disk"
+        what = f"{esp} is on {facts['efi_device']}, which is not a partition of a disk"
         yield Refusal(what, _OTHERWISE)
 
 

@@ -46,7 +46,7 @@ class Hook:
     takes_any: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what is no command."""
+        """Raise UsageError for what is not a command."""
         command_words(self.command, option="--boot-hook")
 
     def about(self) -> str:

@@ -189,7 +189,7 @@ class _Run:
         return int(found[1]) if answer.code == _RUNNING and found else 0
 
     def _restarted(self) -> bool:
-        # A slow answer is no end of a run.
+        # A slow answer is not the end of a run.
         return self._restarter.up().boot_id != self._boot
 
     def _hung(self, why: str) -> Outcome:

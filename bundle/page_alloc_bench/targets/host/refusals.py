@@ -23,7 +23,7 @@ def require(
     """Raise UsageError, with all reasons, where the host is not to be restarted."""
     unknown = sorted(set(accepted) - set(NAMES))
     if unknown:
-        raise UsageError(f"--accept: {unknown[0]!r} is none of {', '.join(NAMES)}")
+        raise UsageError(f"--accept: {unknown[0]!r} is not one of {', '.join(NAMES)}")
     found = [*_of_host(facts), *method.refusals(facts, kernels)]
     left = [each for each in found if not each.name or each.name not in accepted]
     if left:

@@ -158,7 +158,7 @@ class Peers:
     """Whom CPUs hand their blocks to.
 
     of: see PeersOf; none where the CPUs do not allow what is chosen, which absent says. The
-    pattern has a parameter fake, by which it hands over what is no block.
+    pattern has a parameter fake, by which it hands over what is not a block.
     """
 
     def __init__(self, of: PeersOf, absent: str) -> None:
