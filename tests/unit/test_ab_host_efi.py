@@ -68,7 +68,7 @@ def test_a_host_that_was_booted_by_efi_is_restarted() -> None:
         ({"efi_stubs": OLD.release}, f"{NEW.release} has no EFI stub (CONFIG_EFI_STUB): use"),
         (
             {"efi_free_kib": "80000"},
-            "the copies of the kernels need 90 MiB, and /boot/efi has 78: make room there",
+            "the copies of the kernels need 89.9 MiB, and /boot/efi has 78.1: make room there",
         ),
         ({"secure_boot": "1"}, "Secure Boot is on there: turn it off"),
     ],

@@ -199,7 +199,7 @@ def test_a_copy_of_a_run_is_left_out_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "cut short or empty"), (b'{"run": {"schema_', "cut short"), (b"<html>", "no JSON")],
+    [(b"", "cut short or empty"), (b'{"run": {"schema_', "cut short"), (b"<html>", "not JSON")],
 )
 @pytest.mark.parametrize("form", ["csv", "parquet", "openmetrics", "kcidb", "falba"])
 def test_bad_input_is_one_line_and_writes_nothing(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from page_alloc_bench import installation, outputs
+from page_alloc_bench.runner.result import units
 
 from .common import CONTEXT, OUTPUT, PathType, complain
 from .sides import SidesCommand, campaign, split
@@ -104,7 +105,7 @@ def _page(
             _fail(str(error), _BAD_INPUT)
         page = outputs.encoded(text)
         stream.write(page)
-    click.echo(f"{output}: {len(page) / 1e6:.1f} MB", err=True)
+    click.echo(f"{output}: {units.mib(len(page))} MiB", err=True)
 
 
 def _pictures(

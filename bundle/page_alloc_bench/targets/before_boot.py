@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import page_alloc_bench
 from page_alloc_bench.runner.bundle_file.archive import Archive, ArchiveError
 from page_alloc_bench.runner.kernel import cgroup, procfs
 from page_alloc_bench.runner.options import Options, parse
+from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.preflight.layout import AntagonistSize
+from page_alloc_bench.runner.result import units
 from page_alloc_bench.targets import kernels
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.process import UsageError
 
 _MACHINE = "x86_64"  # of all guests that have a root, as uname -m says it
-_PAGE = 4096  # bytes, of all amd64
 _MAX_ORDER = 10  # MAX_PAGE_ORDER where no architecture says otherwise, include/linux/mmzone.h
 _ON_THE_BUNDLE = "looks at the bundle and needs no guest: give it to the bundle itself, here"
 _AFTER_A_RUN = "is about a run that goes on, and a new guest has none"
@@ -40,6 +43,20 @@ _REFUSED = {
     "output_path": "is a path in the guest, which is removed after the run; use "
     "page-alloc-bench vm -o FILE",
 }
+
+
+@dataclass(frozen=True)
+class _Guest(Host):
+    """A guest as a check sees it that looks at CPUs and memory alone, all of it free.
+
+    Its pages are taken to be as large as those here.
+    """
+
+    memory_bytes: int = 0
+
+    def memory(self) -> dict[str, int]:
+        """Return the amount that is available."""
+        return {"MemAvailable": self.memory_bytes}
 
 
 def open_bundle(path: Path) -> Archive:
@@ -88,19 +105,16 @@ def _check_values(options: Options, machine: Machine) -> None:
             f"order {max(options.alloc_orders)} is too large: the largest is {_MAX_ORDER} "
             "(--alloc-orders)"
         )
-    if options.spread is None:  # no antagonist is measured
-        return
     # What the runner would refuse too, but of what is free then.
-    blocks = machine.cpus if options.cpus is None else len(options.cpus)
-    blocks *= options.held + options.spread
-    order = max(options.alloc_orders)
-    most_mib = blocks * (_PAGE << order) >> 20
-    if most_mib > machine.memory_mib // 2 and "antagonist-size" not in options.accept:
-        raise UsageError(
-            f"the antagonist would hold up to {most_mib} MiB at order {order}, "
-            f"more than half of the guest's {machine.memory_mib} MiB: lower --held and --spread, "
-            "or give the guest more with vm --mem, before the --"
-        )
+    guest = _Guest(
+        options, affinity=set(range(machine.cpus)), memory_bytes=machine.memory_mib << 20
+    )
+    for finding in AntagonistSize().look(guest):
+        if finding.name not in options.accept:
+            raise UsageError(
+                f"in the guest {finding.found}: {finding.advice}, or give it more memory with "
+                "vm --mem, before the --"
+            )
 
 
 def check_memory(machine: Machine) -> None:
@@ -110,10 +124,11 @@ def check_memory(machine: Machine) -> None:
     limit = group.limit_bytes() if group else None
     if limit is not None and group is not None:
         available = min(available, limit - (group.usage_bytes() or 0))
-    if machine.memory_mib > available >> 20:
+    wanted = machine.memory_mib << 20
+    if wanted > available:
         raise UsageError(
-            f"--mem: the guest would fill {machine.memory_mib} MiB, and {available >> 20} MiB are "
-            "available here"
+            f"--mem: the guest would fill {units.whole_mib(wanted)}, and "
+            f"{units.whole_mib(available)} are available here"
         )
 
 

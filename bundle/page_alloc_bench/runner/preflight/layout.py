@@ -237,7 +237,7 @@ class OutputRoom(Check):
         need = _FIXED_BYTES + samples * _LATENCY_BYTES
         if room is None or room >= need:
             return None
-        return f"{room >> 10} KiB are free for a result of up to {need >> 10} KiB"
+        return f"{units.whole_kib(room)} are free for a result of up to {units.whole_kib(need)}"
 
 
 class HugePages(Check):

@@ -54,8 +54,9 @@ def render(document: Document, width: int = columns.USUAL, told: Collection[str]
 def of_case(document: Document, case: Case | int, width: int = WIDTH) -> list[str]:
     """Return the table of one case, and what it cannot say."""
     case = case_of(case)
+    block = document.run["kernel"]["page_size_bytes"] << case.order
     return [
-        f"{case} ({_block(document.run, case.order)} per block)",
+        f"{case} ({units.whole_kib(block)} per block)",
         *_table(document, case, width),
         *remarks.of(document, case, width),
     ]
@@ -78,10 +79,6 @@ def heading(run: dict[str, Any], width: int = WIDTH) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= 30 else text[:27] + "..."
-
-
-def _block(run: dict[str, Any], order: int) -> str:
-    return f"{(run['kernel']['page_size_bytes'] << order) >> 10:,} KiB"
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ def mib(size_bytes: float) -> str:
     return f"{size_bytes / BYTES[2][1]:,.1f}"
 
 
+def whole_kib(size_bytes: int) -> str:
+    """Return it in whole KiB, rounded down, such as "64 KiB"."""
+    return f"{size_bytes >> 10} KiB"
+
+
 def whole_mib(size_bytes: int) -> str:
     """Return an amount of memory in whole MiB, rounded down, such as "1234 MiB"."""
     return f"{size_bytes >> 20} MiB"

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from page_alloc_bench.runner.result import units
 from page_alloc_bench.targets.host import efi_files
 from page_alloc_bench.targets.host.facts import PATH, Facts, HostKernel
 from page_alloc_bench.targets.host.method import Refusal, go_down, order, own_cmdline
@@ -153,7 +154,7 @@ def _of_kernels(facts: Facts, kernels: Sequence[HostKernel]) -> Iterator[Refusal
     free = int(facts["efi_free_kib"] or 0)
     if facts["efi_esp"] and free < needed:
         yield Refusal(
-            f"the copies of the kernels need {-(-needed // 1024)} MiB, and {facts['efi_esp']} has "
-            f"{free // 1024}",
+            f"the copies of the kernels need {units.mib(needed << 10)} MiB, and {facts['efi_esp']} "
+            f"has {units.mib(free << 10)}",
             f"make room there, or {_OTHERWISE}",
         )

@@ -15,6 +15,7 @@ from page_alloc_bench.runner.kernel import memory, oom_log, pidfd
 from page_alloc_bench.runner.lifetime import reap
 from page_alloc_bench.runner.lifetime.signals import STOP_SIGNALS
 from page_alloc_bench.runner.measuring import stall
+from page_alloc_bench.runner.result import units
 
 from . import populate
 from .board import Board
@@ -166,8 +167,7 @@ class Watch:
     def _give_up(self, pid: int, have: int) -> None:
         record = {"populated_bytes": have, "unkillable": False, **stall.record(pid)}
         raise stall.StalledError(
-            f"findlimit's child has {have >> 20} MiB and got no more for {self._stall_s:g} s "
-            "(--stall-s), nor did the OOM killer come: the result has what the kernel says about "
-            "it, in run.stall",
+            f"findlimit's child has {units.whole_mib(have)} and got no more for {self._stall_s:g} "
+            "s (--stall-s), nor did the OOM killer come: run.stall in the result says more",
             record,
         )

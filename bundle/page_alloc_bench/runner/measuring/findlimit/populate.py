@@ -154,7 +154,7 @@ class Ground:
     def _refused(self) -> str:
         why = os.strerror(ctypes.get_errno())
         have = f"more after {units.size(self._mapped)}" if self._mapped else "at all"
-        return f"{MAPS_NO_MORE} {self._size >> 10} KiB {have}: {why}"
+        return f"{MAPS_NO_MORE} {units.whole_kib(self._size)} {have}: {why}"
 
 
 class Populator:

@@ -10,6 +10,7 @@ import signal
 from page_alloc_bench.runner.errors import FindlimitError
 from page_alloc_bench.runner.kernel import memory, oom_log, procfs
 from page_alloc_bench.runner.measuring import agreement
+from page_alloc_bench.runner.result import units
 
 from . import populate
 from .board import Board
@@ -57,10 +58,12 @@ def _advice(reason: str) -> str:
         return ""
     sizes = procfs.meminfo()
     if memory.sysctl("vm.overcommit_memory") == "2":
-        limit, used = (sizes.get(name, 0) >> 20 for name in ("CommitLimit", "Committed_AS"))
+        limit, used = (
+            units.whole_mib(sizes.get(name, 0)) for name in ("CommitLimit", "Committed_AS")
+        )
         return (
-            f". vm.overcommit_memory is 2, CommitLimit {limit} MiB, of which others have {used} "
-            "MiB: sysctl vm.overcommit_memory=0"
+            f". vm.overcommit_memory is 2, CommitLimit {limit}, of which others have {used}: "
+            "sysctl vm.overcommit_memory=0"
         )
     return (
         f". Look at ulimit -v, ulimit -d and vm.max_map_count ({memory.sysctl('vm.max_map_count')})"
