@@ -55,7 +55,7 @@ PATTERN = Pattern(
 
 WORKLOAD = """
 from page_alloc_bench.runner.command_line.option import Integer, Option
-from page_alloc_bench.runner.measuring import PlannedPhase
+from page_alloc_bench.runner.measuring.bench import PlannedPhase
 from page_alloc_bench.runner.workload import Workload
 
 def plan(options):

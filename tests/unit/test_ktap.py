@@ -23,7 +23,7 @@ from page_alloc_bench.runner.errors import (
     TimedOut,
     UsageError,
 )
-from page_alloc_bench.runner.measuring import PlannedPhase
+from page_alloc_bench.runner.measuring.bench import PlannedPhase
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.telling import output
 from page_alloc_bench.runner.telling.ktap import Ktap

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .command_line.option import Option
-    from .measuring import PlannedPhase
-    from .measuring.bench import Bench
+    from .measuring.bench import Bench, PlannedPhase
 
 _PACKAGE = "page_alloc_bench.runner.workloads"
 DEFAULT = DEFAULT_WORKLOAD

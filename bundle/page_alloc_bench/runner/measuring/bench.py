@@ -7,13 +7,20 @@ import argparse
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from page_alloc_bench.runner.kernel import cpu_lists, page_types, procfs
 from page_alloc_bench.runner.module.abi import CpuStats, Gfp, Progress
 from page_alloc_bench.runner.module.device import Latency
 from page_alloc_bench.runner.result.document import Document
 from page_alloc_bench.runner.result.metrics import measured_phases, typed_moments
+
+
+class PlannedPhase(NamedTuple):
+    """A phase of a run, known before it: its name in run.phases, and the order of the blocks."""
+
+    name: str
+    order: int
 
 
 class Reporter(Protocol):

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
     CountedCase = Callable[[int, int, int], "tuple[dict[str, int], int] | None"]
     # From the options, the order and the pages that the list of a CPU holds at most: what is
@@ -235,7 +234,7 @@ class _Rate:
 
     def plan(self, options: Namespace) -> list[PlannedPhase]:
         """Return the phases: one for each order."""
-        from page_alloc_bench.runner.measuring import PlannedPhase
+        from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
         return [PlannedPhase(self._name, order) for order in options.alloc_orders]
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol, TypeVar
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
     from page_alloc_bench.runner.result.case import Case
 
     class Planned(Protocol):
@@ -116,7 +115,7 @@ def workload(
     """
 
     def plan(options: Namespace) -> list[PlannedPhase]:
-        from page_alloc_bench.runner.measuring import PlannedPhase
+        from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
         return [PlannedPhase(name, order) for order in orders(options)]
 

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
 NAME = "atomic"
 # A burst of all CPUs asks for so many times what the kernel keeps for such allocations, and for one
@@ -24,7 +23,7 @@ _HIGHATOMIC = 100
 
 
 def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring import PlannedPhase
+    from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
     return [PlannedPhase(NAME, order) for order in options.atomic_orders]
 

@@ -9,8 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
 _WITH_ANTAGONIST = ("steady_wait", "antagonized", "stop", "results")
 
@@ -23,7 +22,7 @@ def phases(orders: Sequence[int]) -> list[PlannedPhase]:
     auto-tuning"), than a machine has that was idle. The module is configured before, since what it
     allocates for itself, the same for each order, is in no phase to be missing from.
     """
-    from page_alloc_bench.runner.measuring import PlannedPhase
+    from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
     first, *later = orders
     return [

@@ -10,8 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
 NAME = "exact"
 PHASE = "counted"
@@ -21,7 +20,7 @@ ALLOCS = 300_000
 
 
 def _plan(options: Namespace) -> list[PlannedPhase]:
-    from page_alloc_bench.runner.measuring import PlannedPhase
+    from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
     return [PlannedPhase(PHASE, order) for order in options.alloc_orders]
 

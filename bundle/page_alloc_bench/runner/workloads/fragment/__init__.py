@@ -12,8 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
 NAME = "fragment"
 PINNED, ISLANDS, MOVABLE = "pinned", "islands", "movable"
@@ -25,7 +24,7 @@ _FILLS = 4.5  # of all memory by one CPU take about as long as a case
 
 def _plan(_options: Namespace) -> list[PlannedPhase]:
     from page_alloc_bench.runner.kernel import huge_pages
-    from page_alloc_bench.runner.measuring import PlannedPhase
+    from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
     return [PlannedPhase(NAME, huge_pages.huge_order())]
 

@@ -11,8 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from page_alloc_bench.runner.measuring import PlannedPhase
-    from page_alloc_bench.runner.measuring.bench import Bench
+    from page_alloc_bench.runner.measuring.bench import Bench, PlannedPhase
 
 NAME = "hugealloc"
 SETTLE_S = 5.0  # of churn, before the first huge page is asked for
@@ -21,7 +20,7 @@ _FILLS = 1.5  # of all memory by one CPU take about as long as the churn and the
 
 def _plan(_options: Namespace) -> list[PlannedPhase]:
     from page_alloc_bench.runner.kernel import huge_pages
-    from page_alloc_bench.runner.measuring import PlannedPhase
+    from page_alloc_bench.runner.measuring.bench import PlannedPhase
 
     return [PlannedPhase(NAME, huge_pages.huge_order())]
 
