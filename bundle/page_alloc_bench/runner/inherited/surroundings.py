@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from page_alloc_bench.runner.kernel import cgroup, procfs
 from page_alloc_bench.runner.result.inherited import Value
@@ -14,19 +13,35 @@ _STEERING = ("LD_", "MALLOC_", "GLIBC_TUNABLES")
 
 
 def cpu_quota() -> Value:
-    """Return the smallest part of the time in a cgroup v2 around us, as "0.5 CPUs"; "": none."""
+    """Return the smallest part of the time in a cgroup around us, as "0.5 CPUs"; "": none.
+
+    None where that cannot be seen.
+    """
+    own = cgroup.own(controller="cpu")
+    if own is None:
+        return None
     parts = []
-    for text in _settings("cpu.max"):
-        quota, _, period = text.partition(" ")
-        if quota.isdigit() and period.isdigit():
-            parts.append(int(quota) / int(period))
+    for path in own.line():
+        # The second and third are of version 1.
+        names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+        words = " ".join(procfs.read_or_none(f"{path}/{name}") or "" for name in names).split()
+        if len(words) == 2 and words[0].isdigit():
+            parts.append(int(words[0]) / int(words[1]))
     return f"{min(parts):g} CPUs" if parts else ""
 
 
 def swap_limit() -> Value:
-    """Return the smallest limit of swap in a cgroup v2 around us, in bytes as text; "": none."""
-    sizes = [int(text) for text in _settings("memory.swap.max") if text.isdigit()]
-    return str(min(sizes)) if sizes and _has_swap() else ""
+    """Return the smallest limit of swap in a cgroup around us, in bytes as text; "": none.
+
+    None where that cannot be seen.
+    """
+    own = cgroup.own()
+    if not _has_swap():
+        return ""
+    if own is None:
+        return None
+    limit = own.swap_limit()
+    return str(limit.size) if limit else ""
 
 
 def namespaces() -> Value:
@@ -43,16 +58,6 @@ def namespaces() -> Value:
 def environment() -> Value:
     """Return the names of variables that steer the C library's memory, or what it loads."""
     return " ".join(sorted(name for name in os.environ if name.startswith(_STEERING)))
-
-
-def _settings(name: str) -> list[str]:
-    """Return what the files of this name hold, from our cgroup of version 2 up to the top."""
-    own = cgroup.own()
-    if own is None or own.version != 2:
-        return []
-    inside = [path for path in own.directory.parents if own.top in (path, *path.parents)]
-    found = [procfs.read_or_none(str(Path(path, name))) for path in (own.directory, *inside)]
-    return [text for text in found if text]
 
 
 def _has_swap() -> bool:

@@ -41,10 +41,16 @@ class MemoryCgroup:
         """Return the smallest memory.high from here up to the top, or None if there is none."""
         return self._least("memory.high")
 
+    def swap_limit(self) -> Setting | None:
+        """Return the smallest limit of swap, which in version 1 is of memory and swap together."""
+        return self._least(
+            "memory.swap.max" if self.version == 2 else "memory.memsw.limit_in_bytes"
+        )
+
     def allowed(self, kind: str) -> str | None:
         """Return the list of cpus or mems that the cpuset leaves, None if there is no telling."""
         name = f"cpuset.{kind}.effective" if self.version == 2 else f"cpuset.effective_{kind}"
-        for path in self._line():
+        for path in self.line():
             if lines := _lines(path / name):
                 return lines[0]
         return None
@@ -60,19 +66,19 @@ class MemoryCgroup:
         mm/memcontrol.c, mem_cgroup_get_oom_group(): the topmost cgroup that says so counts, also
         when the whole machine is out of memory; processes with oom_score_adj -1000 are spared.
         """
-        for path in reversed(self._line()):
+        for path in reversed(self.line()):
             if _number(path / "memory.oom.group") == 1:
                 return path / "memory.oom.group"
         return None
 
     def _least(self, name: str) -> Setting | None:
         """Return the smallest number that the files of this name hold, and where."""
-        numbers = [(_number(path / name), path / name) for path in self._line()]
+        numbers = [(_number(path / name), path / name) for path in self.line()]
         # Version 1 writes the largest counter it has for "no limit".
         known = [Setting(n, path) for n, path in numbers if n is not None and n < 1 << 60]
         return min(known, key=lambda setting: setting.size, default=None)
 
-    def _line(self) -> list[Path]:
+    def line(self) -> list[Path]:
         """Return this cgroup's directory and those of its ancestors, this one first."""
         inside = [path for path in self.directory.parents if self.top in (path, *path.parents)]
         return [self.directory, *inside]
