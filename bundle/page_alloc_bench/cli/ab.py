@@ -90,11 +90,13 @@ def _timed(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
             raise UsageError("give two revisions of --tree, or --base and --new")
         if options["tree"]:
             raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
+        ab_timed.check(options)
         identity, bundles = ab_kernels.identity, ab_kernels.bundles
         return ab_timed.run(
             place, options, lambda: ab_timed.named(place, options, identity, bundles)
         )
     _require_one_way(revisions, options)
+    ab_timed.check(options)
     built, failed = ab_revisions.built(revisions, options)
     if failed is not None:
         return ab_verdict.tell(place, failed, (), failed.failed, 0)
@@ -105,6 +107,7 @@ def _exact(place: Path, revisions: list[str], options: dict[str, Any]) -> int:
     """Compare by counted instructions. Raises UsageError for what is of the other comparison."""
     _require_one_way(revisions, options)
     ab_timed.refuse_with_exact(single=True)
+    exact_sides.check(options)
     threshold = percent(options["threshold"] or exact.THRESHOLD) / 100
     given = {**options, "memory": options["memory"] or exact.MEMORY}
     journal = Journal(place)

@@ -17,8 +17,10 @@ from page_alloc_bench.cli import ab_host_kernels, ab_revisions, ab_timed, ab_ver
 from page_alloc_bench.cli.ab_host_kernels import Chosen
 from page_alloc_bench.cli.ab_timed import seconds
 from page_alloc_bench.cli.ends import Interrupted
+from page_alloc_bench.runner.bundle_file.archive import Archive
+from page_alloc_bench.targets import bench_options
 from page_alloc_bench.targets.cache import note
-from page_alloc_bench.targets.host import efi, grub_own, install, measure, refusals
+from page_alloc_bench.targets.host import efi, grub_own, install, measure, methods, refusals
 from page_alloc_bench.targets.host import facts as host_facts
 from page_alloc_bench.targets.host.facts import Facts
 from page_alloc_bench.targets.host.install import Package
@@ -119,6 +121,9 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
     ab_timed.require_analysis()
     if revisions:
         _require_two(revisions, options)
+    else:
+        ab_host_kernels.check(options)
+    check_first(options)
     with Ssh(options["host"], options["ssh"]) as shell:
         facts = host_facts.read(shell)
         way = method(options["boot"], shell, facts, options["boot_hook"])
@@ -126,6 +131,7 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
             _require_way(way, words=ab_host_kernels.words_of(options), installs=True)
         refusals.require(shell.host, facts, way, [facts.present], options["accept"])
         if revisions:
+            _require_answer(shell.host, options)
             built, failed = ab_revisions.both(revisions, dict(options))
             if failed is not None:
                 return ab_verdict.tell(directory, failed, (), failed.failed, 0)
@@ -136,7 +142,7 @@ def run(directory: Path, revisions: list[str], options: Mapping[str, Any]) -> in
         click.echo(_told(shell.host, facts, way, chosen, options), err=True)
         if options["plan_only"]:
             return DONE
-        _agree(shell.host, yes=options["yes"])
+        _agree(shell.host, options)
         restarter = Restarter(
             shell,
             facts,
@@ -156,6 +162,18 @@ def _require_two(revisions: list[str], options: Mapping[str, Any]) -> None:
         raise UsageError("--host compares no revision with itself: give --aa with --base")
     if len(revisions) != 2:
         raise UsageError("give two revisions of --tree, or --base and --new")
+
+
+def check_first(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what can be told of a host before it is connected to.
+
+    Ends the process for --help of the benchmark.
+    """
+    bundles = ab_host_kernels.bundles(options["bundles"])
+    bench_options.check_hosts(options["bench_options"], map(Archive, {*bundles.values()}))
+    ab_timed.asked_of(options, {})
+    methods.check(options["boot"], options["boot_hook"])
+    refusals.check(options["accept"])
 
 
 def _uninstall(revisions: list[str], options: Mapping[str, Any]) -> int:
@@ -248,12 +266,17 @@ def _machine(host: str, facts: Facts, way: Method) -> dict[str, Any]:
     }
 
 
-def _agree(host: str, *, yes: bool) -> None:
-    """Return if the user agrees to all this. Raises UsageError."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
+def _require_answer(host: str, options: Mapping[str, Any]) -> None:
+    """Raise UsageError where somebody has to agree to all this, and nobody can be asked."""
+    if not (options["yes"] or options["plan_only"] or sys.stdin.isatty()):
         raise UsageError(f"nobody can be asked whether {host} may be restarted: give --yes")
+
+
+def _agree(host: str, options: Mapping[str, Any]) -> None:
+    """Return if the user agrees to all this. Raises UsageError."""
+    _require_answer(host, options)
+    if options["yes"]:
+        return
     if not click.confirm(f"restart {host}?", err=True):
         raise UsageError(f"{host} is left as it is")
 

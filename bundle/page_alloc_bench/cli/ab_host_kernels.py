@@ -15,7 +15,7 @@ from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.runner.kernel import build_identity
 from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.runner.preflight.loading import OtherBuild
-from page_alloc_bench.targets import bootable, kernel_bundle
+from page_alloc_bench.targets import bench_options, bootable, kernel_bundle
 from page_alloc_bench.targets.host import install
 from page_alloc_bench.targets.host.facts import Facts, HostKernel
 from page_alloc_bench.targets.host.install import Package
@@ -54,20 +54,25 @@ class Chosen:
         return f"{self.called}, {self.words}" if self.words else self.called
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Raise UsageError where --base and --new do not name two kernels."""
+    if options["tree"]:
+        raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
+    ab_timed.names(options)
+
+
 def named(directory: Path, facts: Facts, options: Mapping[str, Any]) -> dict[str, Chosen]:
     """Return the kernels that --base and --new name. DIRECTORY gets what is built for them.
 
     Raises UsageError and TargetError.
     """
-    if options["tree"]:
-        raise UsageError("--tree is of revisions: give two of them instead of --base and --new")
-    bundles = _bundles(options["bundles"])
+    found_bundles = bundles(options["bundles"])
     words = words_of(options)
     found = {}
     for side, name in ab_timed.names(options).items():
         there = facts.kernels.get(name)
         if there is not None:
-            found[side] = _installed(there, facts["machine"], bundles, words[side])
+            found[side] = _installed(there, facts["machine"], found_bundles, words[side])
             _require_build(found[side], facts["machine"], options["bench_options"])
         else:
             found[side] = _from_here(directory, name, facts, words[side])
@@ -94,11 +99,11 @@ def _installed(kernel: HostKernel, machine: str, bundles: Mapping[str, Path], wo
     return Chosen(kernel, release, words, _there(bundle), about)
 
 
-def _require_build(chosen: Chosen, machine: str, bench_options: Sequence[str]) -> None:
+def _require_build(chosen: Chosen, machine: str, words: Sequence[str]) -> None:
     """Raise UsageError for a bundle that cannot be of the kernel which the host has."""
     bundle, kernel = chosen.bundle(), chosen.kernel
     version = _made_for(bundle, kernel.release, machine)["version"]
-    accepted = any(OtherBuild.name in word.split(",") for word in bench_options)
+    accepted = bench_options.accepts(OtherBuild.name, words)
     if kernel.version and version and version != kernel.version and not accepted:
         raise UsageError(
             f"{bundle} is for another build of {kernel.release}: uname -v of that is {version}, "
@@ -116,12 +121,13 @@ def _there(bundle: Path) -> Callable[[], Path]:
     return lambda: bundle
 
 
-def _bundles(place: Path | None) -> dict[str, Path]:
-    from page_alloc_bench.fleet import bundles
+def bundles(place: Path | None) -> dict[str, Path]:
+    """Return what --bundles names, by the kernel. Raises UsageError."""
+    from page_alloc_bench.fleet import bundles as by_manifest
     from page_alloc_bench.fleet.outcome import FleetError
 
     try:
-        return bundles.by_kernel(place) if place else {}
+        return by_manifest.by_kernel(place) if place else {}
     except FleetError as error:
         raise UsageError(f"--bundles: {error}") from error
 

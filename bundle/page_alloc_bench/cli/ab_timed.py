@@ -21,7 +21,7 @@ from page_alloc_bench.cli.accel import ACCEL
 from page_alloc_bench.cli.common import complain
 from page_alloc_bench.cli.verdict_command import cut_off
 from page_alloc_bench.packager.errors import PackagerError
-from page_alloc_bench.targets import accel, bootable, timed
+from page_alloc_bench.targets import accel, bench_options, bootable, timed
 from page_alloc_bench.targets.bootable import Bootable
 from page_alloc_bench.targets.cache import note
 from page_alloc_bench.targets.machine import Machine, machine
@@ -179,6 +179,17 @@ def run(
         for name, kernel in kernels.items()
     }
     return conclude(journal, sides, options)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what can be told before kernels are fetched, built or booted in guests.
+
+    Ends the process for --help of the benchmark.
+    """
+    guest = machine(options["cpus"], options["nodes"], options["memory"] or MEMORY)
+    bench_options.check_timed(options["bench_options"], guest)
+    require_analysis()
+    asked_of(options, about_guest(guest))
 
 
 def conclude(journal: Journal, sides: Mapping[str, Boots], options: Mapping[str, Any]) -> int:

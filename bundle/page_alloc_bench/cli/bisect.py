@@ -59,6 +59,9 @@ def bisect(
     def checked(place: Path) -> int:
         if by_instructions:
             ab_timed.refuse_with_exact()
+            exact_sides.check(options)
+        else:
+            ab_timed.check(options)
         return work(place, revisions, options)
 
     sys.exit(in_directory(directory, checked))

@@ -299,7 +299,8 @@ def run(quiet: bool, bench_options: tuple[str, ...], **options: Any) -> None:
     \b
         sudo page-alloc-bench run -- --iterations 3 --output-path result.json
     """
-    if os.geteuid() != 0 and parse(list(bench_options)).verb is None:
+    asked = parse(list(bench_options))
+    if os.geteuid() != 0 and asked.verb is None:
         _explain(PackagerError("only root can load a kernel module", installation.as_root()))
         sys.exit(NOT_FIT)
     with temporary_directory() as made:

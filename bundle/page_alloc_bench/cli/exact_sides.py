@@ -13,8 +13,9 @@ import click
 from page_alloc_bench.campaign import exact as campaign
 from page_alloc_bench.cli.ab_timed import MEMORY
 from page_alloc_bench.cli.common import JOBS, PathType
-from page_alloc_bench.targets import exact
+from page_alloc_bench.targets import bench_options, exact
 from page_alloc_bench.targets.cache import note
+from page_alloc_bench.targets.machine import machine
 from page_alloc_bench.targets.process import TargetError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,6 +73,15 @@ def split(words: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return what stands before the first option of the benchmark, and that with what follows."""
     begin = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
     return list(words[:begin]), list(words[begin:])
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what can be told before kernels are fetched, built or booted.
+
+    Ends the process for --help of the benchmark.
+    """
+    guest = machine(1, 1, options["memory"] or exact.MEMORY, icount=True)
+    bench_options.check_counted(options["bench_options"], guest)
 
 
 @dataclass(frozen=True)

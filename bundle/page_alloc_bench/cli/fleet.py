@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from .with_results import bad_input, needs, note
 
 _EXTRAS = "analysis,query,fleet"
 _NOT_ALL_OK = 1
-_OWN = ("--detach", "--output-path", "--preflight", "--status", "--attach", "--stop", "--ktap")
 _DIR = click.option(
     "--dir", "directory", type=DIRECTORY, default="fleet", show_default=True, metavar="DIR",
     help="Where the journal, the results and what the runs said are kept.",
@@ -126,7 +125,7 @@ def run(
 
     Exit code 0 only if every host is ok.
     """
-    _check(words, more["remote_dir"])
+    _check(more["remote_dir"])
     with needs(_EXTRAS), _complaints(), bad_input():
         from page_alloc_bench.fleet import board
         from page_alloc_bench.fleet import bundles as of_kernels
@@ -135,6 +134,7 @@ def run(
         from page_alloc_bench.fleet.rounds import Rounds, Settings
 
         found = of_kernels.by_kernel(bundles)
+        _check_words(words, found)
         engine = Engine(inventory, directory, forks=forks, become=become)
         hosts = engine.hosts()
         keep = _into(store)
@@ -242,12 +242,21 @@ def _journal(directory: Path) -> Any:
     return journal
 
 
-def _check(words: tuple[str, ...], remote_dir: str) -> None:
-    for word in words:
-        if word.partition("=")[0] in _OWN:
-            raise click.UsageError(f"{word} is given by this command itself: leave it out")
+def _check(remote_dir: str) -> None:
     if not remote_dir.startswith("/") or not all(c.isalnum() or c in "/._-" for c in remote_dir):
         raise click.UsageError("--remote-dir must be an absolute path of letters, digits, . _ -")
+
+
+def _check_words(words: Sequence[str], bundles: Mapping[str, Path]) -> None:
+    """Raise click.UsageError for options of the benchmark that no host can run with."""
+    from page_alloc_bench.runner.bundle_file.archive import Archive
+    from page_alloc_bench.targets import bench_options
+    from page_alloc_bench.targets.process import UsageError
+
+    try:
+        bench_options.check_hosts(words, map(Archive, {*bundles.values()}))
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _into(directory: Path) -> Callable[[Path], object]:

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from page_alloc_bench.campaign.verdict_codes import TROUBLE
 from page_alloc_bench.targets.process import UsageError
 
-from . import ab_timed, exit_codes
+from . import ab_host, ab_timed, exit_codes
 from .ab import ab as ab_command
 from .common import CONTEXT, DIRECTORY, complain
 from .ends import Interrupted
@@ -123,6 +123,7 @@ def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str
     from page_alloc_bench.fleet.journal import Journal
 
     ab_timed.names({**options, "news": [options["new"]] if options["new"] else []})
+    ab_host.check_first({**options, "bench_options": words})
     engine = Engine(inventory, place, forks=options["forks"], become=False)
     given = _given()
     calls = _calls(engine.variables(), place, given, options)

@@ -157,12 +157,20 @@ def vm(words: tuple[str, ...], *, output: Path | None, **options: Any) -> None:
 
     def work() -> int:
         _refuse(options, given)
-        kernel = _named(options, given, built=bundle is None)
-        if kernel is None and bundle is not None:
+        kernel = _own(options, given)
+        built = bundle is None
+        if bundle is not None and kernel is None and not _boots_alone(options, given):
             return _of_list(bundle, bench_options, output, options)
-        assert kernel is not None, "what is built is built for a kernel"
         from page_alloc_bench.cli import vm_own
 
+        vm_own.check(
+            kernel.arch if kernel else kernels.lookup(options["kernel"]).arch,
+            bundle,
+            bench_options,
+            output=output and (_path(output) or Path("-")),
+            options=vm_own.Options.of(options, given),
+        )
+        kernel = kernel or bootable.of_list(options["kernel"], to_build=built)
         return vm_own.run(
             kernel,
             bundle,
@@ -213,22 +221,20 @@ def _refuse(options: Mapping[str, Any], given: Set[str]) -> None:
         raise UsageError("--exact has neither disk nor network: leave out --reach")
 
 
-def _named(options: Mapping[str, Any], given: Set[str], *, built: bool) -> Bootable | None:
-    """Return the kernel to boot; None is one of the list, in a guest with ssh.
-
-    BUILT says that a bundle is to be built for it.
-    """
+def _own(options: Mapping[str, Any], given: Set[str]) -> Bootable | None:
+    """Return the kernel of the user's own to boot; None is one of the list."""
     here = Path()
     in_tree = "kernel" not in given and bootable.is_tree(here)
     if options["kdir"]:
         return bootable.of_tree(options["kdir"])
     if options["image"]:
         return bootable.of_image(options["image"], options["modules_dir"])
-    if in_tree:
-        return bootable.of_tree(here)
-    if built or options["counted"] or "reach" in given:
-        return bootable.of_list(options["kernel"], to_build=built)
-    return None
+    return bootable.of_tree(here) if in_tree else None
+
+
+def _boots_alone(options: Mapping[str, Any], given: Set[str]) -> bool:
+    """Return whether a kernel of the list boots as one of the user's own does, by any reach."""
+    return bool(options["counted"]) or "reach" in given
 
 
 def _of_list(

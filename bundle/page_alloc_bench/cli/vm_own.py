@@ -15,6 +15,7 @@ from page_alloc_bench.cli import vm_exact
 from page_alloc_bench.targets import (
     accel,
     before_boot,
+    bench_options,
     bootable,
     by_reach,
     exact,
@@ -54,26 +55,53 @@ class Options:
         return cls(**chosen)
 
 
+def check(
+    arch: str,
+    bundle: Path | None,
+    words: Sequence[str],
+    *,
+    output: Path | None,
+    options: Options,
+) -> None:
+    """Look at all that can be told before a kernel of ARCH is fetched, or BUNDLE built.
+
+    OUTPUT: None where it is not known yet. Raises UsageError, TargetError and OutputError.
+    """
+    _check_outputs(output, options.console)
+    size = machine.machine(options.cpus, options.nodes, options.memory, arch=arch)
+    archive = None if bundle is None else before_boot.open_bundle(bundle)
+    if options.counted:
+        if archive is None or bench_options.is_of_this_version(archive):
+            bench_options.check_counted(words, size)
+    elif archive is None:
+        before_boot.check_own_options(words, size)
+    else:
+        before_boot.check_options(archive, words, size)
+    before_boot.check_memory(size)
+    machine.emulator(arch)
+
+
+def _check_outputs(output: Path | None, console: Path | None) -> None:
+    outputs.refuse_twins((output, console))
+    for path in (output, console):
+        if path is not None:
+            outputs.check(path)
+
+
 def run(
     kernel: Bootable,
     bundle: Path | None,
-    bench_options: Sequence[str],
+    words: Sequence[str],
     *,
     output: Path | None,
     options: Options,
 ) -> int:
     """Boot KERNEL, run BUNDLE, which is built if it is None, and return its exit status.
 
-    OUTPUT: None is stdout. Raises UsageError for what can be told before the boot, TargetError,
-    OutputError and PackagerError.
+    All that check() looks at is well. OUTPUT: None is stdout. Raises UsageError for what can be
+    told before the boot, TargetError, OutputError and PackagerError.
     """
-    outputs.refuse_twins((output or Path("-"), options.console))
-    for path in (output, options.console):
-        if path is not None:
-            outputs.check(path)
-    size = machine.machine(options.cpus, options.nodes, options.memory, arch=kernel.arch)
-    before_boot.check_memory(size)
-    machine.emulator(kernel.arch)
+    _check_outputs(output or Path("-"), options.console)
     if options.counted:
         bootable.require_serial(kernel)
     else:
@@ -85,8 +113,6 @@ def run(
             bundle = stack.enter_context(Kept("guest")) / "bench.run"
             _build(kernel, bundle)
         archive = before_boot.open_bundle(bundle)
-        if not options.counted:
-            before_boot.check_options(archive, bench_options, size)
         before_boot.require_module(
             archive,
             kernel.release,
@@ -95,11 +121,11 @@ def run(
             _MACHINES[kernel.arch],
         )
         if options.counted:
-            return vm_exact.run(kernel, bundle, bench_options, output=output, options=options)
+            return vm_exact.run(kernel, bundle, words, output=output, options=options)
         return by_reach.run_bundle(
             kernel.boots,
             bundle,
-            bench_options,
+            words,
             reach=options.reach,
             root=options.root,
             cpus=options.cpus,

@@ -6,25 +6,22 @@ A bundle is read here and never started: it may be a stranger's, which is what g
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-import page_alloc_bench
 from page_alloc_bench.runner.bundle_file.archive import Archive, ArchiveError
 from page_alloc_bench.runner.kernel import cgroup, procfs
 from page_alloc_bench.runner.options import Options, parse
 from page_alloc_bench.runner.preflight.host import Host
 from page_alloc_bench.runner.preflight.layout import AntagonistSize
 from page_alloc_bench.runner.result import units
-from page_alloc_bench.targets import kernels
+from page_alloc_bench.targets import bench_options, kernels
 from page_alloc_bench.targets.kernels import FetchedKernel
 from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.process import UsageError
 
 _MACHINE = "x86_64"  # of all guests that have a root, as uname -m says it
-_MAX_ORDER = 10  # MAX_PAGE_ORDER where no architecture says otherwise, include/linux/mmzone.h
 _ON_THE_BUNDLE = "looks at the bundle and needs no guest: give it to the bundle itself, here"
 _AFTER_A_RUN = "is about a run that goes on, and a new guest has none"
 # What a run in a throwaway guest cannot be asked for, and why.
@@ -78,33 +75,27 @@ def check_options(bundle: Archive, words: Sequence[str], machine: Machine) -> No
     Ends the process as the runner does, with its words: for --help and --version, and with 2 for
     options that it does not know. A BUNDLE of another version knows its options itself.
     """
-    version = bundle.manifest()["tool"]["version"]
-    if version == page_alloc_bench.__version__:
-        options = parse(list(words))
-        _check_values(options, machine)
-        given = {name for name in _REFUSED if getattr(options, name) not in (None, False)}
+    if bench_options.is_of_this_version(bundle):
+        check_own_options(words, machine)
     else:
-        # Go's flags, which the runner accepts, have one dash or two.
-        names = (re.match(r"--?([a-z][a-z-]*)", word) for word in words)
-        given = {match[1].replace("-", "_") for match in names if match}
+        _refuse(bench_options.names(words))
+
+
+def check_own_options(words: Sequence[str], machine: Machine) -> None:
+    """Do as check_options() for a bundle of this version, such as one that is yet to be built."""
+    options = parse(list(words))
+    _check_values(options, machine)
+    _refuse({name for name in _REFUSED if getattr(options, name) not in (None, False)})
+
+
+def _refuse(given: Set[str]) -> None:
     for name, why in _REFUSED.items():
         if name in given:
             raise UsageError(f"--{name.replace('_', '-')} {why}")
 
 
 def _check_values(options: Options, machine: Machine) -> None:
-    missing = sorted(set(options.cpus or ()) - set(range(machine.cpus)))
-    if missing:
-        raise UsageError(
-            f"the guest has no CPU {procfs.format_list(missing)}: it has "
-            f"{procfs.format_list(list(range(machine.cpus)))}; vm --cpus N, before the --, gives "
-            "it more"
-        )
-    if max(options.alloc_orders) > _MAX_ORDER:
-        raise UsageError(
-            f"order {max(options.alloc_orders)} is too large: the largest is {_MAX_ORDER} "
-            "(--alloc-orders)"
-        )
+    bench_options.check_guest(options, machine, "vm --cpus N, before the --, gives it more")
     # What the runner would refuse too, but of what is free then.
     guest = _Guest(
         options, affinity=set(range(machine.cpus)), memory_bytes=machine.memory_mib << 20

@@ -15,10 +15,17 @@ from page_alloc_bench.targets.process import UsageError
 METHODS = ("kexec", "grub", "efi", "hook")
 
 
-def method(name: str, shell: Shell, facts: Facts, hook: str | None) -> Method:
-    """Return the way called NAME, for a host. Raises UsageError and TargetError."""
+def check(name: str, hook: str | None) -> None:
+    """Raise UsageError for a HOOK that does not go with the way called NAME, or is no command."""
     if (name == "hook") != (hook is not None):
         raise UsageError("--boot hook and --boot-hook COMMAND need each other")
+    if hook is not None:
+        Hook(hook)
+
+
+def method(name: str, shell: Shell, facts: Facts, hook: str | None) -> Method:
+    """Return the way called NAME, for a host. Raises UsageError and TargetError."""
+    check(name, hook)
     if hook is not None:
         return Hook(hook)
     if name == "grub":

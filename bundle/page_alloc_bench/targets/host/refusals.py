@@ -13,6 +13,13 @@ _BUSY = 0.5  # load per CPU
 NAMES = ("users", "load", "run")  # what can be accepted
 
 
+def check(accepted: Collection[str]) -> None:
+    """Raise UsageError where something is ACCEPTED that cannot be."""
+    unknown = sorted(set(accepted) - set(NAMES))
+    if unknown:
+        raise UsageError(f"--accept: {unknown[0]!r} is not one of {', '.join(NAMES)}")
+
+
 def require(
     host: str,
     facts: Facts,
@@ -21,9 +28,7 @@ def require(
     accepted: Collection[str],
 ) -> None:
     """Raise UsageError, with all reasons, where the host is not to be restarted."""
-    unknown = sorted(set(accepted) - set(NAMES))
-    if unknown:
-        raise UsageError(f"--accept: {unknown[0]!r} is not one of {', '.join(NAMES)}")
+    check(accepted)
     found = [*_of_host(facts), *method.refusals(facts, kernels)]
     left = [each for each in found if not each.name or each.name not in accepted]
     if left:
