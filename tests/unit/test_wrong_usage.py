@@ -178,7 +178,7 @@ def test_what_decides_is_looked_at_first(
         ("ab --host", ["--bundles", "."], "is not a bundle"),
         ("ab --host", ["--boot", "hook"], "--boot hook and --boot-hook COMMAND need each other"),
         ("ab --host", ["--boot", "hook", "--boot-hook", "'"], "--boot-hook: ': No closing"),
-        ("ab --host", ["--accept", "all"], "--accept: 'all' is none of users, load, run"),
+        ("ab --host", ["--accept", "all"], "--accept: 'all' is not one of users, load, run"),
         ("ab --host", ["--", "--ktap"], "--ktap"),
         ("fleet ab", ["--boot", "hook"], "--boot hook and --boot-hook COMMAND need each other"),
     ],

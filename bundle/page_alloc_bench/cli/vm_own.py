@@ -109,17 +109,16 @@ def run(
     for need in kernel.poorer:
         note(f"this kernel lacks CONFIG_{need.symbol}: {need.why}")
     with ExitStack() as stack:
+        built = bundle is None
         if bundle is None:
             bundle = stack.enter_context(Kept("guest")) / "bench.run"
             _build(kernel, bundle)
         archive = before_boot.open_bundle(bundle)
-        before_boot.require_module(
-            archive,
-            kernel.release,
-            str(kernel.image),
-            "leave the bundle out, and one is built",
-            _MACHINES[kernel.arch],
-        )
+        arch = _MACHINES[kernel.arch]
+        advice = "leave the bundle out, and one is built"
+        before_boot.require_module(archive, kernel.release, str(kernel.image), advice, arch)
+        if not built:
+            before_boot.require_build(archive, kernel.release, kernel.build(), words, arch)
         if options.counted:
             return vm_exact.run(kernel, bundle, words, output=output, options=options)
         return by_reach.run_bundle(

@@ -10,11 +10,14 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
 from page_alloc_bench.runner.bundle_file.archive import Archive, ArchiveError
-from page_alloc_bench.runner.kernel import cgroup, procfs
+from page_alloc_bench.runner.kernel import build_identity, cgroup, procfs
+from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.runner.options import Options, parse
 from page_alloc_bench.runner.preflight.host import Host
 from page_alloc_bench.runner.preflight.layout import AntagonistSize
+from page_alloc_bench.runner.preflight.loading import OtherBuild
 from page_alloc_bench.runner.result import units
 from page_alloc_bench.targets import bench_options, kernels
 from page_alloc_bench.targets.kernels import FetchedKernel
@@ -161,6 +164,28 @@ def require_module(
         raise UsageError(
             f"{bundle.path} has no module for {release} ({machine}), which {asked} boots: it is "
             f"for {names}; {advice}"
+        )
+
+
+def require_build(
+    bundle: Archive, release: str, running: Identity, words: Sequence[str], machine: str = _MACHINE
+) -> None:
+    """Raise PackagerError where the module of BUNDLE is for another build of RELEASE than RUNNING.
+
+    The run would refuse it in the guest, unless WORDS accept that, or only ask for what it finds.
+    """
+    if bench_options.accepts(OtherBuild.name, words) or "preflight" in bench_options.names(words):
+        return
+    built = build_identity.of_entry(bundle.entry(release, machine))
+    verdict = build_identity.compare(built, running)
+    if verdict.same is False:
+        told = build_identity.words(verdict, built, running)
+        raise PackagerError(
+            f"{bundle.path} is for another build of {release}: {told}. {OtherBuild.meaning} "
+            f"({OtherBuild.name})",
+            f"leave the bundle out, and one is built; or put --accept {OtherBuild.name} after the "
+            "--, at your own risk",
+            NOT_FIT,
         )
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from page_alloc_bench.packager.build import TreeRequest
 from page_alloc_bench.packager.signing import Signer
 from page_alloc_bench.packager.tree import CROSS_PREFIX
+from page_alloc_bench.runner.kernel import build_identity
+from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.targets import building, fitted, kconfig, kernels, modules
 from page_alloc_bench.targets.appliance import HOST
 from page_alloc_bench.targets.fitted import Fitted
@@ -41,7 +43,8 @@ class Bootable:
     label: what people read. boots: the kernel, and the devices that it can drive. request: what the
     packager is asked for, to build for it; None where there is nothing to build with. signer: of
     its modules, where it takes none without a signature. poorer: what it lacks that a run can do
-    without. of_list: its name there, if it is one of the list, whose build never changes.
+    without. of_list: its name there, if it is one of the list, whose build never changes. tree:
+    where it was built, if that is known.
     """
 
     label: str
@@ -50,6 +53,7 @@ class Bootable:
     signer: Signer | None = None
     poorer: tuple[kconfig.Need, ...] = ()
     of_list: str = ""
+    tree: Path | None = None
 
     @property
     def arch(self) -> str:
@@ -65,6 +69,12 @@ class Bootable:
     def image(self) -> Path:
         """The file to boot."""
         return self.boots.image
+
+    def build(self) -> Identity:
+        """Return which build of its release it is, as far as its tree and its image tell."""
+        known = build_identity.of_tree(str(self.tree)) if self.tree else {}
+        found = {name: known.get(name) for name in build_identity.WORDS}
+        return {**found, "version": version(self.image) or found["version"]}
 
     def source(self) -> TreeRequest:
         """Return what to build for it with; raises UsageError where there is nothing."""
@@ -205,6 +215,7 @@ def of_tree(tree: Path) -> Bootable:
         request=_request(tree, arch, config),
         signer=_signer(tree) if forced else None,
         poorer=tuple(kconfig.lacking(config, arch, kconfig.WANTED)),
+        tree=tree,
     )
 
 
