@@ -155,32 +155,8 @@ def vm(words: tuple[str, ...], *, output: Path | None, **options: Any) -> None:
     source = click.get_current_context().get_parameter_source
     given = {name for name in options if source(name) is not ParameterSource.DEFAULT}
 
-    def work() -> int:
-        _refuse(options, given)
-        kernel = _own(options, given)
-        built = bundle is None
-        if bundle is not None and kernel is None and not _boots_alone(options, given):
-            return _of_list(bundle, bench_options, output, options)
-        from page_alloc_bench.cli import vm_own
-
-        vm_own.check(
-            kernel.arch if kernel else kernels.lookup(options["kernel"]).arch,
-            bundle,
-            bench_options,
-            output=output and (_path(output) or Path("-")),
-            options=vm_own.Options.of(options, given),
-        )
-        kernel = kernel or bootable.of_list(options["kernel"], to_build=built)
-        return vm_own.run(
-            kernel,
-            bundle,
-            bench_options,
-            output=_kept(kernel.release, bench_options) if output is None else _path(output),
-            options=vm_own.Options.of(options, given),
-        )
-
     try:
-        status = target.interruptible(work)
+        status = target.interruptible(lambda: _run(bundle, bench_options, output, options, given))
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     except PackagerError as error:
@@ -192,6 +168,38 @@ def vm(words: tuple[str, ...], *, output: Path | None, **options: Any) -> None:
             sys.exit(1)
         raise click.ClickException(str(error)) from error
     sys.exit(status)
+
+
+def _run(
+    bundle: Path | None,
+    bench_options: Sequence[str],
+    output: Path | None,
+    options: Mapping[str, Any],
+    given: Set[str],
+) -> int:
+    """Look at all that was GIVEN, run BUNDLE, which is built if it is None; return its status."""
+    _refuse(options, given)
+    kernel = _own(options, given)
+    if bundle is not None and kernel is None and not _boots_alone(options, given):
+        return _of_list(bundle, bench_options, output, options)
+    from page_alloc_bench.cli import vm_own
+
+    chosen = vm_own.Options.of(options, given)
+    vm_own.check(
+        kernel.arch if kernel else kernels.lookup(options["kernel"]).arch,
+        bundle,
+        bench_options,
+        output=output and (_path(output) or Path("-")),
+        options=chosen,
+    )
+    kernel = kernel or bootable.of_list(options["kernel"], to_build=bundle is None)
+    return vm_own.run(
+        kernel,
+        bundle,
+        bench_options,
+        output=_kept(kernel.release, bench_options) if output is None else _path(output),
+        options=chosen,
+    )
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
