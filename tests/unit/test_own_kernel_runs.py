@@ -80,7 +80,7 @@ def write_bundle(of: str = page_alloc_bench.__version__, **build: str) -> None:
 def test_result_status_progress_and_console_come_back(
     booted: Tree, reach: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--kdir", str(booted.top), "--reach", reach, "--mem", "1G", "--cmdline", "foo=1"]
+    words = ["--kdir", str(booted.top), "--reach", reach, "--mem", "2G", "--cmdline", "foo=1"]
     done = run_vm(*words, "-o", "result.json", "--console", "log", "bench.run", "--", "--quiet")
     said = done.stderr + capfd.readouterr().err
     assert (done.exit_code, done.stdout) == (3, "")  # the benchmark's own
@@ -97,7 +97,7 @@ def test_a_boot_that_fails_leaves_its_console_and_no_result(
     booted: Tree, reach: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Booted, "fails", True)
-    words = ["--kdir", str(booted.top), "--reach", reach, "--mem", "1G", "-o", "result.json"]
+    words = ["--kdir", str(booted.top), "--reach", reach, "--mem", "2G", "-o", "result.json"]
     done = run_vm(*words, "--console", "log", "bench.run")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "the kernel did not boot" in done.stderr
@@ -109,7 +109,7 @@ def test_what_keeps_it_from_a_better_way_is_told(
     booted: Tree, capfd: pytest.CaptureFixture[str]
 ) -> None:
     booted.write("modules.builtin", "kernel/fs/ext4/ext4.ko\n")
-    done = run_vm("--kdir", str(booted.top), "--mem", "1G", "-o", "none", "bench.run")
+    done = run_vm("--kdir", str(booted.top), "--mem", "2G", "-o", "none", "bench.run")
     said = done.stderr + capfd.readouterr().err
     assert "not by ssh: the kernel lacks a disk (virtio-blk, nvme, ahci, piix), a network" in said
     assert "reached by serial" in said
@@ -118,7 +118,7 @@ def test_what_keeps_it_from_a_better_way_is_told(
 def test_a_bundle_for_another_kernel_is_refused(booted: Tree) -> None:
     booted.write("include/config/kernel.release", "6.13.0-other\n")
     booted.image.write_bytes(image("6.13.0-other"))
-    done = run_vm("--kdir", str(booted.top), "--mem", "1G", "bench.run")
+    done = run_vm("--kdir", str(booted.top), "--mem", "2G", "bench.run")
     assert done.exit_code == 2
     assert "has no module for 6.13.0-other (x86_64)" in done.stderr
     assert "leave the bundle out, and one is built" in done.stderr
@@ -132,7 +132,7 @@ def with_build_id(tree: Tree, build_id: str) -> None:
 
 
 def run_built(tree: Tree, *words: str) -> Result:
-    given = ["--kdir", str(tree.top), "--reach", "serial", "--mem", "1G", "-o", "none"]
+    given = ["--kdir", str(tree.top), "--reach", "serial", "--mem", "2G", "-o", "none"]
     return run_vm(*given, "bench.run", *words)
 
 
@@ -153,7 +153,7 @@ def test_a_bundle_for_another_build_is_refused_before_the_boot(
 ) -> None:
     with_build_id(booted, OURS)
     write_bundle(of, **build)
-    done = run_vm(*way, "--kdir", str(booted.top), "--mem", "1G", "-o", "none", "bench.run")
+    done = run_vm(*way, "--kdir", str(booted.top), "--mem", "2G", "-o", "none", "bench.run")
     said = " ".join(done.stderr.split())
     assert done.exit_code == 3, said
     assert f"is for another build of {RELEASE}" in said

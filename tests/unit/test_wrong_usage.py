@@ -131,6 +131,15 @@ def test_what_the_guest_does_not_have_is_told_first(
     assert why in refused(name, "--", *words, capfd=capfd)
 
 
+@pytest.mark.parametrize("name", [name for name in IN_GUESTS if name not in COUNTED])
+def test_an_antagonist_too_large_for_the_guest_is_told_first(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(name, "--", "--held=900000", "--spread=100000", capfd=capfd)
+    assert "in the guest the antagonist would hold up to" in told
+    assert f"give it more memory with {'vm ' * name.startswith('vm')}--mem, before the --" in told
+
+
 @pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.parametrize(
     ("words", "why"),

@@ -7,7 +7,6 @@ A bundle is read here and never started: it may be a stranger's, which is what g
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 
 from page_alloc_bench.packager.errors import NOT_FIT, PackagerError
@@ -15,8 +14,6 @@ from page_alloc_bench.runner.bundle_file.archive import Archive, ArchiveError
 from page_alloc_bench.runner.kernel import build_identity, cgroup, procfs
 from page_alloc_bench.runner.kernel.build_identity import Identity
 from page_alloc_bench.runner.options import Options, parse
-from page_alloc_bench.runner.preflight.host import Host
-from page_alloc_bench.runner.preflight.layout import AntagonistSize
 from page_alloc_bench.runner.preflight.loading import OtherBuild
 from page_alloc_bench.runner.result import units
 from page_alloc_bench.targets import bench_options, kernels
@@ -43,20 +40,6 @@ _REFUSED = {
     "output_path": "is a path in the guest, which is removed after the run; use "
     "page-alloc-bench vm -o FILE",
 }
-
-
-@dataclass(frozen=True)
-class _Guest(Host):
-    """A guest as a check sees it that looks at CPUs and memory alone, all of it free.
-
-    Its pages are taken to be as large as those here.
-    """
-
-    memory_bytes: int = 0
-
-    def memory(self) -> dict[str, int]:
-        """Return the amount that is available."""
-        return {"MemAvailable": self.memory_bytes}
 
 
 def open_bundle(path: Path) -> Archive:
@@ -99,16 +82,7 @@ def _refuse(given: Set[str]) -> None:
 
 def _check_values(options: Options, machine: Machine) -> None:
     bench_options.check_guest(options, machine, "vm --cpus N, before the --, gives it more")
-    # What the runner would refuse too, but of what is free then.
-    guest = _Guest(
-        options, affinity=set(range(machine.cpus)), memory_bytes=machine.memory_mib << 20
-    )
-    for finding in AntagonistSize().look(guest):
-        if finding.name not in options.accept:
-            raise UsageError(
-                f"in the guest {finding.found}: {finding.advice}, or give it more memory with "
-                "vm --mem, before the --"
-            )
+    bench_options.check_size(options, machine, "vm --mem")
 
 
 def check_memory(machine: Machine) -> None:

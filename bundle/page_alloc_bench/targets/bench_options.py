@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import page_alloc_bench
 from page_alloc_bench.runner.bundle_file.archive import Archive
 from page_alloc_bench.runner.kernel import procfs
 from page_alloc_bench.runner.options import Options, parse
+from page_alloc_bench.runner.preflight.host import Host
+from page_alloc_bench.runner.preflight.layout import AntagonistSize
 from page_alloc_bench.runner.workloads.exact import NAME as EXACT
 from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.process import UsageError
@@ -23,6 +26,20 @@ _GIVEN = ("output_path", "detach")
 _NO_RUN = (
     "list", "check", "info", "list_workloads", "preflight", "extract", "attach", "status", "stop",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Guest(Host):
+    """A guest as a check sees it that looks at CPUs and memory alone, all of it free.
+
+    Its pages are taken to be as large as those here.
+    """
+
+    memory_bytes: int = 0
+
+    def memory(self) -> dict[str, int]:
+        """Return the amount that is available."""
+        return {"MemAvailable": self.memory_bytes}
 
 
 def is_of_this_version(bundle: Archive) -> bool:
@@ -60,11 +77,27 @@ def check_guest(options: Options, machine: Machine, more_cpus: str) -> None:
         )
 
 
+def check_size(options: Options, machine: Machine, mem: str) -> None:
+    """Raise UsageError where the antagonist is too large for a guest. MEM: how that gets more.
+
+    The runner would refuse it too, but of what is free then.
+    """
+    memory = machine.memory_mib << 20
+    guest = _Guest(options, affinity=set(range(machine.cpus)), memory_bytes=memory)
+    for finding in AntagonistSize().look(guest):
+        if finding.name not in options.accept:
+            raise UsageError(
+                f"in the guest {finding.found}: {finding.advice}, or give it more memory with "
+                f"{mem}, before the --"
+            )
+
+
 def check_timed(words: Sequence[str], machine: Machine) -> None:
     """Raise UsageError for what cannot be measured in guests like MACHINE, boot after boot."""
     options = _parsed(["--quiet", *words])
     _refuse_given(options)
     check_guest(options, machine, "--cpus N, before the --, gives it more")
+    check_size(options, machine, "--mem")
 
 
 def check_counted(words: Sequence[str], machine: Machine) -> None:
