@@ -145,7 +145,7 @@ def _open_target(target: Path, undo: ExitStack) -> int:
         if not os.path.lexists(above):
             above.mkdir()
             undo.callback(_unless_in_use, above)
-    parent = safe_paths.open_directory(str(path.parent))
+    parent = safe_paths.open_place(f"{path.parent}/.")[0]
     try:
         with suppress(FileExistsError):
             os.mkdir(path.name or ".", 0o755, dir_fd=parent)

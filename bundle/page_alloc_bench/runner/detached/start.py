@@ -22,6 +22,7 @@ from page_alloc_bench.runner.errors import (
     Interrupted,
     RunnerError,
     Stop,
+    UsageError,
     describe,
     exit_code,
 )
@@ -29,8 +30,7 @@ from page_alloc_bench.runner.lifetime import descriptors
 from page_alloc_bench.runner.lifetime.scratch import Scratch
 from page_alloc_bench.runner.lifetime.signals import Signals
 from page_alloc_bench.runner.options import Options
-from page_alloc_bench.runner.telling import streams
-from page_alloc_bench.runner.telling.output import NOWHERE, STDOUT_NAMES
+from page_alloc_bench.runner.telling import output, streams
 from page_alloc_bench.runner.telling.progress import Reporter
 
 from . import run_directory, verbs
@@ -74,10 +74,13 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
 
     The process that called this does not come back. Raises Stop before there is a run.
     """
-    if options.output_path in STDOUT_NAMES:
-        options.output_path = None
-    if options.output_path not in (None, NOWHERE):
-        options.output_path = os.path.abspath(options.output_path)
+    if options.output_path not in (None, output.NOWHERE):
+        found, place, _ = output.find(options.output_path)
+        if place:
+            os.close(found)
+        elif found != 1:
+            raise UsageError("a detached run has no open files: name another --output-path")
+        options.output_path = place or None
     starter = os.getpid()
     with signals.deferred():
         try:
@@ -233,7 +236,7 @@ def _pause(pid: int, signals: Signals) -> None:
 
 def _how_to_come_back(pid: int, options: Options) -> str:
     path = options.output_path
-    goes_to = "" if path in (None, NOWHERE) else f"; the result goes to {path}"
+    goes_to = "" if path in (None, output.NOWHERE) else f"; the result goes to {path}"
     fetched = "follows it" if path else "follows it and fetches the result"
     return (
         f"the run goes on as PID {pid}: --status looks at it, --attach {fetched}, --stop ends it"

@@ -12,6 +12,7 @@ import stat
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MOST_LINKS = 40  # as many as the kernel follows: include/linux/namei.h, MAXSYMLINKS
+_OURS = "/proc/self/fd"
 
 
 class StrangersLinkError(OSError):
@@ -28,45 +29,53 @@ def is_ours(uid: int) -> bool:
     return uid in (0, os.geteuid())
 
 
-def open_directory(path: str) -> int:
-    """Return a descriptor of an existing directory, having followed no stranger's link.
+def open_place(path: str) -> tuple[int, str, int]:
+    """Return what an absolute path leads to over no stranger's link: (directory, path in it, mode).
 
-    Raises StrangersLinkError, and OSError as open() does.
+    The directory is open. Where nothing is there yet, the mode is that of a regular file. For a
+    descriptor of this process it is (descriptor, "", 0). Raises OSError.
     """
-    walked = ""  # for messages
-    todo = [part for part in reversed(os.path.abspath(path).split("/")) if part]
+    walked = ""  # the path of the directory
+    todo = [part for part in reversed(path.split("/")) if part]
     descriptor = os.open("/", _DIRECTORY)
     links = 0
     try:
-        while todo:
-            part = todo.pop()
-            walked = f"{walked}/{part}"
+        while True:
+            part = todo.pop() if todo else "."
+            here = f"{walked}/{part}"
             # Looked at and opened in one: what is between cannot be changed for something else.
-            at = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            try:
+                at = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            except FileNotFoundError:
+                if todo:
+                    raise
+                return descriptor, here, stat.S_IFREG
             try:
                 status = os.fstat(at)
                 if stat.S_ISLNK(status.st_mode):
+                    if not todo and os.path.samestat(os.fstat(descriptor), os.stat(_OURS)):
+                        os.close(descriptor)
+                        return int(part), "", 0
                     if not is_ours(status.st_uid):
-                        raise StrangersLinkError(walked, status.st_uid)
+                        raise StrangersLinkError(here, status.st_uid)
                     links += 1
                     if links > _MOST_LINKS:
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                     target = os.readlink("", dir_fd=at)
                     todo += [step for step in reversed(target.split("/")) if step]
-                    if target.startswith("/"):
-                        walked, root = "", os.open("/", _DIRECTORY)
-                        os.close(descriptor)
-                        descriptor = root
-                    continue
-                inside = os.open(".", _DIRECTORY, dir_fd=at)
+                    here, start = ("", "/") if target.startswith("/") else (walked, ".")
+                    inside = os.open(start, _DIRECTORY, dir_fd=descriptor)
+                elif todo:
+                    inside = os.open(".", _DIRECTORY, dir_fd=at)
+                else:
+                    return descriptor, here, status.st_mode
             finally:
                 os.close(at)
             os.close(descriptor)
-            descriptor = inside
+            descriptor, walked = inside, here
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
 
 
 def others_may_change(path: str) -> bool:

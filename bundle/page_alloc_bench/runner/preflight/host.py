@@ -194,11 +194,11 @@ class Host:
         path = self.options.output_path
         if path == output.NOWHERE:
             return None
-        if path is None:
-            if os.isatty(1) and not (self.options.ktap or self.options.detach):
+        if path in (None, "-"):
+            if not path and os.isatty(1) and not (self.options.ktap or self.options.detach):
                 return _room(".")
             return _room(1) if stat.S_ISREG(os.fstat(1).st_mode) else None
-        directory = os.path.dirname(os.path.abspath(path))
+        directory = os.path.dirname(os.path.realpath(path))
         try:
             special = not stat.S_ISREG(os.stat(path).st_mode)
         except OSError:

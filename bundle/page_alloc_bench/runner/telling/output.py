@@ -17,7 +17,7 @@ from page_alloc_bench.runner.options import PROGRAM
 from .streams import is_writable
 
 STUCK_MS = 1000
-STDOUT_NAMES = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_STREAMS = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}  # without udev, /dev has no such names
 NOWHERE = "none"  # a file of that name is ./none
 
 
@@ -55,7 +55,7 @@ class NoOutput(Output):
 
 
 class DescriptorOutput(Output):
-    """Stdout, a pipe or a device."""
+    """Stdout, another descriptor of the starter's, a pipe or a device."""
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
@@ -87,25 +87,25 @@ class FileOutput(Output):
     once, over no stranger's link, and everything is done in it.
     """
 
-    def __init__(self, path: str, expect: Callable[[str], object]) -> None:
-        """expect: called with the path of the temporary file before it is made.
+    def __init__(
+        self, path: str, directory: int, place: str, expect: Callable[[str], object]
+    ) -> None:
+        """directory, place: as find() returns them; the directory is closed by this.
+
+        expect: called with the path of the temporary file before it is made.
 
         Raises UsageError where no file can be made.
         """
         self._path = path
-        directory, self._name = os.path.split(path)
+        self._directory = directory
+        above, self._name = os.path.split(place)
         self._temporary = f".{self._name}.{os.urandom(6).hex()}"
-        self.temporary = os.path.join(directory, self._temporary)
-        try:
-            self._directory = safe_paths.open_directory(directory)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        expect(self.temporary)
+        expect(os.path.join(above, self._temporary))
         self._fd = -1
         try:
             self._make()
         except OSError as error:
-            os.close(self._directory)
+            os.close(directory)
             raise _unwritable(path, error) from error
 
     def _make(self) -> None:
@@ -180,29 +180,39 @@ def open_output(
         return NoOutput()
     if path is None and os.isatty(1):
         return _open_kept(expect) if keep else NoOutput()
-    if stdout_taken and path in STDOUT_NAMES:
-        raise UsageError("--ktap takes stdout; --output-path must name another file")
-    if path is None or path in STDOUT_NAMES:
-        return _open_stdout()
-    path = os.path.abspath(path)
-    if "\n" in path:
-        raise UsageError("--output-path must not contain a line break")
+    path = path or "-"
+    found, place, mode = find(path)
+    if place:
+        if stat.S_ISREG(mode):
+            return FileOutput(path, found, place, expect)
+        return _open_special(path, found, os.path.basename(place))
+    if found == 1:
+        if stdout_taken:
+            raise UsageError("--ktap takes stdout; --output-path must name another file")
+        path = "stdout"
+    if not is_writable(found):
+        raise UsageError(f"{path} is closed; say where the result goes: --output-path")
+    return DescriptorOutput(found if found == 1 else os.dup(found), path)
+
+
+def find(path: str) -> tuple[int, str, int]:
+    """Return what a path stands for, as safe_paths.open_place() does. Raises UsageError."""
+    if path in _STREAMS:
+        return _STREAMS[path], "", 0
     try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG
+        found = safe_paths.open_place(os.path.abspath(path))
     except OSError as error:
         raise _unwritable(path, error) from error
-    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
-        return FileOutput(path, expect)
-    return _open_special(path)
+    if "\n" in found[1]:
+        raise UsageError("--output-path must not contain a line break")
+    return found
 
 
 def _open_kept(expect: Callable[[str], object]) -> Output:
     """Return a new file in the current directory."""
     name = f"{PROGRAM}-{os.uname().release}-{time.strftime('%Y%m%dT%H%M%S')}.json"
     try:
-        out = FileOutput(os.path.abspath(name), expect)
+        out = open_output(name, expect)
     except (OSError, UsageError) as error:  # OSError: the directory has been removed
         cause = error.__cause__ if isinstance(error, UsageError) else error
         why = getattr(cause, "strerror", None) or error
@@ -214,33 +224,29 @@ def _open_kept(expect: Callable[[str], object]) -> Output:
     return out
 
 
-def _open_stdout() -> Output:
-    if not is_writable(1):
-        raise UsageError("stdout is closed; say where the result goes: --output-path")
-    return DescriptorOutput(1, "stdout")
-
-
-def _open_special(path: str) -> Output:
+def _open_special(path: str, directory: int, name: str) -> Output:
     """Open a pipe or a device; a pipe must have its reader, and not be a stranger's."""
     flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags | os.O_NONBLOCK)
+        fd = os.open(name, flags | os.O_NONBLOCK, dir_fd=directory)
+        if _is_planted(fd, directory):
+            os.close(fd)
+            raise OSError(0, "another user has put it there")
     except OSError as error:
         raise _unwritable(path, error) from error
-    if _is_planted(fd, os.path.dirname(path)):
-        os.close(fd)
-        raise UsageError(f"cannot write to --output-path={path}: another user has put it there")
+    finally:
+        os.close(directory)
     os.set_blocking(fd, True)
     return DescriptorOutput(fd, path)
 
 
-def _is_planted(fd: int, directory: str) -> bool:
+def _is_planted(fd: int, directory: int) -> bool:
     """Return whether what was opened is a stranger's in a directory where everybody makes files.
 
     As fs.protected_fifos has it (Documentation/admin-guide/sysctl/fs.rst), for open() without
     O_CREAT too.
     """
-    place, owner = os.stat(directory), os.fstat(fd).st_uid
+    place, owner = os.fstat(directory), os.fstat(fd).st_uid
     for_all = place.st_mode & stat.S_ISVTX and place.st_mode & 0o022
     return bool(for_all) and not safe_paths.is_ours(owner) and owner != place.st_uid
 
