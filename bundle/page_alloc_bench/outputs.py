@@ -26,6 +26,7 @@ FAILED, WRONG = 3, 2
 ENCODE_ANYHOW = "page-alloc-bench"
 _DESCRIPTORS = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
+_MOST_LINKS = 40  # as many as the kernel follows
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 _inputs: set[str] = set()
@@ -301,10 +302,15 @@ def _write_some(descriptor: int, data: Any) -> int:
 
 
 def _descriptor(path: Path) -> int | None:
-    """Return the number of the descriptor that path stands for; to open it would cut a file."""
-    text = str(path)
-    found = _NUMBERED.fullmatch(text)
-    return int(found[1]) if found else _DESCRIPTORS.get(text)
+    """Return the number of the descriptor that path leads to; to open it would cut a file."""
+    for _ in range(_MOST_LINKS):
+        text = str(path)
+        found = _NUMBERED.fullmatch(text)
+        number = int(found[1]) if found else _DESCRIPTORS.get(text)
+        if number is not None or not os.path.islink(path):
+            return number
+        path = path.parent / os.readlink(path)
+    return None
 
 
 def _encode_anyhow(error: UnicodeError) -> tuple[bytes, int]:

@@ -11,14 +11,16 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from page_alloc_bench import outputs
 from page_alloc_bench.cli import main
+from page_alloc_bench.cli.common import PathType
 
 DATA = Path(__file__).parents[1] / "data/results"
 BASE, NEW = DATA / "init_on_alloc-1", DATA / "init_on_alloc-0"
@@ -125,6 +127,53 @@ def test_a_dash_is_stdout_in_every_command(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("file", ["-", "none"])
+def test_a_file_may_have_a_name_that_means_something_else(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, status = COMMANDS[name]
+    done = CliRunner().invoke(main, [*arguments, "-o", f"./{file}"])
+    assert (done.exit_code, done.stdout) == (status, "")
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+    assert (tmp_path / file).stat().st_size > 100
+
+
+def options_of(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Parameter]]:
+    """Yield the options of all commands that name a file or a directory."""
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path | click.File):
+            yield f"{name} {parameter.opts[-1]}", parameter
+    if isinstance(command, click.Group):
+        for below in command.list_commands(click.Context(command)):
+            found = command.get_command(click.Context(command), below)
+            assert found is not None
+            yield from options_of(found, f"{name} {below}".strip())
+
+
+def test_what_begins_with_a_dot_is_a_file_for_each_option_of_each_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    of_outputs = []
+    for name, option in options_of(main):
+        if not isinstance(option.type, PathType):
+            # That would take ./- for stdout, which is no matter for what is read.
+            assert getattr(option.type, "exists", False), name
+            continue
+        of_outputs.append(name)
+        for text in ("-", "none"):
+            assert str(option.type.convert(text, option, None)) == text, name
+            for way in ("./", ".//", "././", f"{tmp_path}/"):
+                path = option.type.convert(f"{way}{text}", option, None)
+                assert path == tmp_path / text, name
+                assert not outputs.is_stdout(path), name
+        assert option.type.convert("./other", option, None) == Path("other"), name
+    for name in ("vm --output", "vm --console", "build --sbom", "export --output"):
+        assert name in of_outputs
+
+
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_what_stdout_is_sent_to_is_not_cut(name: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
@@ -144,6 +193,21 @@ def test_a_descriptor_of_the_caller_is_written(tmp_path: Path) -> None:
     os.close(writer)
     with open(reader, "rb") as stream:
         assert stream.read() == b"written"
+
+
+@pytest.mark.parametrize("name", ["/dev/stderr", "/proc/self/fd/2", "link", "link to link"])
+def test_what_stderr_is_sent_to_is_not_cut(name: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stderr")
+    (tmp_path / "link to link").symlink_to("link")
+    script = (
+        "import sys; from pathlib import Path; from page_alloc_bench import outputs\n"
+        "def say(text): print(text, file=sys.stderr, flush=True)\n"
+        f"say('before'); outputs.write(Path({name!r}), b'between\\n'); say('after')"
+    )
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", script], stderr=log, cwd=tmp_path, check=True)
+    assert (tmp_path / "log").read_text() == "before\nbetween\nafter\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "link", "link to link"}
 
 
 def test_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:

@@ -322,3 +322,10 @@ def test_devices_and_pipes_are_written_to_and_links_are_followed() -> None:
     assert run_vm("-o", "link", "bench.run").exit_code == 0
     assert Path("link").is_symlink()
     assert Path("there.json").read_text() == Guest.said
+
+
+@pytest.mark.parametrize("name", ["-", "none"])
+def test_a_file_may_be_called_what_is_no_file(name: str) -> None:
+    done = run_vm("-o", f"./{name}", "bench.run")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert Path(name).read_text() == Guest.said

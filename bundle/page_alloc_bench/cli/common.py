@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_NO_FILES = ("-", "none")
 
 
 class PathType(click.Path):
-    """A path as a command line has it; an empty one is refused, and not the current directory."""
+    """A path as a command line has it; an empty one is refused, and not the current directory.
+
+    What is a file by its ./ stays one, and does not become a word that stands for something else.
+    """
 
     def __init__(self, **more: Any) -> None:
         """more: as for click.Path."""
@@ -22,7 +27,10 @@ class PathType(click.Path):
         """Return a Path. Raises click.BadParameter."""
         if value == "":
             self.fail("it is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        path = super().convert(value, param, ctx)
+        if str(path) in _NO_FILES and os.fspath(value) != str(path):
+            return Path(os.path.abspath(str(path)))  # a Path has no ./
+        return path
 
 
 # A file to write, for page_alloc_bench.outputs.
