@@ -228,7 +228,7 @@ def not_ours(line: str, sources: Path) -> bool:
 def _strip(module: Path, tools: Toolchain, within: Place) -> None:
     """Drop the debug information, which is nine tenths of a module."""
     command = [tools.strip, "--strip-debug", str(module)]
-    finished = process.run(within.command(command, [module.parent], []))
+    finished = process.run(within.command(command, [module.parent], []), env=environment())
     if finished.status != 0:
         raise PackagerError(
             f"{tools.strip} failed: {finished.stderr.strip()}",

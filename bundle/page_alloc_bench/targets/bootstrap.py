@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.targets import apt, namespace
 from page_alloc_bench.targets.process import CommandError, TargetError, need, run
 
@@ -46,7 +47,7 @@ def install(debian: Debian, tree: Path) -> None:
         return
     archive = _archive(debian, tree.parent)
     tree.mkdir()
-    run(["tar", "-xf", str(archive), "-C", str(tree), *_NO_DEVICES])
+    run(["tar", "-xf", str(archive), "-C", str(tree), *_NO_DEVICES], env=environment())
     archive.unlink()
 
 

@@ -132,7 +132,8 @@ def _fetch_source(version: str, suites: Sequence[str], temporary: Path) -> None:
     tree = temporary / "linux"
     tree.mkdir()
     need("xz", "xz-utils")
-    run(["tar", "-xJf", str(archive), "--strip-components=1", "-C", str(tree)])
+    unpack = ["tar", "-xJf", str(archive), "--strip-components=1", "-C", str(tree)]
+    run(unpack, env=environment())
     shutil.rmtree(temporary / "apt")
     shutil.rmtree(temporary / "package")
 

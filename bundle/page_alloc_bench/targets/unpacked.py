@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.targets.process import TargetError, run
 
 _PACKED = "python-*.tar.gz"  # as `--extract` names the Python of a bundle
@@ -37,7 +38,7 @@ def unpack(bundle: Path, here: Path, there: str) -> Unpacked:
     if packed is None:
         raise TargetError(f"{bundle} brings no Python, and the guest has none: build it with one")
     (here / "python").mkdir()
-    run(["tar", "-xzf", str(packed), "-C", str(here / "python")])
+    run(["tar", "-xzf", str(packed), "-C", str(here / "python")], env=environment())
     packed.unlink()
     _compile(here, there)
     files = {

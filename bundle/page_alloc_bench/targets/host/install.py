@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.targets import bootable
 from page_alloc_bench.targets.bootable import Bootable, is_tree
 from page_alloc_bench.targets.host.facts import PATH, HostKernel
@@ -82,7 +83,7 @@ class Package:
         """
         if not self.make:
             return self.modules
-        run([*self.make, f"INSTALL_MOD_PATH={stage}", "modules_install"])
+        run([*self.make, f"INSTALL_MOD_PATH={stage}", "modules_install"], env=environment())
         return stage / "lib/modules" / self.release
 
     def digest(self, modules: Path) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from page_alloc_bench.runner.bundle_file.kbuild_environment import environment
 from page_alloc_bench.targets.kept import Kept
 from page_alloc_bench.targets.process import TargetError, UsageError, command_words, tail
 
@@ -137,6 +138,7 @@ class Ssh:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=said,
+                env=environment(),
             ) as tar:
                 there = f"{self._root}tar -C {shlex.quote(remote)} --no-overwrite-dir -xf -"
                 try:
