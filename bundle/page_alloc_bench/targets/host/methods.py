@@ -16,7 +16,7 @@ METHODS = ("kexec", "grub", "efi", "hook")
 
 
 def check(name: str, hook: str | None) -> None:
-    """Raise UsageError for a HOOK that is not a command, or does not go with the way called NAME."""
+    """Raise UsageError for a HOOK that is not a command, or not for the way called NAME."""
     if (name == "hook") != (hook is not None):
         raise UsageError("--boot hook and --boot-hook COMMAND need each other")
     if hook is not None:
