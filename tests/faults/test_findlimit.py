@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import lab
 import page_alloc_bench
 from page_alloc_bench.targets.guest import Guest
 from waiting import PATIENCE_S
@@ -79,9 +80,16 @@ def driver(guest: Guest) -> Drive:
 
 
 @pytest.fixture(scope="module")
-def drive(guest: Guest) -> Iterator[Drive]:
-    yield driver(guest)
-    guest.run(f"rm -rf {HERE}")
+def guest() -> Iterator[Guest]:
+    """One that takes some seconds to clear its memory: time to do things to the child."""
+    with Guest("6.1", cpus=CPUS, nodes=2, memory="2G") as booted:
+        lab.let_khugepaged_sleep(booted)
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def drive(guest: Guest) -> Drive:
+    return driver(guest)
 
 
 def assert_true(limit: dict[str, Any]) -> None:
