@@ -226,7 +226,7 @@ def test_make_never_sees_a_scratch_directory_that_it_cannot_name(
         (["build", "--no-such-option"], 2, "No such option"),
         (["build", "-j", "0"], 2, "1<=x"),
         (["vm", "/proc/absent"], 2, "does not exist"),
-        (["run", "--kdir", "/proc/absent", "--", "--help"], 3, "no kernel tree"),
+        (["run", "--kdir", "/proc/absent", "--", "--list"], 3, "no kernel tree"),
     ],
 )
 def test_bad_input_is_refused_on_stderr(arguments: list[str], code: int, word: str) -> None:
