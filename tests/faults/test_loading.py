@@ -56,11 +56,12 @@ def without(capability: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("capability", ["sys_module", "sys_admin", "sys_resource"])
 @pytest.mark.attempt(
-    "init_module() refused (no CAP_SYS_MODULE)", "exit 3, with the reason", "loading"
+    "root without the capability {capability}", "exit 3, with the reason", "before a run"
 )
-def test_a_kernel_that_takes_no_module_from_us(host: Guest) -> None:
-    fails(host, without("sys_module"), 3, "the kernel refuses the module", "CAP_SYS_MODULE")
+def test_root_that_may_not_do_what_a_run_has_to(host: Guest, capability: str) -> None:
+    fails(host, without(capability), 3, f"root has no CAP_{capability.upper()}")
 
 
 @pytest.mark.attempt(
@@ -83,13 +84,6 @@ def test_a_module_for_another_kernel(
     host.copy_to(tmp_path / "other.run", "/root/other.run")
     words = "it was built for another kernel", " mod_unlaod "
     fails(host, ["/root/other.run", *ORDER_0], 3, *words)
-
-
-@pytest.mark.attempt(
-    "device not to be opened (no CAP_SYS_ADMIN)", "exit 3, with the reason", "opening"
-)
-def test_a_device_that_we_may_not_open(host: Guest) -> None:
-    fails(host, without("sys_admin"), 3, "cannot open /dev/page_alloc_bench: Operation not perm")
 
 
 @pytest.mark.attempt("no memory for the module's buffers", "exit 1, nobody killed", "configuring")
