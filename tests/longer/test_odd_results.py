@@ -14,7 +14,7 @@ import io
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from page_alloc_bench.runner.result import document as runner
 from recorded import Document
 
 SEED = int(os.environ.get("PAB_ODD_SEED", "1"))
+COUNTED = recorded.TOP / "tests/data/counted"
 SIDE = 6  # runs: enough for a verdict
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 7, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 10**400, 0.5, -0.0, 1e308,
@@ -56,6 +57,13 @@ def runs(orders: int = 2) -> list[str]:
                 items = document["run"][part]
                 document["run"][part] = [item for item in items if item["order"] == 0]
     return [json.dumps(document) for document in documents]
+
+
+@functools.cache
+def counted() -> list[str]:
+    """The recorded runs of two kernels whose instructions were counted, as JSON."""
+    sides = [recorded.documents(COUNTED / release) for release in ("6.1", "6.12")]
+    return [json.dumps(document) for side in sides for document in side]
 
 
 @functools.cache
@@ -109,9 +117,9 @@ def at(document: Any, path: Any) -> Any:
     return functools.reduce(lambda value, step: value[step], path, document)
 
 
-def odd(rng: random.Random, orders: int = 2) -> Document:
-    """A recorded result with one change, or a few."""
-    document: Document = json.loads(rng.choice(runs(orders)))
+def odd(rng: random.Random, among: Sequence[str]) -> Document:
+    """One of the recorded results with one change, or a few."""
+    document: Document = json.loads(rng.choice(among))
     for _ in range(rng.choice([1, 1, 1, 2, 5])):
         change(rng, document)
         if not document or not document.get("run") or not isinstance(document["run"], dict):
@@ -119,10 +127,10 @@ def odd(rng: random.Random, orders: int = 2) -> Document:
     return document
 
 
-def readable(rng: random.Random, path: Path, orders: int) -> None:
+def readable(rng: random.Random, path: Path, among: Sequence[str]) -> None:
     """Write an odd result that is read: the others are refused by the same code everywhere."""
     while True:
-        path.write_text(json.dumps(odd(rng, orders)))
+        path.write_text(json.dumps(odd(rng, among)))
         with contextlib.suppress(results.ResultError):
             results.load(path)
             return
@@ -167,9 +175,12 @@ SLOW: dict[str, Callable[[Path, Path], tuple[object, ...]]] = {
 
 
 def try_all(
-    commands: dict[str, Callable[[Path, Path], tuple[object, ...]]], tmp_path: Path, count: int
+    commands: dict[str, Callable[[Path, Path], tuple[object, ...]]],
+    tmp_path: Path,
+    count: int,
+    among: Sequence[str],
 ) -> None:
-    """Try each command on odd results.
+    """Try each command on odd results that are made of those given.
 
     Reading is the same for all: of those that the first command refuses, one other is to refuse
     them too.
@@ -179,7 +190,7 @@ def try_all(
     ends: dict[int, int] = {}
     (first, words), *others = commands.items()
     for number in range(count):
-        document = odd(rng)
+        document = odd(rng, among)
         seen[validator().is_valid(document)] += 1
         path = tmp_path / f"{number}.json"
         path.write_text(json.dumps(document))
@@ -197,11 +208,50 @@ def try_all(
 
 
 def test_odd_results_are_shown_and_exported_or_refused(tmp_path: Path) -> None:
-    try_all(SHOWN, tmp_path, 120)
+    try_all(SHOWN, tmp_path, 120, runs())
+
+
+def test_odd_counted_results_are_shown_and_exported_or_refused(tmp_path: Path) -> None:
+    quick = {name: words for name, words in SHOWN.items() if name != "falba"}  # a file for a fact
+    try_all(quick, tmp_path, 40, counted())
 
 
 def test_odd_results_are_queried_or_refused(tmp_path: Path) -> None:
-    try_all(SLOW, tmp_path, 25)
+    try_all(SLOW, tmp_path, 25, runs())
+
+
+# Of an odd result, beside another and in a store that has both: how a command may end.
+IN_TIME: dict[str, tuple[set[int], Callable[[Path, Path, Path], tuple[object, ...]]]] = {
+    "otava": ({0, 2}, lambda odd, _, to: ("export", "--format", "otava", "-o", to / "otava", odd)),
+    "trend": ({0, 2, 3}, lambda odd, other, _: ("trend", odd, other)),
+    "store add": ({0}, lambda odd, other, to: ("store", "add", to / "store", odd, other)),
+    "store check": ({0}, lambda _, __, to: ("store", "check", to / "store")),
+    "compare --store": (
+        {0, 2, 3},
+        lambda _, __, to: ("compare", "--store", to / "store", "complete=*", "--vs", "release=*"),
+    ),
+    "trend --store": ({0, 2, 3}, lambda _, __, to: ("trend", "--store", to / "store")),
+    "query --store": ({0}, lambda _, __, to: ("query", "--store", to / "store", "FROM runs")),
+}
+
+
+@pytest.mark.parametrize("kind", ["timed", "counted"])
+def test_odd_results_are_stored_and_take_part_in_series(kind: str, tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    among = {"timed": runs(1), "counted": counted()}[kind]
+    other, path = tmp_path / "other.json", tmp_path / "odd.json"
+    other.write_text(among[-1])
+    for number in range(8):
+        readable(rng, path, among[:-1])
+        if number == 0:  # what was found missing by hand
+            document = json.loads(among[0])
+            del document["run"]["started_at"]
+            path.write_text(json.dumps(document))
+        to = tmp_path / str(number)
+        to.mkdir()
+        for name, (allowed, words) in IN_TIME.items():
+            what = f"seed {SEED}, {kind} result {number}, {name}"
+            fine(allowed, what, *words(path, other, to))
 
 
 def test_one_odd_result_among_six_is_no_regression(tmp_path: Path) -> None:
@@ -215,7 +265,7 @@ def test_one_odd_result_among_six_is_no_regression(tmp_path: Path) -> None:
     assert call("compare", new, "--vs", base)[0] == 3  # as every command refuses it
     codes = set()
     for number in range(60):
-        readable(rng, place, 1)
+        readable(rng, place, runs(1))
         what = f"seed {SEED}, result {number}, compare"
         words = ("--format", forms[number % len(forms)])
         sides = (base, "--vs", new) if number % 2 else (new, "--vs", base)
@@ -231,7 +281,7 @@ def test_odd_results_are_drawn_or_refused(tmp_path: Path) -> None:
     for number in range(4):
         paths = [tmp_path / f"odd{place}.json" for place in range(6)]  # drawing takes long
         for path in paths:
-            readable(rng, path, 1)
+            readable(rng, path, runs(1))
         what = f"seed {SEED}, results {number}, report"
         page = tmp_path / "report.html"
         fine({0, 2, 3}, what, "report", other, "--vs", *paths, "-o", page)
@@ -245,8 +295,10 @@ FILES: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
         f"export {form}": functools.partial(
             lambda form, path, _other, to: ("export", "--format", form, "-o", to / form, path), form
         )
-        for form in ("csv", "parquet", "openmetrics", "kcidb", "falba")
+        for form in ("csv", "parquet", "openmetrics", "kcidb", "falba", "otava")
     },
+    "trend": lambda path, other, _to: ("trend", path, other),
+    "store": lambda path, other, to: ("store", "add", to / "store", path, other),
     "query": lambda path, _other, _to: ("query", "SELECT file FROM runs", path),
 }
 
@@ -257,5 +309,6 @@ def test_a_file_name_may_be_any_bytes(command: str, tmp_path: Path) -> None:
     path.write_text(runs(1)[0])
     other = tmp_path / "other.json"
     other.write_text(runs(1)[1])
-    expected = 2 if command == "compare" else 0  # one run per side shows nothing
+    # One run per side shows nothing, nor does one kernel.
+    expected = 2 if command in ("compare", "trend") else 0
     assert fine({expected}, command, *FILES[command](path, other, tmp_path)) == expected

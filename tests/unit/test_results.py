@@ -141,6 +141,34 @@ BAD = {
 }
 
 
+# What one part of the object under "run" needs of another, in a run that was counted.
+COUNTED = DATA / "counted/6.1/1.json.gz"
+PARTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "page size": (lambda run: run["kernel"].pop("page_size_bytes"), "run/kernel: 'page_size_"),
+    "cases": (lambda run: run["exact"].pop("cases"), "run/exact: 'cases' is"),
+    "case": (lambda run: run["exact"]["cases"][1].pop("order"), "run/exact/cases/1: 'order' is"),
+    "no operation": (lambda run: run["exact"]["cases"][1].update(allocs=0), "cases/1: counts noth"),
+    "where": (lambda run: run["where"][0].pop("functions"), "run/where/0: 'functions' is"),
+    "no operation there": (lambda run: run["where"][0].update(operations=0), "counts nothing"),
+    "total": (lambda run: run["where"][0]["total"].pop("loads"), "run/where/0/total: has not"),
+    "no total": (lambda run: run["where"][0]["total"].update(instructions=None), "has not the sum"),
+    "function": (lambda run: run["where"][0]["functions"][0].pop("loads"), "functions/0: 'loads'"),
+    "inherited": (lambda run: run.update(inherited={}), "run/inherited: 'in_force' is"),
+    "preflight": (lambda run: run.update(preflight=[{"name": "x"}]), "run/preflight/0: '"),
+    "clocks": (lambda run: run.update(clocks=[{"cpu": 0}]), "run/clocks/0: 'cost_ps' is"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_is_there_is_whole(name: str, written: Any) -> None:
+    document = json.loads(gzip.decompress(COUNTED.read_bytes()))
+    results.load(written(json.dumps(document)))
+    spoil_it, reason = PARTS[name]
+    spoil_it(document["run"])
+    with pytest.raises(results.ResultError, match=re.escape(reason)):
+        results.load(written(json.dumps(document)))
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_gets_one_line_that_names_the_file(name: str, written: Any) -> None:
     content, reason = BAD[name]

@@ -31,9 +31,9 @@ class NothingError(ValueError):
 def start(result: Result) -> Start:
     """Return what a run tells of its boot."""
     try:
-        text = result.run["started_at"].replace("Z", "+00:00")
+        text = result.started_at.replace("Z", "+00:00")
         started: float | None = datetime.fromisoformat(text).timestamp()
-    except (KeyError, ValueError):
+    except ValueError:  # it is not told
         started = None
     return Start(result.run.get("boot_id"), started, result.run["machine"].get("uptime_s"))
 

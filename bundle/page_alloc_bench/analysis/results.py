@@ -92,6 +92,11 @@ class Result:
     kept: Mapping[Any, float] | None = field(default=None, repr=False)
 
     @property
+    def started_at(self) -> str:
+        """Return when the run began, as the result has it; "" if it does not tell."""
+        return str(self.run.get("started_at") or "")
+
+    @property
     def cases(self) -> list[Case]:
         """Return the cases that anything was measured in, ascending."""
         return sorted({case for _, case in self.metrics})

@@ -23,20 +23,32 @@ from page_alloc_bench.runner.result.case import Case, key
 
 from . import quick_schema
 
-# What is relied on, by the place under "run". "*": of each element of the array.
+# What is relied on, by the place under "run". "*": of each element of the array. What is at the top
+# of "run" and not listed here may be absent, when the run began too; what is listed below such a
+# place is there if that is: who writes the one writes the other.
 _REQUIRED: dict[tuple[str, ...], tuple[str, ...]] = {
     (): (
         "bundle", "complete", "iterations", "kernel", "machine", "parameters", "phases",
         "tool_version", "warnings",
     ),
-    ("kernel",): ("release", "version", "machine", "cmdline", "taint", "config"),
+    ("clocks", "*"): ("cost_ps",),
+    ("exact",): ("cases",),
+    ("exact", "cases", "*"): ("pattern", "order", "instructions", "allocs"),
+    ("inherited",): ("in_force",),
+    ("kernel",): (
+        "release", "version", "machine", "cmdline", "taint", "page_size_bytes", "config",
+    ),
     ("kernel", "config"): ("sha256", "options"),
     ("machine",): ("cpus_used", "memory_bytes", "nodes", "clocksource"),
     ("phases", "*"): ("name", "order", "vmstat_delta"),
+    ("preflight", "*"): ("name", "severity", "found", "meaning"),
+    ("where", "*"): ("pattern", "order", "operations", "total", "functions"),
+    ("where", "*", "functions", "*"): ("name", "instructions", "atomics", "loads", "stores"),
 }  # fmt: skip
 # Every number fits into 64 bits and every order into a name: larger ones are mistakes.
 _LARGEST = 2**63
 _LARGEST_ORDER = 63
+_COUNTED = {"instructions", "atomics", "loads", "stores"}
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -46,6 +58,8 @@ def fault_of_run(run: dict[str, Any]) -> str | None:
         return fault
     if (fault := _fault_in(run)) is not None:
         return f"run{fault}"
+    if (fault := _fault_of_counts(run)) is not None:
+        return fault
     started = run.get("started_at")
     return None if started is None else _fault_of_time(started)
 
@@ -139,6 +153,21 @@ def _fault_in(value: Any) -> str | None:
             return fault
         if (fault := _fault_in(of)) is not None:
             return f"/{name}{fault}"
+    return None
+
+
+def _fault_of_counts(run: dict[str, Any]) -> str | None:
+    """Return what is wrong with counted instructions, which are divided by the operations."""
+    for number, case in enumerate(run.get("exact", {}).get("cases", ())):
+        if min(case["instructions"], case["allocs"]) < 1:
+            return f"run/exact/cases/{number}: counts nothing"
+    for number, case in enumerate(run.get("where", ())):
+        if case["operations"] < 1:
+            return f"run/where/{number}: counts nothing"
+        total = case["total"]
+        known = isinstance(total.get("instructions"), int) and total.keys() >= _COUNTED
+        if not known or not all(v is None or isinstance(v, int) for v in total.values()):
+            return f"run/where/{number}/total: has not the sums of what was counted"
     return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from page_alloc_bench.analysis import facts, per_run, tidy
 from page_alloc_bench.analysis.observed import start
 from page_alloc_bench.analysis.results import Result, ResultError
-from page_alloc_bench.analysis.trend.series import COMMIT, RELEASE, machines
+from page_alloc_bench.analysis.trend.series import COMMIT, RELEASE, dated, machines
 from page_alloc_bench.analysis.verdict import observations
 
 TIME = "time"
@@ -29,13 +29,16 @@ def export(runs: Sequence[tidy.Run], stream: TextIO, note: Callable[[str], objec
     """Write the runs; what is left out is told by note.
 
     A figure is the mean of the runs of a boot. Raises ResultError where runs are of several
-    machines or configurations, or none is complete.
+    machines or configurations, none is complete, or none tells its time.
     """
     results = [run.result for run in runs if run.result.run["complete"]]
     if len(results) < len(runs):
         note(f"{len(runs) - len(results)} runs are not complete: left out")
     if not results:
         raise ResultError("export", "no run is complete: there is nothing for Otava")
+    results = dated(results, note)
+    if not results:
+        raise ResultError("export", "no run tells when it began, and Otava's rows are by time")
     groups = machines(results)
     if len(groups) > 1:
         names = "; ".join(name for name, _ in groups)
@@ -56,7 +59,7 @@ def export(runs: Sequence[tidy.Run], stream: TextIO, note: Callable[[str], objec
     writer.writerow([TIME, *known.values(), *map(name_of, columns)])
     for boot, its, has in zip(boots, flat, figures, strict=True):
         named = [facts.text(its[fact]) for fact in known]
-        writer.writerow([boot[0].run["started_at"], *named, *(has[each] for each in columns)])
+        writer.writerow([boot[0].started_at, *named, *(has[each] for each in columns)])
 
 
 def name_of(figure: per_run.Statistic) -> str:

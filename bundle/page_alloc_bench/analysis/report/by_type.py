@@ -41,7 +41,7 @@ def changes(results: Sequence[Result], case: Case) -> dict[Span, list[Change]]:
         return found
     for result in results:
         for before, after in _pairs(result, case):
-            page = float(result.run["kernel"].get("page_size_bytes", 4096))
+            page = float(result.run["kernel"]["page_size_bytes"])
             span = before["phase"], after["phase"]
             found.setdefault(span, []).append(Change(_free(before, page), _free(after, page)))
     return found

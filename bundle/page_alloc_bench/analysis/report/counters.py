@@ -106,7 +106,7 @@ def free_bytes(result: Result, name: str, case: Case, when: str) -> Floats | Non
     blocks = np.zeros(depth)
     for counts in zones.values():
         blocks[: len(counts)] += counts
-    page = float(result.run["kernel"].get("page_size_bytes", 4096))
+    page = float(result.run["kernel"]["page_size_bytes"])
     return np.asarray(blocks * page * 2.0 ** np.arange(depth))
 
 

@@ -229,7 +229,7 @@ def _case(shown: Sequence[Side], case: Case, sentence: str) -> Section:
                 tables.of_section(name, shown, case),
             )
         )
-    page = next(sides.runs(shown)).run["kernel"].get("page_size_bytes", 4096)
+    page = next(sides.runs(shown)).run["kernel"]["page_size_bytes"]
     return Section(
         sides.id_of(case),
         f"{sides.name_of(case)} ({ax.size(page << case.order)} per block)",

@@ -136,7 +136,7 @@ def load(store: Store, conditions: Sequence[Filter], note: Note) -> list[Result]
     ]
     with query.open_database() as connection:
         results = [_result(connection, run) for run in stored]
-    results.sort(key=lambda result: (result.run["started_at"], result.path))
+    results.sort(key=lambda result: (result.started_at, result.path))
     told = " AND ".join(map(str, conditions))
     if not results:
         raise StoreError(store.root, f"no run has {told}" if told else "there is no run in it")

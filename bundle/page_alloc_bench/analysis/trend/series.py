@@ -74,6 +74,8 @@ def series(
     whole = [result for result in results if result.run["complete"]]
     if len(whole) < len(results):
         note(f"{len(results) - len(whole)} runs are not complete: left out")
+    if tree is None:
+        whole = dated(whole, note)
     for pattern in only:
         _require(pattern, whole)
     named = _named(whole, by)
@@ -100,13 +102,22 @@ def _named(results: Sequence[Result], by: str | None) -> dict[int, str]:
     return {id(r): facts.text(each[by]) for r, each in zip(results, flat, strict=True)}
 
 
+def dated(results: Sequence[Result], note: Note) -> list[Result]:
+    """Return the runs that have a place in the order of time; note is told of the others."""
+    found = [result for result in results if result.started_at]
+    if len(found) < len(results):
+        note(f"{len(results) - len(found)} runs do not tell when they began: left out")
+    return found
+
+
 def machines(results: Iterable[Result]) -> list[tuple[str, list[Result]]]:
     """Return the runs that may be compared, by machine and configuration, by their time.
 
-    They are of one host, and differ in nothing that forbids a comparison.
+    They are of one host, and differ in nothing that forbids a comparison. Those that do not tell
+    their time come first.
     """
     groups: list[tuple[str, Result, list[Result]]] = []
-    for result in sorted(results, key=lambda r: str(r.run["started_at"])):
+    for result in sorted(results, key=lambda r: r.started_at):
         host = str(result.run.get("host_id") or "unknown")
         for its_host, first, runs in groups:
             if host == its_host and _alike(first, result):
