@@ -92,13 +92,18 @@ def compare(
     thresholds: the changes that matter. confidence: of all intervals of what decides together.
     allow: as in facts_difference.differences(). only: patterns for NAME, NAME:STATISTIC or
     NAME_orderN:STATISTIC of what is to decide. everything: show and test apart all that has a good
-    direction. not_shown_worse: say no regression if nothing is shown to be worse, not only if each
-    is shown to be no worse than its threshold. accept_order: decide though one side was measured
-    before the other. sides: how many are compared with base. look: the last of several, where boots
-    were added until it could be told. by_host: each host measured both sides, and is compared with
-    itself. Raises RefusedError for sides that must not be compared, CompareError where nothing
-    can be.
+    direction; not together with only. not_shown_worse: say no regression if nothing is shown to be
+    worse, not only if each is shown to be no worse than its threshold. accept_order: decide though
+    one side was measured before the other. sides: how many are compared with base. look: the last
+    of several, where boots were added until it could be told. by_host: each host measured both
+    sides, and is compared with itself. Raises RefusedError for sides that must not be compared,
+    CompareError where nothing can be.
     """
+    if only and everything:
+        raise CompareError(
+            "--all-statistics shows all, and --metric, or the plan of a campaign, only some: leave "
+            "out one of them"
+        )
     try:
         hosts = hosts_of.hosts(base, new) if by_host else None
         base, new = hosts.sides() if hosts else (base, new)

@@ -28,6 +28,8 @@ def kernels(names: tuple[str, ...], only_list: bool, refresh: bool) -> None:
 
     All of it goes to ${XDG_CACHE_HOME:-~/.cache}/page-alloc-bench; nothing is installed.
     """
+    if only_list and refresh:
+        raise click.UsageError("--list fetches nothing: leave out --refresh")
     rows = [matrix.lookup(name) for name in names] or list(matrix.KERNELS)
     if only_list:
         click.echo(_table(rows))

@@ -15,7 +15,7 @@ from page_alloc_bench.runner.result import units
 
 from .common import CONTEXT, OUTPUT, PathType, complain
 from .sides import SidesCommand, campaign, split
-from .verdict_options import verdict_options
+from .verdict_options import given, verdict_options
 
 if TYPE_CHECKING:
     from page_alloc_bench.analysis.results import Result
@@ -61,7 +61,9 @@ def report(
     """
     if not (output or png or svg):
         raise click.UsageError("say what to write: -o report.html, --png DIR or --svg DIR")
-    base, new = _load(*split(files), filters)
+    sides = split(files)
+    _require_comparison(bool(sides[1]) and output is not None)
+    base, new = _load(*sides, filters)
     if directory := campaign(files):
         from page_alloc_bench.analysis import of_campaign
 
@@ -70,6 +72,16 @@ def report(
         _page(base, new, output, {**options, "filters": filters})
     if png or svg:
         _pictures(base, new, png, svg)
+
+
+def _require_comparison(there: bool) -> None:
+    """Raise click.UsageError for an option that says how to compare where nothing is compared."""
+    asked = given(click.get_current_context())
+    if asked and not there:
+        raise click.UsageError(
+            f"{asked[0]} is about a comparison, which the page of two sides has: give them as "
+            "BASE... --vs NEW... and -o FILE, or leave it out"
+        )
 
 
 def _load(

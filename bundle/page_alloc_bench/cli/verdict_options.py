@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from page_alloc_bench import installation
 
@@ -105,9 +106,27 @@ _OPTIONS = (
     ),
 )
 
+_OF_A_COMPARISON = frozenset(
+    ("thresholds", "confidence", "allow", "only", "everything", "not_shown_worse", "accept_order")
+)
+
 
 def verdict_options(command: Command) -> Command:
     """Give a command the options: thresholds, confidence, allow, only, everything, filters, ..."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def given(context: click.Context) -> list[str]:
+    """Return which of the options were given that say how two sides are compared, not which."""
+    names = {
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in _OF_A_COMPARISON
+    }
+    return [
+        option
+        for name, option in names.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
