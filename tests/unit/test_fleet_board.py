@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,32 @@ def read_all(terminal: int) -> str:
         if not part:
             return said.decode()
         said += part
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_number_and_no_state_is_cut_in_a_narrow_terminal(width: int, tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin({})
+    hosts = [f"host-{number:03}.rack-a.example.org" for number in range(3)]
+    journal.record(hosts[0], DETACHED)
+    journal.record(hosts[1], DRAINING)
+    journal.record(hosts[2], OVER, outcome="unreachable", reason="no answer")
+    told = drawn(Board(journal, hosts, {hosts[0]: "idle, order 0"}), width, 24)
+    assert max(map(len, told)) <= width
+    for state in ("running", "draining", "unreachable"):
+        (line,) = (line for line in told[2:] if f" {state} " in line)
+        assert re.search(r" \d+:\d\d:\d\d( |$)", line)
+    assert not re.search(r"\d…", told[0])
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_lines_of_a_status_fit_a_narrow_terminal(columns: int) -> None:
+    reason = "no space left on device: /var/tmp is full, and so is /home"
+    told = {
+        f"host-{number:03}.rack-a.example.org": {"step": OVER, "outcome": "failed", "reason": text}
+        for number, text in enumerate(("", reason))
+    }
+    shown = [part for line in lines(told, columns) for part in line.split("\n")]
+    assert max(map(len, shown)) <= columns
+    assert " ".join(" ".join(shown).split()).endswith(f"failed {reason}")
+    assert "\n".join(lines(told, None)).count("\n") == 1

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -13,7 +12,6 @@ import re
 import shlex
 import subprocess
 import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import on_terminal
 from page_alloc_bench.analysis import results, tidy
 from page_alloc_bench.cli import main
 from page_alloc_bench.runner.result import figures
@@ -41,25 +40,6 @@ def ask(sql: str, *arguments: object) -> list[dict[str, Any]]:
     assert done.exit_code == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
-
-
-def on_terminal(arguments: list[str], columns: int) -> str:
-    leader, follower = os.openpty()
-    termios.tcsetwinsize(follower, (24, columns))
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "page_alloc_bench.cli", *arguments],
-        stdout=follower,
-        env={**environment, "TERM": "xterm"},
-    ) as child:
-        os.close(follower)
-        output = b""
-        with contextlib.suppress(OSError):  # EIO: the terminal has no other end any more
-            while piece := os.read(leader, 4096):
-                output += piece
-    os.close(leader)
-    assert child.returncode == 0
-    return output.decode()
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +172,7 @@ def test_a_variable_of_the_program_is_no_table() -> None:
 @pytest.mark.parametrize("columns", [20, 40, 60])
 def test_no_number_is_folded_in_a_terminal(columns: int) -> None:
     sql = "SELECT run_id, memory_bytes, 12345678901234, 'a long text of many words' FROM runs"
-    output = on_terminal(["query", sql, str(FILES[0])], columns)
+    output = on_terminal.shown(["query", sql, str(FILES[0])], columns)
     memory = ask("SELECT memory_bytes AS n FROM runs", FILES[0])[0]["n"]
     assert re.search(rf"\b{memory}\b", output)
     assert re.search(r"\b12345678901234\b", output)

@@ -123,13 +123,16 @@ def test_elsewhere_it_is_plain() -> None:
     assert "\x1b" not in run(FILE).stdout
 
 
-@pytest.mark.parametrize(("columns", "most"), [(40, 100), (72, 100), (100, 100), (300, 100)])
+@pytest.mark.parametrize(
+    ("columns", "most"), [(40, 40), (60, 60), (72, 72), (80, 80), (100, 100), (300, 100)]
+)
 def test_it_fits(columns: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FILE.parent)
     lines = call(FILE.name, columns=columns).stdout.splitlines()
     assert max(map(len, lines)) <= most
     bars = [line for line in lines if "█" in line]
     assert max(map(len, bars)) <= max(min(columns, most), show.LEAST_WIDTH)
+    assert len(bars) > 20
 
 
 def test_a_terminal_that_has_but_ascii_gets_that() -> None:

@@ -38,7 +38,7 @@ def test_trend_has_no_place_for_it_and_says_so(tmp_path: Path) -> None:
 
 
 def test_the_other_runs_are_a_trend_as_if_it_were_not_there(tmp_path: Path) -> None:
-    files = written(tmp_path / "dated", less_memory(6))
+    files = written(tmp_path / "dated", less_memory(8))
     alone = call("trend", files, "--format=json")
     more = undated(tmp_path / "undated.json")
     beside = call("trend", files, more, "--format=json")

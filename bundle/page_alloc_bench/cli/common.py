@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+
+from page_alloc_bench.runner.result import columns
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _NO_FILES = ("-", "none")
@@ -39,6 +45,9 @@ OUTPUT = PathType()
 DIRECTORY = PathType()
 JOBS = click.IntRange(1, 9999)  # make takes a much larger one for no number
 _WHOLE = 1000
+_FIRST, _SECOND = 10, 28  # columns of a table in --help
+_CHOICE, _MORE = re.compile(r"(?<=\|)"), 4
+_OF_TABLE = re.compile(r"\S {2,}\S|^ {8,}\S")
 
 
 class Codes(NamedTuple):
@@ -46,6 +55,63 @@ class Codes(NamedTuple):
 
     failed: int = 1
     usage: int = 2
+
+
+def terminal_columns() -> int | None:
+    """Return how many columns the terminal has that stdout is, columns.LEAST at least.
+
+    None where stdout is not a terminal: nothing needs to be broken into lines for a program.
+    """
+    if not sys.stdout.isatty():
+        return None
+    return max(shutil.get_terminal_size().columns, columns.LEAST)
+
+
+class HelpFormatter(click.HelpFormatter):
+    """Follows terminals that are narrower than click's least, down to columns.LEAST."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        super().__init__(indent_increment, width, max_width)
+        if width is None:
+            there = max(shutil.get_terminal_size().columns, columns.LEAST)
+            self.width = min(self.width, there - 2)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write a table of two columns, of which the second has room."""
+        least = self.width - _SECOND
+        broken = [(self._broken(first), second) for first, second in rows]
+        super().write_dl(broken, max(min(col_max, least), _FIRST), col_spacing)
+
+    def _broken(self, name: str) -> str:
+        """Return an option with its choices, in lines if it is too long for one."""
+        lines = [""]
+        for part in _CHOICE.split(name):
+            if lines[-1] and self.current_indent + len(lines[-1]) + len(part) > self.width:
+                lines.append(" " * (self.current_indent + _MORE))
+            lines[-1] += part
+        return "\n".join(lines)
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs; of what click leaves as it is, lines of tables are broken to fit.
+
+        Others are commands, which a terminal breaks so that they can be copied.
+        """
+        start = len(self.buffer)
+        super().write_text(text)
+        made = "".join(self.buffer[start:])
+        self.buffer[start:] = [
+            "\n".join(
+                columns.fill(line, self.width) if _OF_TABLE.search(line) else line
+                for line in made.split("\n")
+            )
+        ]
+
+
+click.Context.formatter_class = HelpFormatter
 
 
 def complain(message: str, advice: str = "") -> None:

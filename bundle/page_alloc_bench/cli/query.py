@@ -13,6 +13,7 @@ import click
 
 from page_alloc_bench.cli.common import CONTEXT, DIRECTORY
 from page_alloc_bench.cli.with_results import BadInputError, bad_input, load_runs, needs, note
+from page_alloc_bench.runner.result import columns
 
 _ANY_WIDTH = 1 << 20
 _LEAST = 4  # columns of the terminal for one of a table
@@ -101,13 +102,30 @@ def _print_table(answer: Answer) -> None:
         if console.measure(table, options=unbounded).maximum > console.width:
             table = _table(answer, folded=True)
             least = sum((column.min_width or 0) + _BETWEEN for column in table.columns) - _BETWEEN
-            console.width = max(console.width, least)
+            if least > console.width:
+                _print_rows(answer, console.width)
+                return
         console.print(table)
         return
     console.width = _ANY_WIDTH
     with console.capture() as capture:
         console.print(_table(answer, folded=False))
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _print_rows(answer: Answer, width: int) -> None:
+    """Print a row below the other, a value a line; what does not fit beside its name is below."""
+    from page_alloc_bench.analysis.query import text
+
+    room = max(map(len, answer.columns))
+    for number, row in enumerate(answer.rows):
+        if number:
+            click.echo()
+        for name, value in zip(answer.columns, map(text, row)):
+            line = f"{name:{room}}  {value}".rstrip()
+            beside = len(line) <= width
+            told = [line] if beside else [name, *columns.wrap(value, width, "  ", first="  ")]
+            click.echo("\n".join(told))
 
 
 def _table(answer: Answer, *, folded: bool) -> Table:

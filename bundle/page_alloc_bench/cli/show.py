@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from page_alloc_bench.cli.common import CONTEXT, PathType
+from page_alloc_bench.cli.common import CONTEXT, PathType, terminal_columns
 from page_alloc_bench.cli.with_results import bad_input, needs
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _show_facts(result: Result, *, as_json: bool) -> None:
     if as_json:
         _print_json(facts.flatten(result.run))
     else:
-        click.echo("\n".join(text.facts_text(result)))
+        click.echo("\n".join(text.facts_text(result, terminal_columns())))
 
 
 def _show_metric(result: Result, name: str, *, as_json: bool) -> None:
@@ -79,7 +79,9 @@ def _show_metric(result: Result, name: str, *, as_json: bool) -> None:
         of_all_orders = found[0].name == name
         _print_json(objects if of_all_orders else objects[0])
     else:
-        click.echo("\n".join(line for metric in found for line in text.metric_text(result, metric)))
+        width = terminal_columns() or text.TEXT_WIDTH
+        lines = [line for metric in found for line in text.metric_text(result, metric, width)]
+        click.echo("\n".join(lines))
 
 
 def _show_overview(result: Result) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from page_alloc_bench import outputs
+from page_alloc_bench.runner.result import columns
 
-from .common import CONTEXT, DIRECTORY, OUTPUT, Codes, complain
+from .common import CONTEXT, DIRECTORY, OUTPUT, Codes, complain, terminal_columns
 from .with_results import BadInputError, bad_input, needs, note
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _WORSE, _CANNOT_TELL = 1, 2
 _FORMATS = ("html", "json", "markdown")
+_PLAIN = "plain"  # only for a terminal
+_WIDEST = 100  # columns of text that are read well
 _FORMAT_OF_SUFFIX = {".html": "html", ".json": "json"}
 _EXTRAS = "analysis,query,trend"
 
@@ -55,7 +58,7 @@ class _Command(click.Command):
 )  # fmt: skip
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS),
-    help="How to write it.  [default: by the name of -o's FILE; markdown]",
+    help="How to write it.  [default: plain in a terminal; by the name of -o's FILE; markdown]",
 )  # fmt: skip
 @click.option("-o", "--output", type=OUTPUT, metavar="FILE", help="Write it there; - is stdout.")
 def trend(
@@ -76,7 +79,7 @@ def trend(
     """
     if bool(files) == bool(store):
         raise click.UsageError("give either results or --store DIR")
-    form = form or (_FORMAT_OF_SUFFIX.get(output.suffix) if output else None) or "markdown"
+    form = form or _default_format(output)
     with outputs.OutputFile(output) if output else nullcontext() as stream:
         with needs(_EXTRAS), bad_input():
             made = _trends(_load(files, store, filters), by, tree, only)
@@ -87,6 +90,12 @@ def trend(
             click.echo(text, nl=False)
     if any(each.newest_is_worse for each in made):
         sys.exit(_WORSE)
+
+
+def _default_format(output: Path | None) -> str:
+    if output and not outputs.is_stdout(output):
+        return _FORMAT_OF_SUFFIX.get(output.suffix, "markdown")
+    return "markdown" if terminal_columns() is None else _PLAIN
 
 
 def _load(files: tuple[str, ...], store: Path | None, filters: tuple[str, ...]) -> list[Result]:
@@ -124,4 +133,6 @@ def _render(made: Sequence[Trend], form: str) -> str:
         from page_alloc_bench.analysis.trend import page
 
         return page.render(made)
+    if form == _PLAIN:
+        return words.plain(made, min(terminal_columns() or columns.USUAL, _WIDEST))
     return words.document(made) if form == "json" else words.markdown(made)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from page_alloc_bench.runner.result.columns import wrap
 
 from . import journal, outcome
 from .crossover import BEGUN
@@ -32,7 +33,9 @@ _STATES = {
 _HIGHEST = 24  # lines, where the terminal does not say
 _AROUND = 4  # lines besides the hosts: counts, heading, what is left out, and the cursor's
 _A_SECOND = 1
-_LEAST_REASON = 20  # columns for it, to be broken into lines
+_LEAST_REASON = 20  # columns for it beside the host; with fewer it is below
+_INDENT = 4
+_HOST, _LEAST_WHAT = 30, 10
 
 
 def state(entry: Mapping[str, Any]) -> str:
@@ -57,16 +60,25 @@ class Board:
         entries = {host: known.get(host, {}) for host in self.hosts}
         counts = Counter(map(state, entries.values()))
         told = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-        yield Text(f"{len(self.hosts)} hosts: {told}", no_wrap=True, overflow="ellipsis")
+        width = options.max_width
+        about = f"{len(self.hosts)} hosts: {told}"
+        yield Text(about if len(about) <= width else f"{wrap(about, width - 2)[0]} …")
         room = max(1, (console.height or _HIGHEST) - _AROUND)
         shown = sorted(entries, key=lambda host: (_group(entries[host]), host))
-        table = Table(box=None, pad_edge=False, expand=True, width=options.max_width)
-        table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=30)
-        table.add_column("state", no_wrap=True)
-        table.add_column("since", no_wrap=True, justify="right")
-        table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1)
-        for host in shown[:room]:
-            table.add_row(*map(Text, self._row(host, entries[host])))
+        rows = [self._row(host, entries[host]) for host in shown[:room]]
+        # Both are whole, however narrow the terminal is; the rest has what they leave.
+        whole = [max(map(len, column)) for column in list(zip(*rows, strict=True))[1:3]]
+        whole = [max(had, len(name)) for had, name in zip(whole, ("state", "since"), strict=True)]
+        left = width - sum(whole) - 2 * len(whole)
+        table = Table(box=None, pad_edge=False, expand=True, width=width)
+        table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=min(left, _HOST))
+        table.add_column("state", no_wrap=True, min_width=whole[0])
+        table.add_column("since", no_wrap=True, justify="right", min_width=whole[1])
+        beside = left - min(_HOST, max(len(row[0]) for row in rows)) > _LEAST_WHAT
+        if beside:
+            table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1)
+        for row in rows:
+            table.add_row(*map(Text, row if beside else row[:-1]))
         yield table
         if len(shown) > room:
             yield Text(f"and {len(shown) - room} more")
@@ -98,11 +110,13 @@ def lines(told: Mapping[str, Mapping[str, Any]], columns: int | None) -> Iterato
     for host, entry in told.items():
         head = f"{host:{width}}  {state(entry):11}  "
         line = f"{head}{entry.get('reason', '')}".rstrip()
-        if columns is not None and columns >= len(head) + _LEAST_REASON:
-            line = textwrap.fill(
-                line, columns, subsequent_indent=" " * len(head), break_long_words=False,
-                break_on_hyphens=False,
-            )  # fmt: skip
+        if columns is not None and len(line) > columns:
+            beside = columns >= len(head) + _LEAST_REASON
+            indent = " " * (len(head) if beside else _INDENT)
+            line = "\n".join([
+                *([] if beside else [head.rstrip()]),
+                *wrap(entry.get("reason", ""), columns, indent, first=head if beside else indent),
+            ])  # fmt: skip
         yield line
 
 

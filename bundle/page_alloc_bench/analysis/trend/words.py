@@ -9,6 +9,7 @@ from typing import Any
 
 from page_alloc_bench.analysis import notation
 from page_alloc_bench.analysis.comparison import describe
+from page_alloc_bench.runner.result import columns
 
 from .changes import Change, Trend
 
@@ -70,6 +71,16 @@ def markdown(every: Sequence[Trend]) -> str:
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in found
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def plain(every: Sequence[Trend], width: int) -> str:
+    """Return the same for a terminal of so many columns: a paragraph a change."""
+    lines = [line for text in sentences(every) for line in columns.wrap(text, width)]
+    for at, machine, figure, size, interval, p, causes in rows(every):
+        lines += ["", *columns.wrap(f"{at}, {machine}: {figure} {size}", width, "  ")]
+        more = f"95 % interval {interval}, p {p}, other causes: {causes}"
+        lines += columns.wrap(more, width, "    ", first="  ")
+    return "\n".join(lines) + "\n"
 
 
 def _cell(text: str) -> str:
