@@ -196,11 +196,11 @@ def try_all(
         path.write_text(json.dumps(document))
         code = fine({0, 2}, f"seed {SEED}, result {number}, {first}", *words(path, tmp_path))
         ends[code] = ends.get(code, 0) + 1
-        for name, words in others if code == 0 else [others[number % len(others)]]:
+        for name, its_words in others if code == 0 else [others[number % len(others)]]:
             to = tmp_path / f"{number}-{name}"
             to.mkdir()
             what = f"seed {SEED}, result {number}, {name}"
-            fine({code}, what, *words(path, to))
+            fine({code}, what, *its_words(path, to))
         path.unlink()
     # Else one of the two kinds, or of the two ends, was not tried.
     assert min(seen.values()) > count // 10, seen

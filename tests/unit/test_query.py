@@ -85,6 +85,22 @@ def test_metrics_has_the_figures_of_each(runs: list[tidy.Run]) -> None:
                 assert row["median"] is None
 
 
+def test_the_largest_number_that_a_result_may_have_is_told(tmp_path: Path) -> None:
+    document = results.load(FILES[0]).document
+    document["kernel_alloc_failures_order0"] = [2**63 - 1]
+    document["run"]["seed"] = -1
+    document["run"]["parameters"]["iterations"] = 2**63 - 1
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document))
+    where = "WHERE metric = 'kernel_alloc_failures' AND alloc_order = 0"
+    [of_all] = ask(f"SELECT min, max FROM metrics {where}", path)
+    assert of_all["min"] == of_all["max"] == 2**63 - 1
+    told = ask("SELECT iterations, seed FROM runs", path)
+    assert told == [{"iterations": 2**63 - 1, "seed": -1}]
+    [one] = ask(f"SELECT value FROM samples {where}", path)
+    assert one["value"] == 2**63 - 1
+
+
 def test_samples_has_every_value_in_its_place(runs: list[tidy.Run]) -> None:
     rows = ask(
         "SELECT run_id, list(value ORDER BY sample)::JSON AS them FROM samples "

@@ -62,6 +62,11 @@ _ENDLESS = {
     datetime.date.max: "infinity",
     datetime.date.min: "-infinity",
 }
+# 2^63 - 1, which a result may have, is 2^63 as a DOUBLE, and that is no BIGINT.
+_WHOLE = (
+    "CASE WHEN figures[{0}] >= 9223372036854775808 THEN 9223372036854775807 "
+    "ELSE figures[{0}]::BIGINT END"
+)
 _WHOLE_NUMBERS = ("n", "population", "min", "max")
 _RUN_COLUMNS = {
     "complete": "complete::BOOLEAN",
@@ -78,8 +83,8 @@ _RUN_COLUMNS = {
     "nodes": "machine.nodes#INTEGER",
     "memory_bytes": "machine.memory_bytes::BIGINT",
     "thp": "machine.thp.enabled",
-    "seed": "seed::UBIGINT",
-    "iterations": "parameters.iterations::INTEGER",
+    "seed": "seed::BIGINT",
+    "iterations": "parameters.iterations::BIGINT",
     "latencies": "parameters.latencies",
     "tool_version": "tool_version",
     "warnings": "warnings#INTEGER",
@@ -122,7 +127,7 @@ def make_views(connection: duckdb.DuckDBPyConnection, stored: str, figures: str 
     """
     of_run, of_metric = ("host, ", "release, host, ") if figures else ("", "")
     named = ", ".join(
-        f"figures[{place}]{'::BIGINT' if name in _WHOLE_NUMBERS else ''} AS {name}"
+        f"{_WHOLE.format(place) if name in _WHOLE_NUMBERS else f'figures[{place}]'} AS {name}"
         for place, name in enumerate(FIGURES, 1)
     )
     told = ", ".join(f"{_from_json(text)} AS {name}" for name, text in _RUN_COLUMNS.items())
