@@ -99,11 +99,6 @@ def compare(
     sides, and is compared with itself. Raises RefusedError for sides that must not be compared,
     CompareError where nothing can be.
     """
-    if only and everything:
-        raise CompareError(
-            "--all-statistics shows all, and --metric, or the plan of a campaign, only some: leave "
-            "out one of them"
-        )
     try:
         hosts = hosts_of.hosts(base, new) if by_host else None
         base, new = hosts.sides() if hosts else (base, new)

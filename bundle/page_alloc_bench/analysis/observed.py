@@ -85,7 +85,15 @@ class Observed:
         )
 
     def select(self, only: Sequence[str], *, everything: bool) -> list[Statistic]:
-        """Return the statistics to show. Raises NothingError for a pattern that names none."""
+        """Return the statistics to show: those of the patterns in only, everything, or the usual.
+
+        Raises NothingError for a pattern that names none, and for patterns beside everything.
+        """
+        if only and everything:
+            raise NothingError(
+                "--all-statistics shows all, and --metric, or the plan of a campaign, only some: "
+                "leave out one of them"
+            )
         if not only:
             return [s for s in self.common if everything or s.rank < Rank.REST]
         for pattern in only:
