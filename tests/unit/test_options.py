@@ -16,6 +16,7 @@ from page_alloc_bench.runner import options
 from page_alloc_bench.runner.__main__ import main
 from page_alloc_bench.runner.errors import UsageError
 from page_alloc_bench.runner.module import abi
+from page_alloc_bench.runner.result import document
 
 SOURCES = Path(options.__file__).parents[2]
 DEFAULTS = {
@@ -146,6 +147,7 @@ def test_a_single_dash_is_taken_for_the_ancestors_options_alone(
         ["--held=10", "--spread=11"],
         ["--seed=-1"],
         [f"--seed={2**64}"],
+        [f"--seed={2**63}"],
         ["--sample-size=0"],
         [f"--sample-size={abi.MAX_SAMPLE + 1}"],
         ["--thp=maybe"],
@@ -321,3 +323,19 @@ def test_labels_are_collected_and_checked() -> None:
         with pytest.raises(SystemExit) as ended:
             options.parse(["--label", wrong])
         assert ended.value.code == 2
+
+
+def test_no_option_takes_a_number_that_a_result_cannot_have(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    properties = document.schema()["properties"]["run"]["properties"]["parameters"]["properties"]
+    refused = set()
+    for name in (name for name, value in properties.items() if value.get("type") == "integer"):
+        with pytest.raises(SystemExit) as ended:
+            options.parse([f"--{name.replace('_', '-')}={2**63}"])
+        assert ended.value.code == 2
+        told = capfd.readouterr().err
+        if "unrecognized arguments" not in told:  # what follows from other options has none
+            assert "is not a whole number from" in told, name
+            refused.add(name)
+    assert refused > {"seed", "held", "fills", "iterations"}

@@ -62,7 +62,7 @@ _ENDLESS = {
     datetime.date.max: "infinity",
     datetime.date.min: "-infinity",
 }
-# 2^63 - 1, which a result may have, is 2^63 as a DOUBLE, and that is no BIGINT.
+# 2^63 - 1, which a result may have, is 2^63 as a DOUBLE, and that is not a BIGINT.
 _WHOLE = (
     "CASE WHEN figures[{0}] >= 9223372036854775808 THEN 9223372036854775807 "
     "ELSE figures[{0}]::BIGINT END"

@@ -154,7 +154,7 @@ WORKERS = Group(
     (
         Option(
             "seed",
-            Integer(0, 2**64 - 1),
+            Integer(0, 2**63 - 1),
             1,
             "seed of every random choice; the same seed repeats the sequence of a run",
             metavar="N",
