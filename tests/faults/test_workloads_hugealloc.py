@@ -28,8 +28,17 @@ def one(result: dict[str, Any], name: str) -> int:
 
 
 def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -> None:
+    for seed in range(1, 6):
+        if counted_by_the_kernel(host, seed):
+            return
+    pytest.fail("each huge page that was asked for was had, in five runs")
+
+
+def counted_by_the_kernel(host: Guest, seed: int) -> bool:
+    """Measure once, and hold the counts to the kernel's; return whether the kernel refused any."""
     before = lab.free_bytes(host)
-    result = run(host, "hugealloc --counters --duration-s 4 --repeat 1 --huge-per-second 32")
+    options = f"hugealloc --counters --duration-s 4 --repeat 1 --huge-per-second 32 --seed {seed}"
+    result = run(host, options)
     (phase,) = result["run"]["phases"]
     (case,) = result["run"]["workloads"][0]["cases"]
     delta = phase["vmstat_delta"]
@@ -37,10 +46,11 @@ def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -
     assert 4 * 16 < asked == 4 * case["parameters"]["huge_per_second"]
     # What is held beside it, so that nothing whole is left, are huge pages too.
     kernel = delta["thp_fault_alloc"] - case["parameters"]["held_huge_pages"]
-    assert 0 < one(result, "huge_pages") == kernel < asked
+    assert 0 < one(result, "huge_pages") == kernel <= asked
+    refused = one(result, "huge_pages") < asked
     # Each time the kernel was really asked, also where there was none before. What is held beside
     # it may have fallen back too.
-    assert asked - one(result, "huge_pages") <= delta["thp_fault_fallback"]
+    assert asked - one(result, "huge_pages") <= delta.get("thp_fault_fallback", 0)
     assert one(result, "huges_timed") + one(result, "fallbacks_timed") == asked
     assert one(result, "churned_pages") > 1000
     for name, counters in (
@@ -48,7 +58,9 @@ def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -
         ("scanned_pages", ["compact_migrate_scanned", "compact_free_scanned"]),
         ("migrated_pages", ["pgmigrate_success"]),
     ):
-        assert 0 < one(result, name) <= sum(delta.get(counter, 0) for counter in counters), name
+        # Where each is had at once, nothing is compacted for it.
+        counted = sum(delta.get(counter, 0) for counter in counters)
+        assert int(refused) <= one(result, name) <= counted, name
     assert one(result, "compact_fails") <= one(result, "compact_stalls")
     assert lab.warnings_but_preflights(result) == []
     assert "Out of memory" not in host.dmesg()
@@ -58,6 +70,7 @@ def test_huge_pages_beside_churn_are_those_that_the_kernel_counts(host: Guest) -
         0 <= one(result, f"extfrag_{kind}") <= one(result, "extfrag_events") for kind in kinds
     )
     assert lab.await_free(host, before * 0.999) >= before * 0.999
+    return refused
 
 
 @pytest.mark.parametrize(
