@@ -15,7 +15,7 @@ import pytest
 
 import by_schema
 import lab
-from page_alloc_bench.runner.measuring import plan
+from page_alloc_bench.runner.workloads import available_memory
 from page_alloc_bench.targets.guest import Guest
 from users_host import bench, traces
 
@@ -227,7 +227,7 @@ def test_rates_follow_from_counts_and_durations(job: dict[str, Any]) -> None:
         seconds = result[f"antagonist_steady_duration_ns_order{order}"][0] / 1e9
         assert rate == pytest.approx(count / seconds, rel=0.001)
     phases = result["run"]["phases"]
-    assert [(phase["name"], phase["order"]) for phase in phases] == plan.phases((0, 4))
+    assert [(phase["name"], phase["order"]) for phase in phases] == available_memory.phases((0, 4))
     total = sum(phase["duration_s"] for phase in phases)
     assert 0.5 * job["seconds"] < total < job["seconds"]
 
