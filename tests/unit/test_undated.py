@@ -33,7 +33,7 @@ def undated(path: Path, number: int = 0, side: Path = recorded.BASE) -> Path:
 def test_trend_has_no_place_for_it_and_says_so(tmp_path: Path) -> None:
     done = call("trend", undated(tmp_path / "one.json"))
     assert done.exit_code == 2
-    assert "1 runs do not tell when they began: left out" in done.stderr
+    assert "1 run does not tell when it began: left out" in done.stderr
     assert "no figure was measured on two kernels" in done.stderr
 
 
@@ -44,7 +44,7 @@ def test_the_other_runs_are_a_trend_as_if_it_were_not_there(tmp_path: Path) -> N
     beside = call("trend", files, more, "--format=json")
     assert beside.stdout == alone.stdout
     assert beside.exit_code == alone.exit_code
-    assert "1 runs do not tell when they began" in beside.stderr
+    assert "1 run does not tell when it began" in beside.stderr
 
 
 def test_otava_has_no_row_for_it(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_otava_has_no_row_for_it(tmp_path: Path) -> None:
     dated.write_text(json.dumps(recorded.documents(recorded.BASE)[1]))
     done = call("export", "--format=otava", undated(tmp_path / "undated.json"), dated)
     assert done.exit_code == 0
-    assert "1 runs do not tell when they began: left out" in done.stderr
+    assert "1 run does not tell when it began: left out" in done.stderr
     names = [name for name in otava_reader.headers(done.stdout) if ":" in name]
     assert len(otava_reader.read(done.stdout, ["release"], names).time) == 1
 

@@ -61,12 +61,12 @@ class Workload:
     in the document. seconds: how long a phase takes in which memory is not filled, by its name;
     asked: the same where it follows from the options and the order. fills: of each phase in which a
     process fills the memory, the option that says how often, and how much longer than alone that
-    takes. checks: names of the
-    preflight's checks that matter to it besides those of the module; None: all. check: see Part.
-    shared: what has options that other workloads take too. cases: returns how many cases there are
-    of each order. held: returns how much each case may hold that fills no memory, in bytes; None
-    where it fills it. fits: raises UsageError for options that the CPUs of a run do not fit.
-    needs: of a host, a clause. in_all: whether --workload all measures it.
+    takes. checks: names of the preflight's checks that matter to it besides those of the module;
+    None: all. check: see Part. shared: what has options that other workloads take too. cases:
+    returns how many cases there are of each order. held: returns how much each case may hold that
+    fills no memory, in bytes; None where it fills it. fits: raises UsageError for options that the
+    CPUs of a run do not fit. needs: of a host, a clause. in_all: whether --workload all measures
+    it.
     counted: how --workload exact measures it too; None: not.
     """
 

@@ -21,7 +21,7 @@ from page_alloc_bench.targets.machine import Machine
 from page_alloc_bench.targets.process import UsageError
 
 _MAX_ORDER = 10  # MAX_PAGE_ORDER where no architecture says otherwise, include/linux/mmzone.h
-# What a command that brings results home gives a run itself, and what is no run.
+# What a command that brings results home gives a run itself, and what is not a run.
 _GIVEN = ("output_path", "detach")
 _NO_RUN = (
     "list", "check", "info", "list_workloads", "preflight", "extract", "attach", "status", "stop",

@@ -105,8 +105,10 @@ def _named(results: Sequence[Result], by: str | None) -> dict[int, str]:
 def dated(results: Sequence[Result], note: Note) -> list[Result]:
     """Return the runs that have a place in the order of time; note is told of the others."""
     found = [result for result in results if result.started_at]
-    if len(found) < len(results):
-        note(f"{len(results) - len(found)} runs do not tell when they began: left out")
+    left = len(results) - len(found)
+    if left:
+        what = "run does not tell when it" if left == 1 else "runs do not tell when they"
+        note(f"{left} {what} began: left out")
     return found
 
 

@@ -79,7 +79,7 @@ def detach(options: Options, signals: Signals, scratch: Scratch) -> int:
         if place:
             os.close(found)
         elif found != 1:
-            raise UsageError("a detached run has no open files: name another --output-path")
+            raise UsageError("a detached run keeps no file open: name one as --output-path")
         options.output_path = place or None
     starter = os.getpid()
     with signals.deferred():
