@@ -2,11 +2,12 @@
 """Where a series changes, and whether the boots on both sides confirm it.
 
 Candidates are found by PELT (Killick, Fearnhead, Eckley, JASA 107, 2012) in the least squares of
-the points. Each has to be confirmed by the U test of all boots on its two sides. Where they are was
-chosen, so p is multiplied by the number of places, or, of several candidates, by that of all ways
-to choose two neighbouring segments; and it is corrected by Holm for all series, those without a
-candidate too. The boots of a kernel share how its code lies, so the kernels of both sides are
-tested too where they are enough; a change near an end of a series is confirmed by its boots alone.
+the points. Each has to be confirmed by the U test of all boots on its two sides. The boots of a
+kernel share how its code lies, so the t test of the kernels has to confirm it too, by the variance
+of the kernels within all segments, where the series has enough of them to tell it. Where a
+candidate is was chosen, so p is multiplied by the number of places, or, of several candidates, by
+that of all ways to choose two neighbouring segments; and it is corrected by Holm for all series,
+those without a candidate too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 import ruptures
+from scipy import stats
 
 from page_alloc_bench.analysis import facts, facts_difference
 from page_alloc_bench.analysis.results import Result
@@ -26,7 +28,7 @@ from page_alloc_bench.analysis.verdict.interval import Array, Sample
 
 from .series import Point, Series
 
-_KERNELS = 6  # a side, from which on they are tested too
+_KERNELS = 4  # more than there are segments, from which on they are tested too
 _PENALTY = 3.0  # times log n and the variance of a point
 # The variance of a median of normal values, times how many they are.
 _OF_MEDIAN = math.pi / 2
@@ -103,14 +105,19 @@ def trends(every: Sequence[Series], alpha: float = 0.05) -> list[Trend]:
 
 def _p(series: Series, places: Sequence[int], place: int) -> float:
     """Return the p of a candidate: of the boots, and of the kernels where these are enough."""
-    p = interval.u_test(*_sides(series, places, place))
-    before, after = (
+    boots = interval.u_test(*_sides(series, places, place))
+    segments = [
         np.array([point.value for point in series.points[begin:end]])
-        for begin, end in pairwise(places[place - 1 : place + 2])
-    )
-    if min(before.size, after.size) < _KERNELS:
-        return p
-    return max(p, interval.u_test(Sample(before, before), Sample(after, after)))
+        for begin, end in pairwise(places)
+    ]
+    freedom = len(series.points) - len(segments)
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in segments)
+    if freedom < _KERNELS or squares == 0:
+        return boots
+    before, after = segments[place - 1 : place + 1]
+    error = math.sqrt(squares / freedom * (1 / before.size + 1 / after.size))
+    t = abs(float(after.mean() - before.mean())) / error
+    return max(boots, 2 * float(stats.t.sf(t, freedom)))
 
 
 def _ways(points: int, places: int) -> int:
