@@ -16,6 +16,7 @@ import re
 import select
 import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -261,6 +262,19 @@ def check(path: Path) -> None:
     """Raise OutputError where OutputFile would; a pipe stays closed, and its reader waiting."""
     if not _is_special(path):
         OutputFile(path).discard()
+
+
+def check_directory(path: Path) -> None:
+    """Raise OutputError where nothing could be written below path, which need not be there yet."""
+    there = path
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is not a directory")
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise OutputError(_cannot(path, error), begun=False) from error
 
 
 def protect(path: Path) -> None:

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[int, list[str]]] = {
     "fleet run": (2, ["fleet", "run", "a,", *FLEET, "--store", "store"]),
     "fleet ab": (3, ["fleet", "ab", "a,", *FLEET, *KERNELS, "--yes"]),
 }
+BUILD = ["build", "--kernel", "6.12"]
 ALL = list(COMMANDS)
 IN_GUESTS = [name for name in ALL if not name.startswith(("run", "ab --host", "fleet"))]
 COUNTED = [name for name in ALL if "--exact" in name]
@@ -197,6 +198,33 @@ def test_what_does_not_go_together_is_told_first(
 ) -> None:
     Path("text.run").write_text("text")
     assert why in refused(name, *words, capfd=capfd)
+
+
+@pytest.mark.parametrize("name", MEASURING)
+@pytest.mark.parametrize("place", ["file", "file/in/it", "/proc/absent", "/proc/self/in/it"])
+def test_a_directory_that_cannot_be_written_is_told_first(
+    name: str, place: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert place in refused(name, "--dir", place, capfd=capfd)
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["--output", "no/bench.run"], "no/bench.run"),
+        (["--output", "/proc/absent"], "/proc/absent"),
+        (["--sbom", "no/sbom.json"], "no/sbom.json"),
+        (["--compile-commands", "."], "."),
+    ],
+)
+def test_build_looks_at_its_files_before_it_fetches(
+    words: list[str], place: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = CliRunner().invoke(main, [*BUILD, *words])
+    assert (done.exit_code, capfd.readouterr().out) == (2, "")
+    assert f"cannot write {place}: " in done.stderr
+    assert os.listdir() == ["bench.run"]
 
 
 @pytest.mark.parametrize("name", ["run", "vm", "vm --exact"])

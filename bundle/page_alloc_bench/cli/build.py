@@ -206,10 +206,11 @@ def build(
             raise click.UsageError("--matrix-file needs a directory to write to: -o DIR/")
         _build_matrix(matrix_file, output, compilers, options, quiet=quiet)
         return
+    output = output or Path("bench.run")
+    for path in filter(None, (output, options["sbom"], options["compile_commands"])):
+        outputs.check(path)  # before a kernel is fetched
     first, *more = _trees(kdirs, kernel_names, compilers)
-    request = packager.BuildRequest(
-        **vars(first), more=tuple(more), output=output or Path("bench.run"), **options
-    )
+    request = packager.BuildRequest(**vars(first), more=tuple(more), output=output, **options)
     made = _guarded(lambda: packager.build(request, _Reporter(quiet=quiet)))
     if not quiet:
         written = (request.output, request.sbom, request.compile_commands)
@@ -227,6 +228,7 @@ def _build_matrix(
     """Build for the kernels of a file; exit 1 when one of them failed."""
     from page_alloc_bench.packager import matrix
 
+    outputs.check_directory(directory)
     defaults = _tree(Path(), compilers)
     reporter = _Reporter(quiet=quiet)
     rows = _guarded(

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from page_alloc_bench import outputs
+
 from . import fleet_ab
 from .common import CONTEXT, DIRECTORY, BenchCommand, Codes, Group
 from .with_results import bad_input, needs, note
@@ -126,6 +128,8 @@ def run(
     Exit code 0 only if every host is ok.
     """
     _check(more["remote_dir"])
+    for path in (directory, store):
+        outputs.check_directory(path)
     with needs(_EXTRAS), _complaints(), bad_input():
         from page_alloc_bench.fleet import board
         from page_alloc_bench.fleet import bundles as of_kernels

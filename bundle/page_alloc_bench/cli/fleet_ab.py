@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from page_alloc_bench import outputs
 from page_alloc_bench.campaign.verdict_codes import TROUBLE
 from page_alloc_bench.targets.process import UsageError
 
@@ -115,8 +116,9 @@ ab.epilog = exit_codes.epilog("fleet ab")
 def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str, Any]) -> int:
     """Compare on all hosts; print the verdict and return the exit code.
 
-    Raises UsageError and FleetError.
+    Raises UsageError, FleetError, and OutputError before it does anything.
     """
+    outputs.check_directory(place)
     from page_alloc_bench.fleet import board
     from page_alloc_bench.fleet.crossover import Crossover
     from page_alloc_bench.fleet.engine import Engine

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from page_alloc_bench import outputs
 from page_alloc_bench.campaign.journal import CampaignError
 from page_alloc_bench.campaign.verdict_codes import REFUSED, TROUBLE
 from page_alloc_bench.cli.common import BenchCommand, Codes, complain
@@ -28,11 +29,12 @@ class VerdictCommand(BenchCommand):
 def in_directory(directory: Path | None, work: Callable[[Path], int]) -> int:
     """Do WORK in the DIRECTORY, or in one that goes; return its exit code, or that of an error.
 
-    Raises click.UsageError.
+    Raises click.UsageError, and OutputError before it does anything.
     """
     kept = None
     try:
         if directory:
+            outputs.check_directory(directory)
             return work(directory)
         kept = Kept("ab")
         return work(kept.path)
