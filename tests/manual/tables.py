@@ -152,6 +152,7 @@ GENERATED = (
     Generated(MANUAL / "exit-codes.md", "bundle", _codes(errors.EXIT_CODES)),
     Generated(MANUAL / "exit-codes.md", "compare", _codes(exit_codes.COMPARE)),
     Generated(MANUAL / "exit-codes.md", "ab", _codes(exit_codes.AB)),
+    Generated(MANUAL / "exit-codes.md", "fleet ab", _codes(exit_codes.FLEET_AB)),
     Generated(MANUAL / "exit-codes.md", "bisect", _codes(exit_codes.BISECT)),
     Generated(MANUAL / "exit-codes.md", "trend", _codes(exit_codes.TREND)),
     Generated(MANUAL / "exit-codes.md", "commands", _codes(exit_codes.COMMANDS)),

@@ -142,6 +142,16 @@ def test_the_help_of_a_command_has_its_exit_codes(name: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", exit_codes.VERDICTS)
+def test_exit_codes_of_a_command_name_its_own_options(name: str) -> None:
+    command = dict(every_command())[name]
+    own = {option for each in command.params for option in each.opts}
+    told = {
+        option for _, text in exit_codes.VERDICTS[name] for option in re.findall("--[a-z-]+", text)
+    }
+    assert told <= own
+
+
 @pytest.mark.parametrize("name", workload.every())
 def test_the_topic_has_the_subtests_that_a_workload_tells(name: str) -> None:
     asked = options.parse(["--workload", name])

@@ -58,6 +58,14 @@ AB = (
     ("5", "trouble here, or with the base"),
     _SIGNAL,
 )
+FLEET_AB = (
+    *AB[:2],
+    ("2", "cannot tell: too few hosts have measured both kernels, or they differ too much"),
+    ("3", "wrong usage, or results that must not be compared"),
+    ("4", "no regression is shown, and the new kernel does not survive on some host"),
+    ("5", "trouble here; or no host has measured both kernels"),
+    _SIGNAL,
+)
 TREND = (
     ("0", "the newest kernel is not shown to be worse than what came before"),
     ("1", "the newest kernel is worse, and its boots confirm it"),
@@ -83,7 +91,13 @@ BISECT = (
     _SIGNAL,
 )
 # The commands that have codes of their own, by their words.
-VERDICTS = {"compare": COMPARE, "ab": AB, "fleet ab": AB, "bisect": BISECT, "trend": TREND}
+VERDICTS = {
+    "compare": COMPARE,
+    "ab": AB,
+    "fleet ab": FLEET_AB,
+    "bisect": BISECT,
+    "trend": TREND,
+}
 
 _AS_THE_BENCHMARK = ("run", "vm")
 
