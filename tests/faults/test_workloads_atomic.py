@@ -99,7 +99,9 @@ def test_failures_are_those_that_the_kernel_counts(host: Guest, order: int) -> N
     stalls = sum(n for name, n in phase["vmstat_delta"].items() if name.startswith("allocstall"))
     assert 0 < one("reclaim_stalls") <= stalls
     assert lab.warnings_but_preflights(result) == []
-    assert "page allocation failure" not in host.dmesg()
+    # Of the child the kernel may say so: it is refused its last page when the OOM killer has it.
+    refused = re.findall(r"(\S+): page allocation failure", host.dmesg())
+    assert set(refused) <= {"pab-findlimit"}
     assert lab.await_free(host, before * 0.999) >= before * 0.999
 
 
