@@ -277,6 +277,15 @@ def check_directory(path: Path) -> None:
         raise OutputError(_cannot(path, error), begun=False) from error
 
 
+def no_current_directory() -> bool:
+    """Return whether the current directory was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def protect(path: Path) -> None:
     """Have no file that this process writes take the place of one that it reads."""
     _inputs.add(os.path.realpath(path))
@@ -361,6 +370,8 @@ def _hidden_name() -> str:
 
 
 def _cannot(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOENT and not path.is_absolute() and no_current_directory():
+        return f"the current directory was removed: {error.strerror}"
     return f"cannot write {path}: {error.strerror}"
 
 

@@ -288,7 +288,17 @@ def test_no_summary_of_a_command_is_cut(group: list[str], columns: str) -> None:
     assert "..." not in done.stdout.partition("\nCommands:\n")[2]
 
 
-@pytest.mark.parametrize("command", [["build", "--kdir", "."], ["ab", "a", "b"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["build", "--kdir", "."],
+        ["build", "--kernel", "6.1"],
+        ["ab", "a", "b"],
+        ["ab", "--base", "6.1", "--new", "6.12", "--dir", "made"],
+        ["fleet", "run", "a,", "--bundles", "/", "--store", "made"],
+        ["report", RESULT, "-o", "report.html"],
+    ],
+)
 def test_a_current_directory_that_is_gone_is_named(command: list[str], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

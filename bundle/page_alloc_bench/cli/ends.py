@@ -124,12 +124,8 @@ def _told(command: Callable[[], Any], codes: Callable[[], Codes]) -> int:
 
 def _of_what(error: OSError) -> str:
     """Return what an error that names no file is of, as far as that is known."""
-    if error.errno == errno.ENOENT:
-        try:
-            os.getcwd()
-        except FileNotFoundError:
-            return "the current directory was removed: "
-    return ""
+    gone = error.errno == errno.ENOENT and outputs.no_current_directory()
+    return "the current directory was removed: " if gone else ""
 
 
 def _own_streams() -> tuple[outputs.Writer, outputs.Writer]:
