@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ruptures
 from click.testing import CliRunner, Result
+from scipy import stats
 
 import recorded
 from made_up_series import KERNELS, RUNS, less_memory, written
@@ -229,6 +230,16 @@ def test_what_is_told_of_a_change_is_of_the_sides_that_were_tested() -> None:
         assert change.low is not None
         assert change.high is not None
         assert change.low <= change.percent <= change.high
+
+
+def test_of_two_segments_the_kernels_are_held_to_the_usual_t_test() -> None:
+    rng = np.random.default_rng(2)
+    kernels = rng.normal(0, 0.01, 12) - 0.06 * (np.arange(12) >= 5)
+    made = points(kernels, 50, 0.001, rng)
+    [change] = changes.trends([made])[0].changes
+    values = [point.value for point in made.points]
+    assert change.at == 5
+    assert change.p == pytest.approx(float(stats.ttest_ind(values[:5], values[5:]).pvalue))
 
 
 @pytest.mark.parametrize("at", range(2, 12))

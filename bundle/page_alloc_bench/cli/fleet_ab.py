@@ -118,12 +118,12 @@ def _run(inventory: str, words: Sequence[str], place: Path, options: Mapping[str
 
     Raises UsageError, FleetError, and OutputError before it does anything.
     """
-    outputs.check_directory(place)
     from page_alloc_bench.fleet import board
     from page_alloc_bench.fleet.crossover import Crossover
     from page_alloc_bench.fleet.engine import Engine
     from page_alloc_bench.fleet.journal import Journal
 
+    outputs.check_directory(place)
     ab_timed.names({**options, "news": [options["new"]] if options["new"] else []})
     ab_host.check_first({**options, "bench_options": words})
     engine = Engine(inventory, place, forks=options["forks"], become=False)
