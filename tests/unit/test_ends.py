@@ -172,10 +172,14 @@ def test_what_is_cleaned_up_after_a_signal_is_not_cut_short_by_another() -> None
     assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "clean\n", "")
 
 
-def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
-    script = f"trap '' INT HUP; {shlex.join([*PAB, 'query', 'SELECT 1', RESULT])} & "
-    script += "sleep 0.3; kill -INT $!; kill -HUP $!; wait $!"
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
+    """The signals come while the command waits for what it reads."""
+    script = f"""trap '' INT HUP; mkfifo result
+        {shlex.join([*PAB, "show", "-"])} <result >/dev/null & exec 3>result
+        sleep 0.5; kill -INT $!; kill -HUP $!; cat {RESULT} >&3; exec 3>&-; wait $!"""
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
